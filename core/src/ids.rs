@@ -1,0 +1,188 @@
+//! Names of nodes, of their lives and what becomes of these, and of what a host holds for them.
+//!
+//! Everything that a node mints carries its [`Replica`]: a restarted node is never mistaken for its
+//! former self.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::limits;
+
+/// A configured, stable node name: `[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?`, and not `watch`, which is
+/// a path of the HTTP surface.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct NodeId(Arc<str>);
+
+/// Why a text is no [`NodeId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is no node id: use 1 to 63 of a-z, 0-9, `.`, `_`, `-`, with a letter or digit at both ends, and not `watch`"
+)]
+pub struct NodeIdError {
+    text: String,
+}
+
+impl NodeId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = NodeIdError;
+
+    fn from_str(text: &str) -> Result<NodeId, NodeIdError> {
+        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let bytes = text.as_bytes();
+        let ends =
+            bytes.first().copied().is_some_and(word) && bytes.last().copied().is_some_and(word);
+        let inner = bytes.iter().all(|byte| word(*byte) || matches!(byte, b'.' | b'_' | b'-'));
+        if ends && inner && bytes.len() <= limits::NODE_ID_BYTES_MAX && text != "watch" {
+            Ok(NodeId(Arc::from(text)))
+        } else {
+            Err(NodeIdError { text: text.chars().take(80).collect() })
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NodeId, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which life of a node: rises at every start, and whenever the node learns that it was given up for
+/// dead.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Incarnation(pub u64);
+
+impl Incarnation {
+    /// The next life.
+    pub fn next(self) -> Incarnation {
+        Incarnation(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One life of one node.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Replica {
+    /// Who.
+    pub node: NodeId,
+    /// In which life.
+    pub incarnation: Incarnation,
+}
+
+impl fmt::Display for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.node, self.incarnation)
+    }
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What becomes of a replica, as every other machine hears it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// It is a member.
+    Up { replica: Replica, born: Incarnation, address: SocketAddr },
+    /// It may be gone.
+    Suspect { replica: Replica },
+    /// It is not gone after all.
+    Refuted { replica: Replica },
+    /// It is no member any more.
+    Departed { replica: Replica, reason: Reason },
+    /// A newer life replaced it.
+    Renamed { old: Replica, new: Replica, born: Incarnation, address: SocketAddr },
+    /// It is fenced; nothing of it is kept.
+    Forgotten { node: NodeId, fence: Incarnation },
+}
+
+/// Why a replica departed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Reason {
+    /// Given up for dead.
+    Failed,
+    /// Said goodbye.
+    Left,
+    /// An operator evicted it.
+    Evicted,
+}
+
+/// A cluster's name; nodes of different clusters learn nothing of each other. 1 to 255 bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct ClusterId(pub Arc<str>);
+
+/// One transport connection in one process: its number is never used again, so an event that carries
+/// an old one changes nothing. Even numbers were dialled by the node, odd ones accepted by the host.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// The `number`th connection that the node dialled.
+    pub fn dialled(number: u64) -> ConnectionId {
+        ConnectionId(number * 2)
+    }
+
+    /// The `number`th connection that the host accepted.
+    pub fn accepted(number: u64) -> ConnectionId {
+        ConnectionId(number * 2 + 1)
+    }
+
+    /// Whether this node dialled it.
+    pub fn is_dialled(self) -> bool {
+        self.0.is_multiple_of(2)
+    }
+}
+
+/// A question waiting for its answer. Tickets of requests are minted by the host, those of stores and
+/// calls by the node; the two never meet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Ticket(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_id_is_a_lower_case_label() {
+        for good in ["a", "n1", "gw-a", "gw_a.eu-1", &"x".repeat(63)] {
+            assert_eq!(good.parse::<NodeId>().expect(good).as_str(), good);
+        }
+        for bad in ["", "-a", "a-", "Gw", "a b", "watch", "ä", "@0", &"x".repeat(64)] {
+            assert!(bad.parse::<NodeId>().is_err(), "{bad} must be refused");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Every bound of the node, by name.
+//!
+//! A queue, table, buffer or loop that is not listed here has no bound, and that is a defect. What an
+//! operator may change has its default here and its legal range in the configuration catalogue.
+
+use std::time::Duration;
+
+// Names and values.
+
+/// Bytes of a node id.
+pub const NODE_ID_BYTES_MAX: usize = 63;
+/// Bytes of a cluster id.
+pub const CLUSTER_ID_BYTES_MAX: usize = 255;
+/// Bytes of the key of an owner map's entry.
+pub const ENTRY_KEY_BYTES_MAX: usize = 512;
+/// Bytes of the value of an owner map's entry.
+pub const ENTRY_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+// Datagrams.
+
+/// Bytes of a datagram on the wire, sent or accepted.
+pub const DATAGRAM_BYTES_MAX: usize = 1400;
+/// Bytes that the seal adds: magic and version 2, key id 4, nonce 24, tag 16.
+pub const SEAL_BYTES: usize = 46;
+/// Bytes of a section's header: kind 1, length 2.
+pub const SECTION_HEADER_BYTES: usize = 3;
+/// Bytes that SWIM may fill of one datagram.
+pub const SWIM_PACKET_BYTES_MAX: usize = 700;
+/// Keys in the ring that opens datagrams.
+pub const KEYRING_KEYS_MAX: usize = 4;
+
+// Frames.
+
+/// Bytes of a frame's header.
+pub const FRAME_HEADER_BYTES: usize = 16;
+/// Payload bytes of a `control` frame.
+pub const FRAME_CONTROL_BYTES_MAX: usize = 1024 * 1024;
+/// Payload bytes of a `gossip` frame.
+pub const FRAME_GOSSIP_BYTES_MAX: usize = 256 * 1024;
+/// Payload bytes of a `session` frame.
+pub const FRAME_SESSION_BYTES_MAX: usize = 4 * 1024;
+
+// Messages.
+
+/// Topics a node knows.
+pub const TOPICS_MAX: usize = 32;
+/// Entries of one segment.
+pub const SEGMENT_ENTRIES_MAX: usize = 4096;
+/// Segments of one message.
+pub const SEGMENTS_MAX: usize = 256;
+/// Bytes of the segments of one frame, so that header and count always fit beside them.
+pub const SEGMENTS_BYTES_MAX: usize = FRAME_GOSSIP_BYTES_MAX - 1024;
+/// Rows of one message.
+pub const ROWS_MAX: usize = 1024;
+/// Replicas asked for in one pull.
+pub const PULLS_PER_MESSAGE_MAX: usize = 256;
+/// Members in one list.
+pub const LISTED_MAX: usize = 4096;
+/// Sequenced classes or settings that a handshake names.
+pub const HANDSHAKE_ITEMS_MAX: usize = 16;
+/// Addresses that a node advertises.
+pub const ADDRESSES_MAX: usize = 8;
+
+// The loop.
+
+/// Inputs of one turn.
+pub const TURN_INPUTS_MAX: usize = 64;
+
+// Membership.
+
+/// Members known, departed ones included.
+pub const MEMBERS_MAX: usize = 2048;
+/// Fences kept.
+pub const FENCES_MAX: usize = 65_536;
+/// Raises against an unused incarnation within [`DUPLICATE_WINDOW`] that mean a second process.
+pub const DUPLICATE_RAISES_MAX: usize = 3;
+/// See [`DUPLICATE_RAISES_MAX`].
+pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(60);
+/// The health score's ceiling.
+pub const HEALTH_SCORE_MAX: u32 = 8;
+/// `Departed` notices in a row to one peer.
+pub const DEPARTED_NOTICES_MAX: u32 = 5;
+/// Bytes of all facts of a node.
+pub const FACTS_BYTES_MAX: usize = 4096;
+/// Labels of a node or a worker.
+pub const LABELS_MAX: usize = 32;
+/// Bytes of a label's key.
+pub const LABEL_KEY_BYTES_MAX: usize = 63;
+/// Bytes of a label's value.
+pub const LABEL_VALUE_BYTES_MAX: usize = 255;
+/// Bytes of a zone's name.
+pub const ZONE_BYTES_MAX: usize = 63;
+/// Seeds configured or joined.
+pub const SEEDS_MAX: usize = 256;
+
+// Gossip.
+
+/// Items that wait per topic.
+pub const BACKLOG_ITEMS_MAX: usize = 4096;
+/// Items looked at by one spend of the drain.
+pub const DRAIN_WALK_MAX: usize = 64;
+/// Drains an item may be skipped before it ages.
+pub const DRAIN_SKIPS_MAX: u32 = 8;
+/// Segments that wait for one target.
+pub const LANE_SEGMENTS_MAX: usize = 64;
+/// Pulls outstanding in all.
+pub const PULLS_MAX: usize = 64;
+/// Buckets answered per digest.
+pub const DIGEST_BUCKETS_PER_ANSWER: usize = 8;
+/// Buckets of a digest.
+pub const DIGEST_BUCKETS: usize = 64;
+/// Members up to which direct push is used.
+pub const DIRECT_MEMBERS_MAX: usize = 64;
+/// Datagrams per target and round.
+pub const GOSSIP_BURST: u32 = 4;
+
+// Replica.
+
+/// Tombstones of one owner map.
+pub const TOMBSTONES_MAX: usize = 4096;
+/// Live entries of one owner map, where its topic names no lower limit.
+pub const ENTRIES_MAX: usize = 100_000;
+/// Sequences below this are plausible at all.
+pub const SEQUENCE_MAX: u64 = 1 << 56;
+/// How far ahead of what was seen an owner may plausibly be.
+pub const SEQUENCE_LEAP_MAX: u64 = 1 << 32;
+
+// Links.
+
+/// Frames that wait per link in `control`.
+pub const CONTROL_FRAMES_MAX: usize = 4096;
+/// Bytes that wait per link in `control`.
+pub const CONTROL_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Frames that wait per link in `gossip`.
+pub const GOSSIP_FRAMES_MAX: usize = 1024;
+/// Bytes that wait per link in `gossip`.
+pub const GOSSIP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes that wait in all queues of a node.
+pub const QUEUE_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Bytes that the host holds per connection.
+pub const WINDOW_BYTES: usize = 256 * 1024;
+/// Handshakes at a time, accepted side.
+pub const ACCEPTS_MAX: usize = 64;
+/// Handshakes at a time from one address.
+pub const ACCEPTS_PER_ADDRESS_MAX: usize = 8;
+/// Frames that one connection may hand over per turn.
+pub const FRAMES_PER_TURN: usize = 64;
+
+// Workers.
+
+/// Entries a node keeps, one per URL.
+pub const WORKERS_MAX: usize = 10_000;
+/// Claims of one owner.
+pub const WORKER_CLAIMS_OWN_MAX: usize = 1000;
+/// Claims of one URL.
+pub const WORKER_CLAIMS_PER_URL_MAX: usize = 64;
+/// Models of one worker.
+pub const WORKER_MODELS_MAX: usize = 256;
+/// Lanes, a lane being a model and a kind.
+pub const WORKER_LANES_MAX: usize = 16_384;
+/// Probes in flight.
+pub const PROBES_MAX: usize = 128;
+/// Bytes of a URL.
+pub const URL_BYTES_MAX: usize = 2048;
+/// Bytes of an encoded worker spec.
+pub const WORKER_SPEC_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a worker's secret.
+pub const WORKER_KEY_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a probe's answer that are read.
+pub const PROBE_BODY_BYTES_MAX: usize = 4 * 1024;

@@ -1,0 +1,173 @@
+//! What nodes say to each other, over links and in datagram sections alike.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::segment::{Progress, Segment, Topic};
+use super::{Blob, List};
+use crate::ids::{Incarnation, NodeId, Replica};
+use crate::limits;
+
+/// The payload of a `control` frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// Are you there? With what the sender has of the receiver's own maps.
+    Ping(Ping),
+    /// The answer, with the floors of the answerer's own maps.
+    Pong(Pong),
+    /// The receiver was given up for dead.
+    Departed(Departed),
+    /// A replica was forgotten and will not be heard again.
+    Retired(Retired),
+}
+
+/// The payload of a `gossip` frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gossip {
+    /// Fresh segments of the sender, or the answer to a pull.
+    Segments(Segments),
+    /// A digest; it goes by link only where datagrams do not get through.
+    Digest(Digest),
+    /// What the sender has, for the buckets that differed.
+    Rows(Rows),
+    /// What the sender wants.
+    Pull(Pull),
+    /// The member list of one side.
+    Members(Members),
+    /// A SWIM packet that fell back to the link.
+    Swim(Blob),
+}
+
+/// See [`Control::Ping`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Echoed by the pong.
+    pub number: u64,
+    /// Per topic, through where the sender is complete of the receiver's map.
+    pub complete: List<(Topic, u64), { limits::TOPICS_MAX }>,
+}
+
+/// See [`Control::Pong`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The ping's number.
+    pub number: u64,
+    /// As in the ping: what the answerer has of the pinger's maps.
+    pub complete: List<(Topic, u64), { limits::TOPICS_MAX }>,
+    /// Per topic, the floor of the answerer's own map.
+    pub floors: List<(Topic, u64), { limits::TOPICS_MAX }>,
+}
+
+/// You, in this incarnation, are held failed by the sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departed {
+    /// Which life is over.
+    pub incarnation: Incarnation,
+}
+
+/// No replica of `node` at or below `fence` is accepted any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// Whose.
+    pub node: NodeId,
+    /// Through which life.
+    pub fence: Incarnation,
+}
+
+/// See [`Gossip::Segments`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segments {
+    /// At most [`limits::SEGMENTS_BYTES_MAX`] together.
+    pub segments: List<Segment, { limits::SEGMENTS_MAX }>,
+    /// The pull that this answers, and for which replicas there is more to ask on for.
+    pub answers: Option<u64>,
+}
+
+/// Bucket hashes over the progress of every owner map held, and of the shared map's groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Members that the sender knows.
+    pub members: u16,
+    /// One xxh3-64 per bucket of owner maps, each 8 bytes little endian.
+    pub owners: Blob,
+    /// One xxh3-64 per group of shards, each 8 bytes little endian.
+    pub shared: Blob,
+}
+
+/// What one node has of some maps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    /// A final answer is not answered.
+    pub last: bool,
+    /// Which buckets of the digest these rows are all of.
+    pub buckets: u64,
+    /// One row per map.
+    pub rows: List<Row, { limits::ROWS_MAX }>,
+}
+
+/// Progress on one map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Of what.
+    pub topic: Topic,
+    /// Whose.
+    pub replica: Replica,
+    /// How far.
+    pub progress: Progress,
+}
+
+/// See [`Gossip::Pull`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pull {
+    /// Echoed by the answer.
+    pub number: u64,
+    /// From where on, per map.
+    pub wants: List<Want, { limits::PULLS_PER_MESSAGE_MAX }>,
+}
+
+/// One map that is behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// Of what.
+    pub topic: Topic,
+    /// Whose.
+    pub replica: Replica,
+    /// Exclusive lower end of what is wanted.
+    pub from: u64,
+}
+
+/// See [`Gossip::Members`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// Whether the sender wants the receiver's list in return.
+    pub wants_answer: bool,
+    /// Whom the sender knows, itself included.
+    pub members: List<Listed, { limits::LISTED_MAX }>,
+}
+
+/// One member as another sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Who, in which life.
+    pub replica: Replica,
+    /// The life in which its process started.
+    pub born: Incarnation,
+    /// Where its links and datagrams arrive.
+    pub address: SocketAddr,
+    /// The refutation counter inside this life.
+    pub refutation: u16,
+    /// What is thought of it.
+    pub state: ListedState,
+}
+
+/// See [`Listed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListedState {
+    /// Not doubted.
+    Alive,
+    /// Doubted.
+    Suspect,
+    /// Given up, or gone by itself.
+    Down,
+}

@@ -1,0 +1,1 @@
+//! What nobody would write: decoders and machines against arbitrary bytes.

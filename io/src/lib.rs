@@ -1,0 +1,6 @@
+//! What is done: the shell that performs a node's effects, its surfaces and its command line.
+//!
+//! Nothing here decides anything about the protocols: whatever needs a test about *what* to do lives in
+//! `quorate-core`.
+
+pub mod handle;

@@ -1,0 +1,1 @@
+//! What could happen: the same node in a false world.

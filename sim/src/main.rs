@@ -1,0 +1,3 @@
+//! The `quorate-sim` command.
+
+fn main() {}
