@@ -1,0 +1,316 @@
+//! What goes into a node and what comes out: the whole interface of a host.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConnectionId, NodeId, Notice, Replica, Ticket};
+use crate::wire::frame::Frame;
+use crate::wire::{Blob, Transport};
+use crate::{gossip, link, membership, workers};
+
+/// Everything that a node is configured to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Who it is and how it watches others.
+    pub membership: membership::Settings,
+    /// How it spreads news.
+    pub gossip: gossip::Settings,
+    /// How it keeps connections.
+    pub link: link::Settings,
+    /// Which workers it registers and may call.
+    pub workers: workers::Settings,
+    /// Tombstones of one owner map.
+    pub tombstones_max: usize,
+    /// How long a node's old maps wait for its new life.
+    pub ready_timeout: Duration,
+    /// Shortest time between two publications of the counts.
+    pub counts_interval: Duration,
+}
+
+/// What storage gave at the start: every durable row. Empty without a store.
+pub type Image = BTreeMap<(Keyspace, String), Blob>;
+
+/// What can happen to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// The sockets are bound and the incarnation is durable: begin. Once, first.
+    Start,
+    /// `next_wake` has passed.
+    Wake,
+    /// The plain text of a datagram that opened.
+    Datagram {
+        /// Where it came from.
+        from: SocketAddr,
+        /// Its plain text.
+        bytes: Blob,
+    },
+    /// `Effect::Connect` succeeded.
+    Connected {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// `Effect::Connect` failed.
+    ConnectFailed {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Somebody connected to the peers' listener.
+    Accepted {
+        /// The host's number for it, odd.
+        connection: ConnectionId,
+        /// Whence.
+        from: SocketAddr,
+    },
+    /// A whole frame arrived.
+    Frame {
+        /// On which connection.
+        connection: ConnectionId,
+        /// It.
+        frame: Frame,
+    },
+    /// The bytes of a connection are no frames; the host has stopped reading it.
+    Broken {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        what: String,
+    },
+    /// The host can take this many more bytes; once after a connection is there, then as bytes leave.
+    Writable {
+        /// Which.
+        connection: ConnectionId,
+        /// How many more.
+        bytes: usize,
+    },
+    /// A connection ended.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// A batch is durable.
+    Stored {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// An outside call ended.
+    Answered {
+        /// Which.
+        ticket: Ticket,
+        /// How.
+        answer: Answer,
+    },
+    /// A caller wants something of the node.
+    Request {
+        /// Echoed by the reply.
+        ticket: Ticket,
+        /// What.
+        request: Request,
+    },
+}
+
+/// What a node asks of its host. Performed in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Send a datagram's plain text; the host seals it.
+    Datagram {
+        /// Whereto.
+        to: SocketAddr,
+        /// Its plain text.
+        bytes: Blob,
+    },
+    /// Write an encoded frame.
+    Send {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Header and payload.
+        bytes: Blob,
+    },
+    /// Dial; answered by `Connected` or `ConnectFailed`.
+    Connect {
+        /// The node's number for it, even.
+        connection: ConnectionId,
+        /// Whereto.
+        to: SocketAddr,
+    },
+    /// Close a connection once what was sent has left.
+    Disconnect {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Make a batch durable, whole or not at all, in order; answered by `Stored`. A failure ends the
+    /// process.
+    Store {
+        /// Echoed.
+        ticket: Ticket,
+        /// Rows to write or, without a value, to delete.
+        batch: Vec<(Keyspace, String, Option<Blob>)>,
+    },
+    /// Ask the outside world; answered by `Answered`.
+    Call {
+        /// Echoed.
+        ticket: Ticket,
+        /// What.
+        call: Call,
+    },
+    /// Answer a caller.
+    Reply {
+        /// The request's.
+        ticket: Ticket,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Tell observers.
+    Announce(Announcement),
+}
+
+/// A room of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Keyspace {
+    /// What the node knows about itself: incarnation and fences.
+    Meta,
+    /// What a domain keeps for itself: `<domain>/<key>`.
+    Local,
+}
+
+/// A question to the outside world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    /// Resolve `host:port` to all its addresses.
+    Resolve {
+        /// As configured.
+        name: String,
+    },
+    /// Probe a worker.
+    Probe(workers::Probe),
+}
+
+/// The answer to a [`Call`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The addresses; none if the name does not resolve.
+    Resolved(Vec<SocketAddr>),
+    /// How the probe ended.
+    Probed {
+        /// What was seen.
+        outcome: workers::ProbeOutcome,
+        /// How long it took.
+        took: Duration,
+    },
+}
+
+/// What a caller may ask of a node. Everything that can be read from [`Published`] is not here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Try these seeds as well.
+    Join {
+        /// `host:port` each.
+        addresses: Vec<String>,
+    },
+    /// Leave the cluster.
+    Leave {
+        /// Withdraw our workers first.
+        remove_workers: bool,
+        /// A new process will take over at once.
+        restarting: bool,
+    },
+    /// Forget a failed node now.
+    Evict {
+        /// Whom.
+        node: NodeId,
+    },
+    /// Replace this node's labels.
+    SetLabels {
+        /// By these.
+        labels: BTreeMap<String, String>,
+    },
+    /// Something about workers.
+    Worker(workers::Command),
+    /// Turn readiness off, or on again.
+    Drain {
+        /// Off?
+        on: bool,
+    },
+    /// New settings were read; those that can change at run time do.
+    Reload {
+        /// All of them.
+        settings: Box<Settings>,
+    },
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// Membership refused.
+    Refused(membership::Refusal),
+    /// The answer of workers.
+    Worker(workers::Answer),
+}
+
+/// What observers hear: logs, watches, events and the host's own supervision are made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Announcement {
+    /// Something became of a replica.
+    Member(Notice),
+    /// The row of a member changed in any way; its snapshot is published.
+    MemberChanged {
+        /// Whose.
+        node: NodeId,
+    },
+    /// We are a new replica now.
+    Raised {
+        /// Which.
+        replica: Replica,
+    },
+    /// A link came up or went.
+    Link {
+        /// To whom.
+        peer: NodeId,
+        /// Up?
+        up: bool,
+    },
+    /// A transport to a peer is silent while the other flows (`None`: no longer).
+    Asymmetric {
+        /// Whose.
+        peer: NodeId,
+        /// Which is missing.
+        missing: Option<Transport>,
+    },
+    /// The view of members changed and was then still for a second.
+    Converged {
+        /// From first change to last.
+        took: Duration,
+    },
+    /// A worker's status changed.
+    Worker(workers::StatusChange),
+    /// A worker's entry changed in any way (`removed`: is gone); its snapshot is published.
+    WorkerChanged {
+        /// Canonical URL.
+        url: String,
+    },
+    /// A peer broke the rules.
+    Misbehaved {
+        /// Who, if known.
+        peer: Option<NodeId>,
+        /// Which rule.
+        what: String,
+    },
+    /// A join attempt failed.
+    JoinFailed {
+        /// Whereto.
+        seed: String,
+        /// How often in a row.
+        failures: u32,
+    },
+    /// The leave has ended: the process may stop.
+    Stopped,
+    /// Another process uses this node id: the process must end with exit 4.
+    Duplicate {
+        /// Where it is, if known.
+        address: Option<SocketAddr>,
+    },
+}
