@@ -1,0 +1,1 @@
+//! Ejecting a worker by the outcomes of requests.
