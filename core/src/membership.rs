@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::ids::{Incarnation, NodeId, Notice, Replica, Ticket};
+use crate::machine::{Count, Counted, Labels, Machine, Wake};
+use crate::random::Rng;
 use crate::time::Instant;
 use crate::wire::message::{Departed, Members, Retired};
 use crate::wire::segment::Key;
@@ -47,6 +49,109 @@ pub struct Settings {
     pub members_max: usize,
     /// Fences kept.
     pub fences_max: usize,
+}
+
+/// Who is here, as one node sees it.
+pub struct Membership {
+    settings: Settings,
+    local: Replica,
+}
+
+impl Membership {
+    /// The membership of a node whose `incarnation` is durable, and in which its process was born.
+    pub fn new(
+        settings: Settings,
+        incarnation: Incarnation,
+        fences: BTreeMap<NodeId, Incarnation>,
+        now: Instant,
+        rng: Rng,
+    ) -> Membership {
+        let _ = (fences, now, rng);
+        let local = Replica { node: settings.node.clone(), incarnation };
+        Membership { settings, local }
+    }
+
+    /// This node, in its present life.
+    pub fn local(&self) -> &Replica {
+        &self.local
+    }
+
+    /// The life in which this process started.
+    pub fn born(&self) -> Incarnation {
+        self.local.incarnation
+    }
+
+    /// Whether anything that carries an identity may leave: not before the start, not while a raise is
+    /// being made durable.
+    pub fn may_send(&self) -> bool {
+        true
+    }
+
+    /// The published row of a node.
+    pub fn member(&self, node: &NodeId) -> Option<Member> {
+        let _ = node;
+        None
+    }
+
+    /// Every published row, departed ones included, by name.
+    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        std::iter::empty()
+    }
+
+    /// Whether `node` is alive or merely suspect.
+    pub fn is_member(&self, node: &NodeId) -> bool {
+        *node == self.local.node
+    }
+
+    /// The list that a link exchanges.
+    pub fn listed(&self, wants_answer: bool) -> Members {
+        Members { wants_answer, members: Vec::new().into() }
+    }
+
+    /// The highest life of `node` that is refused everywhere.
+    pub fn fence(&self, node: &NodeId) -> Option<Incarnation> {
+        let _ = node;
+        None
+    }
+
+    /// The health score, 0 (well) to 8.
+    pub fn score(&self) -> u32 {
+        0
+    }
+
+    /// Whether a first list was exchanged, or nobody is to be met, or ten seconds have passed.
+    pub fn joined(&self) -> bool {
+        false
+    }
+
+    /// Whether the node is leaving.
+    pub fn leaving(&self) -> bool {
+        false
+    }
+
+    /// Whether somebody could not be taken in because the table is full.
+    pub fn members_full(&self) -> bool {
+        self.settings.members_max == 0
+    }
+}
+
+impl Machine for Membership {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        let _ = (now, input, out);
+    }
+
+    fn next_wake(&self) -> Option<Wake> {
+        None
+    }
+}
+
+impl Counted for Membership {
+    fn counts(&self, visit: &mut dyn FnMut(Count)) {
+        visit(Count { name: "membership_health_score", labels: Labels::None, value: 0 });
+    }
 }
 
 /// What can happen to membership.
@@ -136,6 +241,12 @@ pub enum Output {
     Misbehaved { peer: NodeId, what: &'static str },
     /// The view of `node` changed, or it is gone from it.
     Changed { node: NodeId },
+    /// A transport to a peer fell silent while the other flows (`None`: no longer).
+    Asymmetric { peer: NodeId, missing: Option<Transport> },
+    /// The view of members changed and was then still for a second.
+    Converged { took: Duration },
+    /// An attempt to reach a seed came to nothing, `failures` times in a row.
+    JoinFailed { seed: String, failures: u32 },
 }
 
 /// Why an operator's wish was refused.
