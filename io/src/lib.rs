@@ -3,4 +3,7 @@
 //! Nothing here decides anything about the protocols: whatever needs a test about *what* to do lives in
 //! `quorate-core`.
 
+pub mod clock;
 pub mod handle;
+pub mod net;
+pub mod seal;
