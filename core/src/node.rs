@@ -13,10 +13,252 @@
 //! Absent on purpose: protocol. A rule found here belongs into a machine.
 
 mod contract;
+mod datagram;
 mod publish;
+mod route;
 pub mod settings;
 
 pub use contract::{
     Announcement, Answer, Call, Effect, Image, Input, Keyspace, Reply, Request, Settings,
 };
 pub use publish::{Members, Published};
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::gossip::Gossip;
+use crate::ids::{Incarnation, NodeId, Replica, Ticket};
+use crate::limits;
+use crate::link::Links;
+use crate::machine::{Counted, Machine, Wake};
+use crate::membership::Membership;
+use crate::random::Rng;
+use crate::replica::{self, Maps, Registration};
+use crate::time::Instant;
+use crate::wire::Blob;
+use crate::wire::segment::{Key, Topic};
+use crate::workers::Workers;
+
+use publish::Touched;
+use route::Step;
+
+/// The keyspace `meta` holds the incarnation under this key.
+pub const INCARNATION_KEY: &str = "incarnation";
+/// The keyspace `meta` holds the fences under this prefix, by node.
+pub const FENCE_PREFIX: &str = "fence/";
+
+/// One node, owned by one loop.
+pub struct Node {
+    membership: Membership,
+    links: Links,
+    maps: Maps,
+    gossip: Gossip,
+    workers: Workers,
+    local: Replica,
+    born: Incarnation,
+    /// Peers with a link that is up.
+    linked: BTreeSet<NodeId>,
+    steps: VecDeque<Step>,
+    tickets: Tickets,
+    touched: Touched,
+    counts_at: Option<Instant>,
+    counts_interval: std::time::Duration,
+    draining: bool,
+    published: Arc<Published>,
+}
+
+impl Node {
+    /// A node in the life `incarnation`, which is durable (or needs no store), with what storage gave.
+    pub fn boot(
+        settings: Settings,
+        incarnation: Incarnation,
+        image: &Image,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Node {
+        let rng = Rng::new(seed);
+        let local = Replica { node: settings.membership.node.clone(), incarnation };
+        let counts_interval = settings.counts_interval;
+        let registrations = registrations();
+        let bounds = replica::Settings {
+            tombstones_max: settings.tombstones_max,
+            ready_timeout: settings.ready_timeout,
+        };
+        let membership = Membership::new(
+            settings.membership,
+            incarnation,
+            fences(image),
+            now,
+            rng.child("membership"),
+        );
+        let links = Links::new(settings.link, local.clone(), incarnation, now, rng.child("link"));
+        let maps = Maps::new(local.clone(), registrations, bounds);
+        let gossip = Gossip::new(settings.gossip, local.clone(), now, rng.child("gossip"));
+        let kept = kept(image);
+        let workers = Workers::new(settings.workers, local.clone(), &kept);
+        let published = Arc::new(Published::new(local.clone(), now));
+        Node {
+            membership,
+            links,
+            maps,
+            gossip,
+            workers,
+            born: incarnation,
+            local,
+            linked: BTreeSet::new(),
+            steps: VecDeque::new(),
+            tickets: Tickets::default(),
+            touched: Touched::default(),
+            counts_at: None,
+            counts_interval,
+            draining: false,
+            published,
+        }
+    }
+
+    /// Ends a turn: what the batch wrote is pushed to peers, what it touched is published.
+    pub fn flush(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.flush_gossip(now, out);
+        self.settle(now, out);
+        self.publish(now);
+    }
+
+    /// The snapshots that any thread may read.
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// This node's present life.
+    pub fn local(&self) -> &Replica {
+        &self.local
+    }
+
+    /// Membership, for whoever checks it.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// The links, for whoever checks them.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// The owner maps, for whoever checks them.
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    /// Gossip, for whoever checks it.
+    pub fn gossip(&self) -> &Gossip {
+        &self.gossip
+    }
+
+    /// The workers, for whoever checks them.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Mints tickets for stores and calls.
+    fn ask(&mut self, question: Question) -> Ticket {
+        self.tickets.next += 1;
+        let ticket = Ticket(self.tickets.next);
+        self.tickets.open.insert(ticket, question);
+        ticket
+    }
+}
+
+impl Machine for Node {
+    type Input = Input;
+    type Output = Effect;
+
+    fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
+        self.accept(now, input, out);
+        self.settle(now, out);
+    }
+
+    fn next_wake(&self) -> Option<Wake> {
+        let wakes = [
+            self.membership.next_wake(),
+            self.links.next_wake(),
+            self.maps.next_wake(),
+            self.gossip.next_wake(),
+            self.workers.next_wake(),
+        ];
+        wakes.into_iter().fold(None, Wake::earlier)
+    }
+}
+
+impl Counted for Node {
+    fn counts(&self, visit: &mut dyn FnMut(crate::machine::Count)) {
+        self.membership.counts(visit);
+        self.links.counts(visit);
+        self.maps.counts(visit);
+        self.gossip.counts(visit);
+        self.workers.counts(visit);
+    }
+}
+
+/// What the answer to a store or a call is for. Bounded by what the machines keep open: one persist,
+/// one resolution per seed, one probe per worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Question {
+    /// Membership's incarnation and fences.
+    Persist(Incarnation),
+    /// A domain's own row; nobody waits for it.
+    Keep,
+    /// The addresses of a seed.
+    Resolve(String),
+    /// A probe, by the number that workers gave it.
+    Probe(Ticket),
+}
+
+#[derive(Debug, Default)]
+struct Tickets {
+    next: u64,
+    open: BTreeMap<Ticket, Question>,
+}
+
+/// The topics of this build and the rules of their domains.
+fn registrations() -> Vec<Registration> {
+    vec![
+        Registration {
+            topic: Topic::FACTS,
+            check: check_fact,
+            entries_max: limits::FACTS_BYTES_MAX,
+            dies_with_process: false,
+        },
+        Registration {
+            topic: Topic::WORKERS,
+            check: crate::workers::check_entry,
+            entries_max: limits::WORKER_CLAIMS_OWN_MAX + 1,
+            dies_with_process: false,
+        },
+    ]
+}
+
+/// A fact is JSON under a short key; which keys mean something is membership's to know.
+fn check_fact(_: &Replica, key: &Key, value: Option<&Blob>) -> Result<(), &'static str> {
+    let length = key.len() + value.map_or(0, |value| value.len());
+    let json = |value: &Blob| serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok();
+    match value {
+        _ if length > limits::FACTS_BYTES_MAX => Err("fact over its bound"),
+        Some(value) if !json(value) => Err("fact is no JSON"),
+        _ => Ok(()),
+    }
+}
+
+fn fences(image: &Image) -> BTreeMap<NodeId, Incarnation> {
+    let rows = image.iter().filter(|((keyspace, _), _)| *keyspace == Keyspace::Meta);
+    rows.filter_map(|((_, key), value)| {
+        let node = key.strip_prefix(FENCE_PREFIX)?.parse().ok()?;
+        let fence = crate::wire::decode::<u64, 9>(value).ok()?;
+        Some((node, Incarnation(fence)))
+    })
+    .collect()
+}
+
+/// What the domains keep for themselves, by full key.
+fn kept(image: &Image) -> BTreeMap<String, Blob> {
+    let rows = image.iter().filter(|((keyspace, _), _)| *keyspace == Keyspace::Local);
+    rows.map(|((_, key), value)| (key.clone(), value.clone())).collect()
+}

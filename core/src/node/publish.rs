@@ -1,13 +1,15 @@
 //! The snapshots that any thread may read, replaced where a turn touched them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::Node;
 use crate::ids::{Incarnation, NodeId, Replica};
-use crate::machine::Count;
+use crate::machine::{Count, Counted};
 use crate::time::Instant;
-use crate::{gossip, link, membership, workers};
+use crate::{gossip, link, membership, replica, workers};
 
 /// The newest snapshots of a node, read by any thread without a lock.
 ///
@@ -22,6 +24,8 @@ pub struct Published {
     pub gossip: ArcSwap<gossip::Snapshot>,
     /// Links by peer.
     pub links: ArcSwap<link::Snapshot>,
+    /// Owner maps, live and orphaned.
+    pub replicas: ArcSwap<Vec<replica::Row>>,
     /// Every number that is kept, at most `counts_interval` old.
     pub counts: ArcSwap<Vec<Count>>,
 }
@@ -47,4 +51,93 @@ pub struct Members {
     pub score: u32,
     /// When this was published.
     pub at: Instant,
+}
+
+/// What a turn touched.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// Members whose row changed.
+    pub(super) members: BTreeSet<NodeId>,
+}
+
+impl Published {
+    /// The snapshots of a node that knows nobody yet.
+    pub(super) fn new(local: Replica, now: Instant) -> Published {
+        let members = Members {
+            version: 0,
+            born: local.incarnation,
+            local,
+            joined: false,
+            leaving: false,
+            draining: false,
+            rows: imbl::OrdMap::new(),
+            score: 0,
+            at: now,
+        };
+        Published {
+            members: ArcSwap::from_pointee(members),
+            workers: ArcSwap::default(),
+            gossip: ArcSwap::default(),
+            links: ArcSwap::default(),
+            replicas: ArcSwap::default(),
+            counts: ArcSwap::default(),
+        }
+    }
+}
+
+impl Node {
+    /// Replaces what this turn touched, each snapshot at the cost of its touched keys.
+    pub(super) fn publish(&mut self, now: Instant) {
+        self.publish_members(now);
+        if let Some(snapshot) = self.workers.publish() {
+            self.published.workers.store(snapshot);
+        }
+        let due = self.counts_at.is_none_or(|at| now.since(at) >= self.counts_interval);
+        if due {
+            self.counts_at = Some(now);
+            self.publish_figures(now);
+        }
+    }
+
+    fn publish_members(&mut self, now: Instant) {
+        let shown = self.published.members.load();
+        let membership = &self.membership;
+        let same = self.touched.members.is_empty()
+            && shown.score == membership.score()
+            && shown.joined == membership.joined()
+            && shown.leaving == membership.leaving()
+            && shown.draining == self.draining
+            && shown.local == self.local;
+        if same {
+            return;
+        }
+        let mut rows = shown.rows.clone();
+        for node in std::mem::take(&mut self.touched.members) {
+            match membership.member(&node) {
+                Some(row) => rows.insert(node, Arc::new(row)),
+                None => rows.remove(&node),
+            };
+        }
+        self.published.members.store(Arc::new(Members {
+            version: shown.version + 1,
+            local: self.local.clone(),
+            born: self.born,
+            joined: membership.joined(),
+            leaving: membership.leaving(),
+            draining: self.draining,
+            rows,
+            score: membership.score(),
+            at: now,
+        }));
+    }
+
+    /// Figures and operator views: whole tables, so at most once per `counts_interval`.
+    fn publish_figures(&mut self, now: Instant) {
+        let mut counts = Vec::with_capacity(self.published.counts.load().len());
+        self.counts(&mut |count| counts.push(count));
+        self.published.counts.store(Arc::new(counts));
+        self.published.gossip.store(Arc::new(self.gossip.snapshot()));
+        self.published.links.store(Arc::new(self.links.snapshot(now)));
+        self.published.replicas.store(Arc::new(self.maps.maps().collect()));
+    }
 }
