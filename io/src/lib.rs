@@ -4,6 +4,7 @@
 //! `quorate-core`.
 
 pub mod clock;
+pub mod config;
 pub mod handle;
 pub mod net;
 pub mod seal;
