@@ -190,8 +190,13 @@ impl Copy {
     /// An owner with more patience than we have room: our own floor rises. Whoever learns from us is
     /// swept where it must be.
     fn bound(&mut self, tombstones_max: usize) {
-        if self.entries.tombstones() > tombstones_max {
-            self.learn_floor(self.entries.median_tombstone().unwrap_or(0));
+        // Each turn halves them, where we may drop them at all.
+        while self.entries.tombstones() > tombstones_max {
+            let median = self.entries.median_tombstone().unwrap_or(0);
+            if median > self.complete {
+                return;
+            }
+            self.learn_floor(median);
         }
     }
 

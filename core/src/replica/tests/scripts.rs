@@ -1,0 +1,1 @@
+//! The tables of the specification, row by row.
