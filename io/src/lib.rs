@@ -8,3 +8,4 @@ pub mod config;
 pub mod handle;
 pub mod net;
 pub mod seal;
+pub mod store;
