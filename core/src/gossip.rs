@@ -1,9 +1,41 @@
 //! Who still owes whom what: bytes and progress, never meaning.
+//!
+//! Three mechanisms move segments of owner maps, each enough for a different reason:
+//!
+//! | mechanism | carries | makes it |
+//! | --- | --- | --- |
+//! | direct push ([`Gossip::flush`]) | a turn's fresh intervals, to every connected peer | immediate |
+//! | rumour (`backlog`, `drain`) | fresh intervals to a few random members, forwarded on first receipt | fast, through any path |
+//! | digest → rows → pull (`ledger`, `exchange`, `pull`) | what differs | certain |
+//!
+//! Invariants:
+//! - G-1 … G-5, G-8: the drain keeps its budget, is fair, makes progress, starves nobody, keeps order and
+//!   empties any backlog (`drain`, by properties).
+//! - G-6, G-7: accounts balance; nothing is sent more often than the limit (`backlog`, after every input).
+//! - G-10: every chain of answers ends (`exchange`).
+//! - G-12: items, questions and lanes stay within their bounds, and are none for departed peers.
+//! - G-13: when all are level, nothing is sent but one digest per interval: no timer runs but its.
+//! - G-15: equal bucket hashes mean equal progress (`ledger`).
+//!
+//! Absent on purpose: retries of single messages, acknowledgements of single messages, outboxes per peer.
+//! A lost message is repaired by state. The maps themselves are elsewhere too: progress arrives as
+//! [`Input::Progress`], bytes come from a [`Source`] when a datagram is filled.
 
+mod backlog;
+mod counts;
+mod drain;
+mod exchange;
+mod lane;
+mod ledger;
+mod pull;
+mod rounds;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::ids::{NodeId, Notice, Replica};
-use crate::machine::{Count, Counted, Machine, Wake};
+use crate::ids::{Incarnation, NodeId, Notice, Replica};
+use crate::limits;
+use crate::machine::{Machine, Wake};
 use crate::random::Rng;
 use crate::time::Instant;
 use crate::wire::Transport;
@@ -166,45 +198,194 @@ pub struct PeerRow {
     pub last_digest: Option<Instant>,
 }
 
-/// Gossip, as a machine. It never holds a map: progress arrives as [`Input::Progress`], bytes come from a
-/// [`Source`] when a datagram is filled.
+/// Gossip, as a machine.
 #[derive(Debug)]
 pub struct Gossip {
     settings: Settings,
     local: Replica,
     rng: Rng,
+    /// The other members by name, and in the order of rounds and digests.
+    peers: BTreeMap<NodeId, Peer>,
+    roster: rounds::Roster,
+    /// The newest life known of every node that is not forgotten.
+    known: BTreeMap<NodeId, Incarnation>,
+    linked: BTreeSet<NodeId>,
+    ledger: ledger::Ledger,
+    backlog: backlog::Backlog,
+    lanes: lane::Lanes,
+    told: drain::Told,
+    rotation: usize,
+    pulls: pull::Pulls,
+    /// What this turn wrote, by map.
+    fresh: BTreeMap<(Topic, Replica), (u64, u64)>,
+    round_at: Option<Instant>,
+    digest_at: Option<Instant>,
+    tally: counts::Tally,
+}
+
+/// What is kept about a member.
+#[derive(Debug)]
+struct Peer {
+    incarnation: Incarnation,
+    /// The first bucket to answer next.
+    cursor: usize,
+    behind: u64,
+    last_digest: Option<Instant>,
 }
 
 impl Gossip {
     /// Gossip of `local`, which knows nobody yet.
     pub fn new(settings: Settings, local: Replica, _now: Instant, rng: Rng) -> Gossip {
-        Gossip { settings, local, rng }
+        Gossip {
+            backlog: backlog::Backlog::new(settings.backlog_max),
+            settings,
+            local,
+            rng,
+            peers: BTreeMap::new(),
+            roster: rounds::Roster::default(),
+            known: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            ledger: ledger::Ledger::new(),
+            lanes: lane::Lanes::default(),
+            told: drain::Told::default(),
+            rotation: 0,
+            pulls: pull::Pulls::default(),
+            fresh: BTreeMap::new(),
+            round_at: None,
+            digest_at: None,
+            tally: counts::Tally::default(),
+        }
     }
 
     /// New settings, for whatever comes next.
     pub fn reload(&mut self, settings: Settings) {
+        self.backlog.set_items_max(settings.backlog_max);
         self.settings = settings;
     }
 
+    /// Members, ourselves included.
+    fn members(&self) -> usize {
+        self.roster.len() + 1
+    }
+
+    /// Bytes of the largest possible section of one of our datagrams.
+    fn section_max(&self) -> usize {
+        let sender = 1 + self.local.node.as_str().len() + 8;
+        let datagram = limits::DATAGRAM_BYTES_MAX - limits::SEAL_BYTES;
+        datagram - sender - limits::SECTION_HEADER_BYTES
+    }
+
     /// Ends a turn: what it wrote is pushed, or becomes rumours. Once per turn, after all inputs.
-    pub fn flush(&mut self, _now: Instant, _out: &mut Vec<Output>) {
-        let _ = (&self.local, &mut self.rng);
+    pub fn flush(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.told.clear();
+        let fresh = std::mem::take(&mut self.fresh);
+        if !fresh.is_empty() && !self.roster.is_empty() {
+            self.spread(now, fresh, out);
+        }
+        self.replan(now, out);
+        self.assert_invariants();
+    }
+
+    /// Whether our members are few enough to be told one by one.
+    fn is_direct(&self) -> bool {
+        self.members() <= self.settings.direct_max
+    }
+
+    fn spread(
+        &mut self,
+        now: Instant,
+        fresh: BTreeMap<(Topic, Replica), (u64, u64)>,
+        out: &mut Vec<Output>,
+    ) {
+        let reached = self.roster.nodes().iter().filter(|node| self.linked.contains(*node)).count();
+        let pushes = self.is_direct() && reached > 0;
+        let reaches_all = reached == self.roster.len();
+        let was_idle = self.backlog.is_empty();
+        let mut pushed = Vec::new();
+        let mut rumours = false;
+        for ((topic, replica), (from, upto)) in fresh {
+            let is_pushed = pushes && topic.is_prompt();
+            if !is_pushed || !reaches_all {
+                self.backlog.enqueue(topic, &replica, from, upto);
+                rumours = true;
+            }
+            if is_pushed {
+                pushed.push((topic, replica, from, upto));
+            }
+        }
+        if !pushed.is_empty() {
+            out.push(Output::Push { fresh: pushed });
+        }
+        if rumours {
+            self.send_at_once(now, was_idle, out);
+        }
+    }
+
+    /// The first transmission of a fresh rumour does not wait for the next round (G-11): an idle node
+    /// makes it its round, a busy one sends a single datagram more.
+    fn send_at_once(&mut self, now: Instant, was_idle: bool, out: &mut Vec<Output>) {
+        if was_idle {
+            self.round(now, out);
+        } else {
+            let target = self.roster.draw(1, &mut self.rng).into_iter();
+            out.extend(target.map(|target| Output::Round { target, datagrams: 1 }));
+            self.await_round(now);
+        }
+    }
+
+    /// A round, and the time of the next one if anything waits.
+    fn round(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.round_at = None;
+        self.told.clear();
+        self.backlog.retire_known(self.roster.nodes());
+        let mut targets: Vec<NodeId> = self.lanes.targets().cloned().collect();
+        if !self.backlog.is_empty() {
+            let drawn = self.roster.draw(self.settings.fanout, &mut self.rng);
+            targets.extend(drawn.into_iter().filter(|node| !self.lanes.waits(node)));
+        }
+        let datagrams = self.settings.burst;
+        out.extend(targets.into_iter().map(|target| Output::Round { target, datagrams }));
+        self.await_round(now);
+    }
+
+    /// Makes sure that a round comes if anything waits.
+    fn await_round(&mut self, now: Instant) {
+        if self.round_at.is_none() && !(self.backlog.is_empty() && self.lanes.is_empty()) {
+            self.round_at = Some(now + self.rng.jitter(self.settings.interval, 10));
+        }
     }
 
     /// Sections for a datagram to `target`, framed within `budget` bytes together. Called again within a
     /// turn for the same target it goes on where it stopped; nothing comes when nothing is left.
     pub fn drain(
         &mut self,
-        _target: &NodeId,
-        _budget: usize,
-        _source: &impl Source,
+        target: &NodeId,
+        budget: usize,
+        source: &impl Source,
     ) -> Vec<(Kind, Vec<u8>)> {
-        Vec::new()
+        let largest = self.section_max();
+        let mut load = drain::Load::new(source, budget);
+        let mut lane = self.lanes.take(target);
+        load.put_owed(&mut lane, largest);
+        self.lanes.put_back(target, lane);
+        self.told.turn_to(target);
+        self.rotation = self.rotation.wrapping_add(1);
+        let (backlog, told) = (&mut self.backlog, &mut self.told);
+        let mut drain = drain::Drain { backlog, told, target, load, largest };
+        let outcome = drain.run(self.rotation);
+        let sections = drain.load.finish(budget);
+        self.tally.drained(outcome);
+        for (topic, bytes) in &sections {
+            self.tally.carried(*topic, Direction::Sent, bytes.len());
+        }
+        self.backlog.assert_invariants();
+        sections.into_iter().map(|(_, bytes)| (Kind::Segment, bytes)).collect()
     }
 
-    /// What is held back and owed, for `GET /v0/operations/gossip`.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::default()
+    fn assert_invariants(&self) {
+        self.backlog.assert_invariants();
+        self.lanes.assert_invariants();
+        self.pulls.assert_invariants();
     }
 }
 
@@ -212,13 +393,222 @@ impl Machine for Gossip {
     type Input = Input;
     type Output = Output;
 
-    fn handle(&mut self, _now: Instant, _input: Input, _out: &mut Vec<Output>) {}
+    fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Written { topic, replica, from, upto } => {
+                self.written(topic, replica, from, upto);
+            }
+            Input::Applied { topic, replica, from, upto, learnt_from } => {
+                self.applied(now, topic, &replica, (from, upto), &learnt_from);
+            }
+            Input::Progress { topic, replica, progress } => {
+                self.progressed(topic, &replica, progress);
+            }
+            Input::Gap { topic, replica, from, through } => {
+                self.gap(now, topic, &replica, &from, through);
+                self.replan(now, out);
+            }
+            Input::Notice(notice) => {
+                self.noticed(now, notice);
+                self.replan(now, out);
+            }
+            Input::Link { peer, up } => {
+                self.link(now, peer, up);
+                self.replan(now, out);
+            }
+            Input::Acknowledged { peer, topic, replica, complete } => {
+                self.backlog.known(&peer.node, topic, &replica, complete);
+            }
+            Input::Digest { from, transport, digest } => {
+                self.compare(now, &from, transport, &digest, out);
+            }
+            Input::Rows { from, transport, rows } => {
+                self.read_rows(now, &from, transport, &rows, out);
+                self.replan(now, out);
+            }
+            Input::Pull { from, transport, pull } => {
+                self.answer_pull(&from, transport, pull, out);
+                self.await_round(now);
+            }
+            Input::Pulled { from, number, changed } => {
+                self.pulls.pulled(now, &from.node, number, changed);
+                self.replan(now, out);
+            }
+            Input::Raised { replica } => self.raised(replica),
+            Input::Slept => self.slept(),
+            Input::PushRefused { topic, replica, from, upto } => {
+                self.rumour(now, topic, &replica, from, upto);
+            }
+            Input::Carried { topic, direction, bytes } => {
+                self.tally.carried(topic, direction, bytes);
+            }
+            Input::Unused { why } => self.tally.unused(why),
+            Input::Tick => self.tick(now, out),
+        }
+        self.assert_invariants();
+    }
 
     fn next_wake(&self) -> Option<Wake> {
-        None
+        let wake = |at: Option<Instant>, what| at.map(|at| Wake { at, what });
+        let round = wake(self.round_at, "gossip: a round");
+        let digest = wake(self.digest_at, "gossip: a digest");
+        let pull = wake(self.pulls.next_wake(), "gossip: a pull begins or times out");
+        Wake::earlier(Wake::earlier(round, digest), pull)
     }
 }
 
-impl Counted for Gossip {
-    fn counts(&self, _visit: &mut dyn FnMut(Count)) {}
+impl Gossip {
+    fn written(&mut self, topic: Topic, replica: Replica, from: u64, upto: u64) {
+        let fresh = self.fresh.entry((topic, replica)).or_insert((from, upto));
+        *fresh = (from.min(fresh.0), upto.max(fresh.1));
+    }
+
+    /// News of somebody else is passed on once, unless its owner has just told everybody, or it is old
+    /// news that we asked for.
+    fn applied(
+        &mut self,
+        now: Instant,
+        topic: Topic,
+        replica: &Replica,
+        (from, upto): (u64, u64),
+        learnt_from: &NodeId,
+    ) {
+        self.tally.applied += 1;
+        let pushed = topic.is_prompt()
+            && self.is_direct()
+            && *learnt_from == replica.node
+            && self.linked.contains(learnt_from);
+        if !pushed && !self.pulls.answers(topic, replica, learnt_from) {
+            self.rumour(now, topic, replica, from, upto);
+            // Whoever told us has it.
+            self.backlog.known(learnt_from, topic, replica, upto);
+        }
+    }
+
+    fn rumour(&mut self, now: Instant, topic: Topic, replica: &Replica, from: u64, upto: u64) {
+        if self.roster.nodes().iter().any(|node| *node != replica.node) {
+            self.backlog.enqueue(topic, replica, from, upto);
+            self.await_round(now);
+        }
+    }
+
+    fn progressed(&mut self, topic: Topic, replica: &Replica, progress: Option<Progress>) {
+        let complete = progress.map_or(0, |progress| progress.complete);
+        if complete < self.ledger.set(topic, replica, progress) {
+            self.backlog.cut(topic, replica, complete);
+        }
+        self.pulls.progressed(topic, replica, complete);
+    }
+
+    /// A segment lies beyond what is held: another path gets a moment, then its sender is asked.
+    fn gap(&mut self, now: Instant, topic: Topic, replica: &Replica, from: &NodeId, through: u64) {
+        self.tally.gaps += 1;
+        let is_ahead = through > self.ledger.complete(topic, replica);
+        if is_ahead && self.peers.contains_key(from) && self.may_want(topic, replica) {
+            let wait = self.rng.between(limits::GAP_WAIT_MIN, limits::GAP_WAIT_MAX);
+            self.pulls.want(topic, replica, from, through, now + wait, true);
+        }
+    }
+
+    fn noticed(&mut self, now: Instant, notice: Notice) {
+        match notice {
+            Notice::Up { replica, .. } | Notice::Renamed { new: replica, .. } => {
+                self.joined(now, &replica);
+            }
+            Notice::Departed { replica, .. } => self.departed(&replica),
+            Notice::Forgotten { node, fence } => {
+                self.departed(&Replica { node: node.clone(), incarnation: fence });
+                self.known.retain(|other, newest| *other != node || *newest > fence);
+                self.drop_sources(|source| source.node == node && source.incarnation <= fence);
+            }
+            Notice::Suspect { .. } | Notice::Refuted { .. } => {}
+        }
+    }
+
+    fn joined(&mut self, now: Instant, replica: &Replica) {
+        let Replica { node, incarnation } = replica;
+        if *node == self.local.node {
+            return;
+        }
+        let newest = self.known.entry(node.clone()).or_default();
+        *newest = (*newest).max(*incarnation);
+        if self.peers.get(node).is_some_and(|peer| peer.incarnation >= *incarnation) {
+            return;
+        }
+        // A new life has heard of nothing.
+        self.forget(node);
+        let peer = Peer { incarnation: *incarnation, cursor: 0, behind: 0, last_digest: None };
+        if self.peers.insert(node.clone(), peer).is_none() {
+            self.roster.insert(node, &mut self.rng);
+            self.backlog.resize(self.members());
+        }
+        if self.digest_at.is_none() {
+            let wait = self.rng.between(Duration::ZERO, self.settings.digest_interval);
+            self.digest_at = Some(now + wait);
+        }
+    }
+
+    fn departed(&mut self, replica: &Replica) {
+        let node = &replica.node;
+        if self.peers.get(node).is_none_or(|peer| peer.incarnation > replica.incarnation) {
+            return;
+        }
+        self.peers.remove(node);
+        self.forget(node);
+        self.roster.remove(node);
+        self.backlog.resize(self.members());
+        if self.roster.is_empty() {
+            self.backlog.retire_known(&[]);
+            self.round_at = None;
+            self.digest_at = None;
+        }
+    }
+
+    /// What was known of a peer and owed to it is void (G-12).
+    fn forget(&mut self, node: &NodeId) {
+        self.backlog.forget(node);
+        self.lanes.forget(node);
+        self.pulls.forget(node);
+    }
+
+    fn drop_sources(&mut self, is_gone: impl Fn(&Replica) -> bool) {
+        self.backlog.drop_sources(&is_gone);
+        self.lanes.drop_sources(&is_gone);
+        self.pulls.drop_sources(&is_gone);
+        self.ledger.drop_sources(&is_gone);
+        self.fresh.retain(|(_, source), _| !is_gone(source));
+    }
+
+    fn link(&mut self, now: Instant, peer: NodeId, up: bool) {
+        if up {
+            self.linked.insert(peer);
+        } else if self.linked.remove(&peer) {
+            self.pulls.unlinked(now, &peer);
+        }
+    }
+
+    fn raised(&mut self, replica: Replica) {
+        self.local = replica;
+        let local = self.local.clone();
+        self.drop_sources(|source| source.node == local.node && *source != local);
+    }
+
+    fn slept(&mut self) {
+        let local = self.local.clone();
+        self.drop_sources(|source| *source != local);
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.round_at.is_some_and(|at| at <= now) {
+            self.round(now, out);
+        }
+        if self.digest_at.is_some_and(|at| at <= now) {
+            self.digest_at = Some(now + self.rng.jitter(self.settings.digest_interval, 10));
+            self.send_digest(out);
+        }
+        self.replan(now, out);
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,10 +101,20 @@ pub const BACKLOG_ITEMS_MAX: usize = 4096;
 pub const DRAIN_WALK_MAX: usize = 64;
 /// Drains an item may be skipped before it ages.
 pub const DRAIN_SKIPS_MAX: u32 = 8;
+/// Items passed by in one topic because the target has them.
+pub const DRAIN_PASSED_MAX: usize = 1024;
 /// Segments that wait for one target.
 pub const LANE_SEGMENTS_MAX: usize = 64;
 /// Pulls outstanding in all.
 pub const PULLS_MAX: usize = 64;
+/// Useless answers in a row after which a peer is left alone for [`PULL_REST`].
+pub const PULL_STRIKES_MAX: u32 = 3;
+/// See [`PULL_STRIKES_MAX`].
+pub const PULL_REST: Duration = Duration::from_secs(5);
+/// Shortest wait for another path before a gap is pulled.
+pub const GAP_WAIT_MIN: Duration = Duration::from_millis(50);
+/// Longest wait for another path before a gap is pulled.
+pub const GAP_WAIT_MAX: Duration = Duration::from_millis(150);
 /// Buckets answered per digest.
 pub const DIGEST_BUCKETS_PER_ANSWER: usize = 8;
 /// Buckets of a digest.
