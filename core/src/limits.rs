@@ -145,6 +145,16 @@ pub const CONTROL_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const GOSSIP_FRAMES_MAX: usize = 1024;
 /// Bytes that wait per link in `gossip`.
 pub const GOSSIP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Pings and pongs that fit beside a full `control` queue.
+pub const RESERVE_FRAMES_MAX: usize = 256;
+/// Their bytes.
+pub const RESERVE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that a unit of weight may send per round of the drain.
+pub const QUANTUM_BYTES: usize = 4 * 1024;
+/// Weight of `control` in the drain.
+pub const CONTROL_WEIGHT: usize = 8;
+/// Weight of `gossip` in the drain.
+pub const GOSSIP_WEIGHT: usize = 4;
 /// Bytes that wait in all queues of a node.
 pub const QUEUE_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Bytes that the host holds per connection.

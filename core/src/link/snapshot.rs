@@ -61,3 +61,14 @@ pub enum State {
     /// The next dial is waited for.
     Backoff,
 }
+
+impl State {
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Up => "up",
+            State::Dialing => "dialing",
+            State::Backoff => "backoff",
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! From a transport connection to a finished handshake.
+
+use std::net::SocketAddr;
+
+use super::dial::{LEAVING_WAIT, REFUSED_WAIT, SELF_WAIT, Wait};
+use super::handshake::{House, Unwelcome, Verdict, judge_hello, judge_welcome};
+use super::pairing::Met;
+use super::{Connection, Links, Output, Stage, Subject, Target};
+use crate::ids::{ConnectionId, NodeId, Replica};
+use crate::limits;
+use crate::time::Instant;
+use crate::wire::frame::{Class, Frame};
+use crate::wire::session::{Greeting, MAGIC, Refusal, Session};
+use crate::wire::{Blob, PROTOCOL, decode, encode};
+
+impl Links {
+    /// Our dial reached somebody: say hello.
+    pub(super) fn connected(&mut self, now: Instant, id: ConnectionId, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Stage::Connecting(target) = &connection.stage else { return };
+        let called = match target {
+            Target::Peer(node) => Some(node.clone()),
+            Target::Seed => None,
+        };
+        connection.stage = Stage::Greeting(target.clone());
+        connection.since = now;
+        self.agenda.set(Subject::Connection(id), now + self.settings.handshake_timeout);
+        let hello = Session::Hello(self.greeting(PROTOCOL, called));
+        self.write_session(id, &hello, out);
+    }
+
+    /// Somebody connected: wait for a hello, if there is room to wait.
+    pub(super) fn accepted(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        from: SocketAddr,
+        out: &mut Vec<Output>,
+    ) {
+        if self.connections.contains_key(&id) {
+            return;
+        }
+        let here = self.accepting.get(&from.ip()).copied().unwrap_or(0);
+        let all: usize = self.accepting.values().sum();
+        if all >= self.settings.accepts_max || here >= limits::ACCEPTS_PER_ADDRESS_MAX {
+            self.counts.handshake("full");
+            out.push(Output::Disconnect { connection: id });
+            return;
+        }
+        self.accepting.insert(from.ip(), here + 1);
+        self.connections.insert(id, Connection::new(now, from, Stage::Accepted));
+        self.agenda.set(Subject::Connection(id), now + self.settings.handshake_timeout);
+    }
+
+    /// A frame on a connection whose handshake is not finished.
+    pub(super) fn session_frame(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        frame: &Frame,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let session = decode::<Session, { limits::FRAME_SESSION_BYTES_MAX }>(&frame.payload);
+        match (&connection.stage, session) {
+            (Stage::Accepted, Ok(Session::Hello(hello))) => self.hello(now, id, hello, out),
+            (Stage::Greeting(target), Ok(Session::Welcome(welcome))) => {
+                let target = target.clone();
+                self.welcome(now, id, &target, welcome, out);
+            }
+            (Stage::Greeting(_), Ok(Session::Refused(refusal))) => {
+                self.refused(now, id, refusal, out);
+            }
+            (Stage::Greeting(_), Ok(Session::Bye(_))) => self.lost(now, id, "closed", out),
+            _ => self.misbehaved(now, id, "an undecodable or misplaced session frame", out),
+        }
+    }
+
+    fn hello(&mut self, now: Instant, id: ConnectionId, hello: Greeting, out: &mut Vec<Output>) {
+        let Some(address) = hello.addresses.first().copied() else {
+            self.misbehaved(now, id, "a greeting without an address", out);
+            return;
+        };
+        match judge_hello(&hello, &self.house(&hello.node)) {
+            Verdict::Silence => {
+                self.counts.handshake("cluster");
+                self.hang_up(now, id, "cluster", Wait::Backoff, out);
+            }
+            Verdict::Refused(refusal) => {
+                self.counts.handshake(outcome(&refusal));
+                self.write_session(id, &Session::Refused(refusal), out);
+                self.hang_up(now, id, "refused", Wait::Backoff, out);
+            }
+            Verdict::Welcome { protocol } => {
+                let welcome = self.greeting((protocol, protocol), None);
+                self.write_session(id, &Session::Welcome(welcome), out);
+                let peer = Replica { node: hello.node, incarnation: hello.incarnation };
+                let met = Met { peer, born: hello.born, address, protocol, by_seed: false };
+                self.open(now, id, met, out);
+            }
+        }
+    }
+
+    fn welcome(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        target: &Target,
+        welcome: Greeting,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(address) = welcome.addresses.first().copied() else {
+            self.misbehaved(now, id, "a greeting without an address", out);
+            return;
+        };
+        let called = match target {
+            Target::Peer(node) => Some(node),
+            Target::Seed => None,
+        };
+        match judge_welcome(&welcome, called, &self.house(&welcome.node)) {
+            Ok(protocol) => {
+                let peer = Replica { node: welcome.node, incarnation: welcome.incarnation };
+                let by_seed = *target == Target::Seed;
+                let met = Met { peer, born: welcome.born, address, protocol, by_seed };
+                self.open(now, id, met, out);
+            }
+            Err(unwelcome) => {
+                let (outcome, wait) = match unwelcome {
+                    Unwelcome::Cluster => ("cluster", Wait::Backoff),
+                    Unwelcome::Node => ("node", Wait::AtLeast(REFUSED_WAIT)),
+                    Unwelcome::Version => ("version", Wait::AtLeast(REFUSED_WAIT)),
+                    Unwelcome::Stale => ("stale", Wait::Backoff),
+                };
+                self.counts.handshake(outcome);
+                self.hang_up(now, id, outcome, wait, out);
+            }
+        }
+    }
+
+    /// Our hello was refused; what then is the dialer's column of the table.
+    fn refused(&mut self, now: Instant, id: ConnectionId, refusal: Refusal, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let address = connection.address;
+        let outcome = outcome(&refusal);
+        self.counts.handshake(outcome);
+        let wait = match refusal {
+            Refusal::WrongNode | Refusal::Version { .. } | Refusal::Genesis | Refusal::Full => {
+                Wait::AtLeast(REFUSED_WAIT)
+            }
+            Refusal::Settings { .. } => Wait::AtLeast(REFUSED_WAIT),
+            Refusal::Leaving => Wait::AtLeast(LEAVING_WAIT),
+            Refusal::SelfCall => {
+                self.shun(now, address);
+                Wait::AtLeast(SELF_WAIT)
+            }
+            Refusal::Stale { known } => {
+                out.push(Output::Stale { known, address });
+                Wait::Backoff
+            }
+        };
+        self.hang_up(now, id, outcome, wait, out);
+    }
+
+    fn house(&self, greeter: &NodeId) -> House<'_> {
+        let peer = self.peers.get(greeter);
+        House {
+            cluster: &self.settings.cluster,
+            local: &self.local,
+            genesis: None,
+            settings: &[],
+            known: peer.map(|peer| peer.life),
+            fence: self.fences.of(greeter),
+            has_room: peer.is_some() || self.peers.len() < limits::MEMBERS_MAX,
+            leaving: self.leaving,
+        }
+    }
+
+    fn greeting(&self, protocol: (u16, u16), called: Option<NodeId>) -> Greeting {
+        Greeting {
+            magic: MAGIC,
+            cluster: self.settings.cluster.clone(),
+            protocol,
+            node: self.local.node.clone(),
+            incarnation: self.local.incarnation,
+            born: self.born,
+            addresses: vec![self.settings.address].into(),
+            called,
+            genesis: None,
+            resume: vec![].into(),
+            settings: vec![].into(),
+        }
+    }
+
+    /// Session frames go first: they do not wait for the window.
+    pub(super) fn write_session(
+        &mut self,
+        id: ConnectionId,
+        session: &Session,
+        out: &mut Vec<Output>,
+    ) {
+        let bytes = Frame::new(Class::Session, encode(session)).encode();
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.window.spend(bytes.len());
+        }
+        out.push(Output::Write { connection: id, bytes: Blob::from(bytes) });
+    }
+}
+
+fn outcome(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::WrongNode => "node",
+        Refusal::SelfCall => "self",
+        Refusal::Version { .. } => "version",
+        Refusal::Genesis => "genesis",
+        Refusal::Settings { .. } => "settings",
+        Refusal::Stale { .. } => "stale",
+        Refusal::Full => "full",
+        Refusal::Leaving => "leaving",
+    }
+}

@@ -1,0 +1,79 @@
+//! One other node, as links see it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::queue::Queues;
+use crate::ids::{ConnectionId, Incarnation};
+use crate::time::Instant;
+
+/// A node that is connected, dialled or waited for.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    /// Its newest life that we met or heard of.
+    pub(super) life: Incarnation,
+    /// Where it is reached, as it advertised.
+    pub(super) address: SocketAddr,
+    pub(super) standing: Standing,
+    /// The connection in use: the only one that is sent on.
+    pub(super) up: Option<ConnectionId>,
+    /// A second finished connection, until its dialer or the lower node id closes one of the two.
+    pub(super) spare: Option<ConnectionId>,
+    /// Our dial or handshake under way.
+    pub(super) dialling: Option<ConnectionId>,
+    /// Dials in a row that came to nothing.
+    pub(super) failures: u32,
+    /// When a datagram or frame of it last arrived.
+    pub(super) heard: Instant,
+    /// When it became connected, was lost, or was met.
+    pub(super) since: Instant,
+    /// The next regular ping, while connected.
+    pub(super) ping_at: Instant,
+    /// When a ping was last asked for.
+    pub(super) pinged_at: Instant,
+    /// The ping that waits for its pong.
+    pub(super) pinged: Option<(u64, Instant)>,
+    /// The last round trip measured on this link.
+    pub(super) round_trip: Option<Duration>,
+    /// Why the last connection or attempt ended.
+    pub(super) last_error: Option<&'static str>,
+    pub(super) queues: Queues,
+}
+
+/// What membership thinks of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Alive or suspect: redialled for ever.
+    Member,
+    /// Given up for dead: redialled every ten seconds.
+    Failed,
+    /// It greeted us; membership has not spoken yet. Not dialled.
+    Greeted,
+}
+
+impl Peer {
+    pub(super) fn new(
+        now: Instant,
+        life: Incarnation,
+        address: SocketAddr,
+        standing: Standing,
+    ) -> Peer {
+        Peer {
+            life,
+            address,
+            standing,
+            up: None,
+            spare: None,
+            dialling: None,
+            failures: 0,
+            heard: now,
+            since: now,
+            ping_at: now,
+            pinged_at: now,
+            pinged: None,
+            round_trip: None,
+            last_error: None,
+            queues: Queues::default(),
+        }
+    }
+}
