@@ -1,16 +1,71 @@
 //! Who is here: which replicas are alive, and since when.
+//!
+//! Every node runs SWIM with its peers, keeps a table of those that are here and of those that went, and
+//! publishes what it says of itself. Other machines hear notices; none keeps an opinion of its own.
+//!
+//! | part | is about |
+//! | --- | --- |
+//! | `swim.rs` | the engine, its timers, packets as bytes |
+//! | `screen.rs` | which news may enter the engine |
+//! | `table.rs` | rows, and the notices that follow from them |
+//! | `fences.rs` | lives that are over for good |
+//! | `raise.rs` | when we take up a new life |
+//! | `contact.rs` | notices to the departed, transports that are silent |
+//! | `seeds.rs` | how we find others |
+//! | `facts.rs` | what nodes say of themselves |
+//! | `leave.rs` | how we say goodbye |
+//!
+//! Invariants:
+//! - M-1: in its own view a node is alive, at its current incarnation (by construction: our row is made
+//!   of our identity).
+//! - M-2: per node the incarnation believed in never falls, a fence never falls, nothing fenced is a
+//!   member.
+//! - M-3: nothing that carries an identity leaves while a raise is not durable.
+//! - M-5: one notice raises at most once per incarnation; a refutation never raises.
+//! - M-7: tables stay within their bounds; every timer has an owner.
+//! - M-12: whatever follows news of our suspicion or departure carries the refutation or the raise.
+//! - M-14: notices about a replica begin with `Up`; `Suspect` and its end alternate; nothing but
+//!   `Renamed` or `Forgotten` follows `Departed`. A sleep ends all of them without a word.
+//!
+//! Absent on purpose: leader election, transport, what a death means for a key.
 
-use std::collections::BTreeMap;
+mod contact;
+mod counts;
+mod facts;
+mod fences;
+mod leave;
+mod raise;
+mod screen;
+mod seeds;
+mod swim;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::ids::{Incarnation, NodeId, Notice, Replica, Ticket};
-use crate::machine::{Count, Counted, Labels, Machine, Wake};
+use crate::limits;
+use crate::machine::{Machine, Wake};
 use crate::random::Rng;
 use crate::time::Instant;
 use crate::wire::message::{Departed, Members, Retired};
 use crate::wire::segment::Key;
 use crate::wire::{Blob, Transport};
+
+use counts::{Drops, Events};
+use fences::Fences;
+use leave::Leave;
+use raise::Raise;
+use seeds::Seeds;
+use swim::{Identity, Swim};
+use table::{Goodbye, Row};
+
+pub use facts::{check_fact, check_settings};
+pub use seeds::Seed;
 
 /// What a node is configured to be and to do as a member.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -49,109 +104,6 @@ pub struct Settings {
     pub members_max: usize,
     /// Fences kept.
     pub fences_max: usize,
-}
-
-/// Who is here, as one node sees it.
-pub struct Membership {
-    settings: Settings,
-    local: Replica,
-}
-
-impl Membership {
-    /// The membership of a node whose `incarnation` is durable, and in which its process was born.
-    pub fn new(
-        settings: Settings,
-        incarnation: Incarnation,
-        fences: BTreeMap<NodeId, Incarnation>,
-        now: Instant,
-        rng: Rng,
-    ) -> Membership {
-        let _ = (fences, now, rng);
-        let local = Replica { node: settings.node.clone(), incarnation };
-        Membership { settings, local }
-    }
-
-    /// This node, in its present life.
-    pub fn local(&self) -> &Replica {
-        &self.local
-    }
-
-    /// The life in which this process started.
-    pub fn born(&self) -> Incarnation {
-        self.local.incarnation
-    }
-
-    /// Whether anything that carries an identity may leave: not before the start, not while a raise is
-    /// being made durable.
-    pub fn may_send(&self) -> bool {
-        true
-    }
-
-    /// The published row of a node.
-    pub fn member(&self, node: &NodeId) -> Option<Member> {
-        let _ = node;
-        None
-    }
-
-    /// Every published row, departed ones included, by name.
-    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        std::iter::empty()
-    }
-
-    /// Whether `node` is alive or merely suspect.
-    pub fn is_member(&self, node: &NodeId) -> bool {
-        *node == self.local.node
-    }
-
-    /// The list that a link exchanges.
-    pub fn listed(&self, wants_answer: bool) -> Members {
-        Members { wants_answer, members: Vec::new().into() }
-    }
-
-    /// The highest life of `node` that is refused everywhere.
-    pub fn fence(&self, node: &NodeId) -> Option<Incarnation> {
-        let _ = node;
-        None
-    }
-
-    /// The health score, 0 (well) to 8.
-    pub fn score(&self) -> u32 {
-        0
-    }
-
-    /// Whether a first list was exchanged, or nobody is to be met, or ten seconds have passed.
-    pub fn joined(&self) -> bool {
-        false
-    }
-
-    /// Whether the node is leaving.
-    pub fn leaving(&self) -> bool {
-        false
-    }
-
-    /// Whether somebody could not be taken in because the table is full.
-    pub fn members_full(&self) -> bool {
-        self.settings.members_max == 0
-    }
-}
-
-impl Machine for Membership {
-    type Input = Input;
-    type Output = Output;
-
-    fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
-        let _ = (now, input, out);
-    }
-
-    fn next_wake(&self) -> Option<Wake> {
-        None
-    }
-}
-
-impl Counted for Membership {
-    fn counts(&self, visit: &mut dyn FnMut(Count)) {
-        visit(Count { name: "membership_health_score", labels: Labels::None, value: 0 });
-    }
 }
 
 /// What can happen to membership.
@@ -321,3 +273,460 @@ pub enum State {
     /// Taken out by an operator.
     Evicted,
 }
+
+/// Who is here, as one node sees it.
+pub struct Membership {
+    settings: Settings,
+    identity: Identity,
+    since: Instant,
+    swim: Swim,
+    rows: BTreeMap<NodeId, Row>,
+    facts: BTreeMap<NodeId, facts::Facts>,
+    fences: Fences,
+    raise: Raise,
+    seeds: Seeds,
+    leave: Option<Leave>,
+    /// When rows end, and when a withheld death is told.
+    expiries: BTreeSet<(Instant, NodeId)>,
+    departing: BTreeMap<NodeId, contact::Departing>,
+    retired: BTreeMap<NodeId, Instant>,
+    evictions: BTreeMap<(Instant, u64), Key>,
+    eviction_number: u64,
+    linked: BTreeSet<NodeId>,
+    burst: Option<Burst>,
+    events: Events,
+    drops: Drops,
+    rng: Rng,
+    sleeps: u64,
+    started: bool,
+    joined: bool,
+    full: bool,
+    join_deadline: Instant,
+    sync_at: Instant,
+    sweep_at: Instant,
+    last_turn: Instant,
+}
+
+/// A run of changes of the set of members.
+#[derive(Debug, Clone, Copy)]
+struct Burst {
+    first: Instant,
+    last: Instant,
+}
+
+impl Membership {
+    /// The membership of a node whose `incarnation` is durable, and in which its process is born.
+    pub fn new(
+        settings: Settings,
+        incarnation: Incarnation,
+        fences: BTreeMap<NodeId, Incarnation>,
+        now: Instant,
+        rng: Rng,
+    ) -> Membership {
+        let replica = Replica { node: settings.node.clone(), incarnation };
+        let identity = Identity { replica, born: incarnation, address: settings.address };
+        Membership {
+            swim: Swim::new(identity.clone(), &settings, rng.child("swim")),
+            seeds: Seeds::new(&settings.join, now, rng.child("seeds")),
+            fences: Fences::new(fences, settings.fences_max),
+            joined: settings.join.is_empty(),
+            join_deadline: now + JOIN_PATIENCE,
+            sync_at: now + settings.sync_interval,
+            sweep_at: now + contact::SWEEP_INTERVAL,
+            last_turn: now,
+            since: now,
+            settings,
+            identity,
+            rng,
+            rows: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            raise: Raise::default(),
+            leave: None,
+            expiries: BTreeSet::new(),
+            departing: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            evictions: BTreeMap::new(),
+            eviction_number: 0,
+            linked: BTreeSet::new(),
+            burst: None,
+            events: Events::default(),
+            drops: Drops::default(),
+            sleeps: 0,
+            started: false,
+            full: false,
+        }
+    }
+
+    /// This node, in its present life.
+    pub fn local(&self) -> &Replica {
+        &self.identity.replica
+    }
+
+    /// The life in which this process started.
+    pub fn born(&self) -> Incarnation {
+        self.identity.born
+    }
+
+    /// Whether anything that carries an identity may leave: not before the start, not while a raise is
+    /// being made durable (M-3).
+    pub fn may_send(&self) -> bool {
+        self.started && self.raise.pending.is_none()
+    }
+
+    /// The published row of a node.
+    pub fn member(&self, node: &NodeId) -> Option<Member> {
+        if *node == self.identity.replica.node {
+            return Some(self.own_member());
+        }
+        self.rows.get(node).map(|row| self.published(row))
+    }
+
+    /// Every published row, departed ones included: our own, then the others by name.
+    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        let others = self.rows.values().map(|row| self.published(row));
+        std::iter::once(self.own_member()).chain(others)
+    }
+
+    /// Whether `node` is alive or merely suspect.
+    pub fn is_member(&self, node: &NodeId) -> bool {
+        *node == self.identity.replica.node || self.rows.get(node).is_some_and(Row::is_member)
+    }
+
+    /// Members, ourselves included.
+    pub fn member_count(&self) -> usize {
+        1 + self.rows.values().filter(|row| row.is_member()).count()
+    }
+
+    /// The list that a link exchanges.
+    pub fn listed(&self, wants_answer: bool) -> Members {
+        Members { wants_answer, members: self.own_list().into() }
+    }
+
+    /// The highest life of `node` that is refused everywhere.
+    pub fn fence(&self, node: &NodeId) -> Option<Incarnation> {
+        self.fences.get(node)
+    }
+
+    /// The health score, 0 (well) to 8.
+    pub fn score(&self) -> u32 {
+        self.swim.score()
+    }
+
+    /// Whether a first list was exchanged, or nobody is to be met, or ten seconds have passed.
+    pub fn joined(&self) -> bool {
+        self.joined
+    }
+
+    /// Whether the node is leaving.
+    pub fn leaving(&self) -> bool {
+        self.leave.is_some()
+    }
+
+    /// Whether somebody could not be taken in because the table is full.
+    pub fn members_full(&self) -> bool {
+        self.full && self.rows.len() + 1 >= self.settings.members_max
+    }
+}
+
+impl Machine for Membership {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        if self.started && now.since(self.last_turn) > self.settings.forget_after {
+            self.slept(now, out);
+        }
+        self.last_turn = now;
+        match input {
+            Input::Start => self.start(now, out),
+            Input::Heard { from, transport, address } => {
+                self.heard(now, &from, transport, address, out);
+            }
+            Input::Swim { from, transport, packet } => {
+                self.swim(now, &from, transport, &packet, out);
+            }
+            Input::Departed { notice, .. } => self.meet(now, notice.incarnation, None, out),
+            Input::Retired { notice, .. } => self.retired(now, &notice, out),
+            Input::Overtaken { known } => self.meet(now, known, None, out),
+            Input::Linked { peer, born, address } => {
+                self.linked(now, Identity { replica: peer, born, address }, out);
+            }
+            Input::Unlinked { peer } => {
+                self.linked.remove(&peer);
+            }
+            Input::Bye { peer, restarting } => {
+                let goodbye = if restarting { Goodbye::Restarting } else { Goodbye::Leaving };
+                self.bye(now, &peer, goodbye, out);
+            }
+            Input::Stale { known, address } => self.meet(now, known, Some(address), out),
+            Input::List { from, list } => self.list(now, &from, list, out),
+            Input::Resolved { seed, addresses } => self.resolved(now, &seed, addresses, out),
+            Input::SeedFailed { address, refused } => self.seeds.unreached(address, refused, out),
+            Input::Fact { owner, key, value } => self.fact(now, &owner, key, value, out),
+            Input::Persisted { incarnation } => self.persisted(now, incarnation, out),
+            Input::Join { ticket, addresses } => {
+                let answer = self.join(addresses, out);
+                out.push(Output::Answer { ticket, answer });
+            }
+            Input::Leave { ticket, restarting } => self.start_leaving(now, ticket, restarting, out),
+            Input::Evict { ticket, node } => {
+                let answer = self.evict(now, &node, out);
+                out.push(Output::Answer { ticket, answer });
+            }
+            Input::Labels { ticket, labels } => {
+                let answer = self.relabel(labels, out);
+                out.push(Output::Answer { ticket, answer });
+            }
+            Input::Tick => self.tick(now, out),
+        }
+        self.settle(now, out);
+        self.assert_invariants();
+    }
+
+    fn next_wake(&self) -> Option<Wake> {
+        if !self.started {
+            return None;
+        }
+        let engine = self.swim.next_wake();
+        let others = [
+            (Some(self.sync_at), "a member list is exchanged"),
+            (Some(self.sweep_at), "silent transports are looked for"),
+            (Some(self.seeds.next_wake()), "seeds are tried"),
+            ((!self.joined).then_some(self.join_deadline), "waiting for a first list ends"),
+            (self.expiries.first().map(|(at, _)| *at), "a departed node is forgotten"),
+            (self.departing.values().map(|one| one.next_at).min(), "a failed node is told"),
+            (self.evictions.keys().next().map(|(at, _)| *at), "an eviction is withdrawn"),
+            (self.burst.map(|burst| burst.last + table::BURST_GAP), "the view was still"),
+            (self.leave_wake(self.last_turn), "leaving goes on"),
+        ];
+        let others = others.into_iter().filter_map(|(at, what)| Some((at?, what)));
+        engine.into_iter().chain(others).map(|(at, what)| Wake { at, what }).min()
+    }
+}
+
+impl Membership {
+    fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if !self.started {
+            self.started = true;
+            self.write_facts(out);
+            self.seeds.pursue(now, true);
+            self.seeds.tick(now, out);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.swim.tick(now);
+        self.seeds.tick(now, out);
+        self.expire_rows(now, out);
+        self.continue_departed(now, out);
+        self.expire_evictions(now, out);
+        self.end_burst(now, out);
+        self.joined |= self.join_deadline <= now;
+        if self.sweep_at <= now {
+            self.sweep_at = now + contact::SWEEP_INTERVAL;
+            self.sweep(now, out);
+        }
+        if self.sync_at <= now {
+            self.sync_at = now + self.rng.jitter(self.settings.sync_interval, SYNC_JITTER_PERCENT);
+            self.sync(out);
+        }
+    }
+
+    fn sync(&mut self, out: &mut Vec<Output>) {
+        let peers: Vec<&NodeId> = self.linked.iter().filter(|node| self.is_member(node)).collect();
+        if let Some(&peer) = self.rng.pick(&peers)
+            && self.may_send()
+        {
+            out.push(Output::SendList { to: peer.clone(), list: self.listed(true) });
+        }
+    }
+
+    fn linked(&mut self, now: Instant, peer: Identity, out: &mut Vec<Output>) {
+        let node = peer.replica.node.clone();
+        if node == self.identity.replica.node {
+            return;
+        }
+        self.seeds.linked(peer.address);
+        if self.fences.holds(&peer.replica) {
+            self.tell_retired(now, &node, Transport::Link, None, out);
+            return;
+        }
+        self.linked.insert(node.clone());
+        if self.rows.get(&node).is_some_and(|row| row.replica == peer.replica && row.is_down()) {
+            self.tell_departed(now, &node, out);
+            return;
+        }
+        let met = foca::Member::alive(peer.clone());
+        if !self.listens_to(&peer.replica) || !self.admits(now, &met, &mut BTreeSet::new(), out) {
+            return;
+        }
+        self.swim.learn(now, [met], true);
+        if let Some(row) = self.rows.get_mut(&node) {
+            row.heard.frame = now;
+        }
+        if self.may_send() {
+            out.push(Output::SendList { to: node, list: self.listed(false) });
+        }
+        if !self.joined {
+            self.swim.announce(now, peer);
+        }
+    }
+
+    fn retired(&mut self, now: Instant, notice: &Retired, out: &mut Vec<Output>) {
+        if notice.node == self.identity.replica.node {
+            self.meet(now, notice.fence, None, out);
+        }
+    }
+
+    fn resolved(
+        &mut self,
+        now: Instant,
+        seed: &str,
+        addresses: Vec<SocketAddr>,
+        out: &mut Vec<Output>,
+    ) {
+        let members = self.rows.values().filter(|row| row.is_member()).map(|row| row.address);
+        let known: BTreeSet<SocketAddr> = members.chain([self.identity.address]).collect();
+        self.seeds.resolved(now, seed, addresses, |address| known.contains(address), out);
+    }
+
+    fn join(&mut self, addresses: Vec<String>, out: &mut Vec<Output>) -> Result<(), Refusal> {
+        if self.leave.is_some() {
+            return Err(Refusal::Leaving);
+        }
+        for address in &addresses {
+            address.parse::<Seed>().map_err(|what| Refusal::Addresses { what })?;
+        }
+        if !self.seeds.add(addresses.iter().cloned()) {
+            let what = format!("more than {} seeds are known already", limits::SEEDS_MAX);
+            return Err(Refusal::Addresses { what });
+        }
+        self.seeds.attempt(&addresses, out);
+        Ok(())
+    }
+
+    fn evict(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) -> Result<(), Refusal> {
+        if self.leave.is_some() {
+            return Err(Refusal::Leaving);
+        }
+        let not_failed = |state: State| {
+            let (node, state) = (node.clone(), state.name().to_owned());
+            Err(Refusal::NotFailed { node, state })
+        };
+        if *node == self.identity.replica.node {
+            return not_failed(State::Alive);
+        }
+        let Some(row) = self.rows.get(node) else {
+            return Err(Refusal::Unknown { node: node.clone() });
+        };
+        if row.state != State::Failed {
+            return not_failed(row.state);
+        }
+        let replica = row.replica.clone();
+        self.evicted(now, &replica, out);
+        self.publish_eviction(now, &replica, out);
+        Ok(())
+    }
+
+    fn relabel(
+        &mut self,
+        labels: BTreeMap<String, String>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        if self.leave.is_some() {
+            return Err(Refusal::Leaving);
+        }
+        self.set_labels(labels, out)
+    }
+
+    /// Carries out what the engine wants, and follows it with the table.
+    fn settle(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let mut changed = false;
+        loop {
+            let effects = self.swim.take_effects();
+            if effects.sends.is_empty() && effects.touched.is_empty() && !effects.exhausted {
+                break;
+            }
+            if effects.exhausted {
+                self.meet(now, self.identity.replica.incarnation, None, out);
+            }
+            self.send(effects.sends, out);
+            let touched: BTreeSet<NodeId> = effects.touched.into_iter().collect();
+            changed |= !touched.is_empty();
+            for node in touched {
+                self.reconcile(now, &node, out);
+            }
+            for node in effects.doubted {
+                self.rows.entry(node).and_modify(|row| row.heard.doubted = true);
+            }
+        }
+        if changed {
+            self.swim.resize(&self.settings);
+        }
+        self.continue_leaving(now, out);
+        let effects = self.swim.take_effects();
+        self.send(effects.sends, out);
+        let alone = self.leave.is_none() && self.started && !self.rows.values().any(Row::is_member);
+        self.seeds.pursue(now, alone);
+    }
+
+    fn send(&self, sends: Vec<swim::Send>, out: &mut Vec<Output>) {
+        if !self.may_send() {
+            return;
+        }
+        for swim::Send { to, transport, packet } in sends {
+            if transport == Transport::Datagram || self.linked.contains(&to.replica.node) {
+                let (to, address, packet) = (to.replica.node, to.address, packet.into());
+                out.push(Output::Swim { to, address, transport, packet });
+            }
+        }
+    }
+
+    fn assert_invariants(&self) {
+        assert!(
+            self.rows.len() < self.settings.members_max.max(1),
+            "M-7: {} rows are more than allowed",
+            self.rows.len()
+        );
+        assert!(self.newest() >= self.identity.replica.incarnation, "M-2: a raise goes up");
+    }
+
+    /// What is too much to assert after each input: for the simulator and for tests.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn check(&self) -> Result<(), String> {
+        for row in self.rows.values() {
+            if row.is_member() && self.fences.holds(&row.replica) {
+                return Err(format!("M-2: {} is fenced and a member", row.replica));
+            }
+            let seen = self.swim.seen(&row.replica.node).map(foca::Member::state);
+            let down = seen.is_none_or(|state| state == foca::State::Down);
+            if down != (row.is_down() || !row.is_member()) {
+                return Err(format!(
+                    "M-9: {} is {:?} but SWIM says {seen:?}",
+                    row.replica, row.state
+                ));
+            }
+        }
+        if self.fences.len() > self.settings.fences_max || self.departing.len() > self.rows.len() {
+            return Err("M-7: a table is beyond its bound".into());
+        }
+        self.swim.check()
+    }
+}
+
+impl State {
+    /// Its name in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Alive => "alive",
+            State::Suspect => "suspect",
+            State::Failed => "failed",
+            State::Left => "left",
+            State::Evicted => "evicted",
+        }
+    }
+}
+
+/// After this long a node without a first list counts as started.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+const SYNC_JITTER_PERCENT: u32 = 20;

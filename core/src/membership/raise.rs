@@ -1,0 +1,123 @@
+//! When a node takes up a new life.
+//!
+//! A life that somebody gave up for dead cannot be refuted, only replaced: by a higher incarnation,
+//! durable before it is used (M-3). A word about an older life teaches nothing, so any number of notices
+//! about one life cause one raise (M-5).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::swim::{Identity, Swim};
+use super::{Membership, Output};
+use crate::ids::{Incarnation, Replica};
+use crate::limits;
+use crate::time::Instant;
+
+/// A raise on its way, and those that point to a second process with our name.
+#[derive(Debug, Default)]
+pub(super) struct Raise {
+    /// What is being made durable.
+    pub(super) pending: Option<Incarnation>,
+    /// When we were told of lives of ours that were never ours.
+    strange: VecDeque<Instant>,
+    reported: bool,
+}
+
+impl Membership {
+    /// The life that we are in, or are about to be in.
+    pub(super) fn newest(&self) -> Incarnation {
+        self.raise.pending.unwrap_or(self.identity.replica.incarnation)
+    }
+
+    /// Somebody holds our life `known` failed or fenced, or it is not ours alone.
+    pub(super) fn meet(
+        &mut self,
+        now: Instant,
+        known: Incarnation,
+        address: Option<SocketAddr>,
+        out: &mut Vec<Output>,
+    ) {
+        if known < self.newest() || self.leave.is_some() {
+            return;
+        }
+        if known > self.identity.replica.incarnation {
+            self.meet_stranger(now, address, out);
+        }
+        self.raise.pending = Some(known.next());
+        self.persist(out);
+    }
+
+    fn meet_stranger(&mut self, now: Instant, address: Option<SocketAddr>, out: &mut Vec<Output>) {
+        let strange = &mut self.raise.strange;
+        strange.retain(|at| now.since(*at) < limits::DUPLICATE_WINDOW);
+        strange.push_back(now);
+        if strange.len() >= limits::DUPLICATE_RAISES_MAX && !self.raise.reported {
+            self.raise.reported = true;
+            out.push(Output::Duplicate { address });
+        }
+    }
+
+    /// Asks for incarnation and fences to be made durable.
+    pub(super) fn persist(&self, out: &mut Vec<Output>) {
+        let (incarnation, fences) = (self.newest(), self.fences.image());
+        out.push(Output::Persist { incarnation, fences });
+    }
+
+    pub(super) fn persisted(
+        &mut self,
+        now: Instant,
+        incarnation: Incarnation,
+        out: &mut Vec<Output>,
+    ) {
+        if self.raise.pending != Some(incarnation) {
+            return; // Fences alone, or a raise that a higher one overtook.
+        }
+        self.raise.pending = None;
+        assert!(
+            incarnation > self.identity.replica.incarnation,
+            "M-2: {incarnation} is no raise of {}",
+            self.identity.replica
+        );
+        self.identity.replica.incarnation = incarnation;
+        self.swim.rename(now, self.identity.clone());
+        self.events.raised += 1;
+        let replica = self.identity.replica.clone();
+        out.push(Output::Raised { replica: replica.clone() });
+        out.push(Output::Changed { node: replica.node });
+    }
+
+    /// We slept so long that everybody has forgotten us, and we must not remind anybody of last week:
+    /// everything foreign goes, addresses stay as seeds.
+    pub(super) fn slept(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let rows = std::mem::take(&mut self.rows);
+        self.seeds.add(rows.values().map(|row| row.address.to_string()));
+        let own = self.identity.replica.node.clone();
+        self.facts.retain(|node, _| *node == own);
+        self.expiries.clear();
+        self.departing.clear();
+        self.linked.clear();
+        self.sleeps += 1;
+        let rng = self.rng.child(&format!("swim/{}", self.sleeps));
+        self.swim = Swim::new(self.identity.clone(), &self.settings, rng);
+        out.push(Output::Slept);
+        out.extend(rows.into_keys().map(|node| Output::Changed { node }));
+        self.meet(now, self.identity.replica.incarnation, None, out);
+    }
+
+    /// Looks for our own name in somebody's words about us; true if the words may enter the engine.
+    pub(super) fn names_us(
+        &mut self,
+        now: Instant,
+        said: &Identity,
+        down: bool,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Replica { incarnation, .. } = said.replica;
+        let exact = *said == self.identity;
+        let ours = self.identity.replica.incarnation;
+        if incarnation > ours || (incarnation == ours && (down || !exact)) {
+            self.meet(now, incarnation, Some(said.address), out);
+        }
+        exact && !down
+    }
+}
