@@ -18,6 +18,9 @@ mod publish;
 mod route;
 pub mod settings;
 
+#[cfg(test)]
+mod tests;
+
 pub use contract::{
     Announcement, Answer, Call, Effect, Image, Input, Keyspace, Reply, Request, Settings,
 };

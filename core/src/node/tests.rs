@@ -1,0 +1,181 @@
+//! Whole nodes on a perfect network: what the router promises, without faults.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::settings::Profile;
+use super::*;
+use crate::ids::{ClusterId, ConnectionId};
+use crate::membership::State;
+use crate::wire::frame::FrameReader;
+
+/// A network without loss and with one latency for everything.
+struct World {
+    now: Instant,
+    nodes: BTreeMap<SocketAddr, Node>,
+    /// Inputs under way, by arrival and order of sending.
+    queue: BTreeMap<(Instant, u64), (SocketAddr, Input)>,
+    sent: u64,
+    /// The other end of each connection.
+    pipes: BTreeMap<(SocketAddr, ConnectionId), (SocketAddr, ConnectionId)>,
+    accepted: u64,
+    announced: VecDeque<(SocketAddr, Announcement)>,
+    datagram_bytes_max: usize,
+}
+
+const LATENCY: Duration = Duration::from_micros(200);
+
+fn address(index: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7000 + index))
+}
+
+impl World {
+    fn new(count: u16) -> World {
+        let mut world = World {
+            now: Instant::from_millis(1),
+            nodes: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            sent: 0,
+            pipes: BTreeMap::new(),
+            accepted: 0,
+            announced: VecDeque::new(),
+            datagram_bytes_max: 0,
+        };
+        for index in 0..count {
+            world.boot(index, 1);
+        }
+        world
+    }
+
+    fn boot(&mut self, index: u16, incarnation: u64) {
+        let name = format!("n{index}").parse().expect("a node id");
+        let cluster = ClusterId("test".into());
+        let mut settings = Settings::new(name, cluster, address(index), Profile::Lan);
+        settings.membership.join = vec!["seed:1".to_owned()];
+        let seed = [u8::try_from(index).expect("few nodes"); 32];
+        let node = Node::boot(settings, Incarnation(incarnation), &Image::new(), seed, self.now);
+        self.nodes.insert(address(index), node);
+        self.send(address(index), Input::Start);
+    }
+
+    fn send(&mut self, to: SocketAddr, input: Input) {
+        self.sent += 1;
+        self.queue.insert((self.now + LATENCY, self.sent), (to, input));
+    }
+
+    fn run(&mut self, until: Instant) {
+        loop {
+            let arrival = self.queue.keys().next().map(|(at, _)| *at);
+            let wake =
+                self.nodes.iter().filter_map(|(at, node)| Some((node.next_wake()?.at, *at))).min();
+            let next = [arrival, wake.map(|(at, _)| at)].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= until) else { break };
+            self.now = self.now.max(next);
+            if arrival == Some(next) {
+                let (_, (to, input)) = self.queue.pop_first().expect("it was seen");
+                self.turn(to, input);
+            } else {
+                self.turn(wake.expect("it was seen").1, Input::Wake);
+            }
+        }
+        self.now = until;
+    }
+
+    fn turn(&mut self, at: SocketAddr, input: Input) {
+        let Some(node) = self.nodes.get_mut(&at) else { return };
+        let mut effects = Vec::new();
+        node.handle(self.now, input, &mut effects);
+        node.flush(self.now, &mut effects);
+        for effect in effects {
+            self.perform(at, effect);
+        }
+    }
+
+    fn perform(&mut self, from: SocketAddr, effect: Effect) {
+        match effect {
+            Effect::Datagram { to, bytes } => {
+                self.datagram_bytes_max = self.datagram_bytes_max.max(bytes.len());
+                self.send(to, Input::Datagram { from, bytes });
+            }
+            Effect::Send { connection, bytes } => {
+                let mut reader = FrameReader::default();
+                reader.push(&bytes);
+                let frame = reader.next_frame().expect("well formed").expect("whole");
+                self.send(from, Input::Writable { connection, bytes: bytes.len() });
+                if let Some((to, connection)) = self.pipes.get(&(from, connection)).copied() {
+                    self.send(to, Input::Frame { connection, frame });
+                }
+            }
+            Effect::Connect { connection, to } => self.connect(from, connection, to),
+            Effect::Disconnect { connection } => {
+                if let Some((to, other)) = self.pipes.remove(&(from, connection)) {
+                    self.pipes.remove(&(to, other));
+                    self.send(to, Input::Closed { connection: other });
+                    self.send(from, Input::Closed { connection });
+                }
+            }
+            Effect::Store { ticket, .. } => self.send(from, Input::Stored { ticket }),
+            Effect::Call { ticket, call: Call::Resolve { .. } } => {
+                let answer = Answer::Resolved(vec![address(0)]);
+                self.send(from, Input::Answered { ticket, answer });
+            }
+            Effect::Call { .. } | Effect::Reply { .. } => {}
+            Effect::Announce(announcement) => self.announced.push_back((from, announcement)),
+        }
+    }
+
+    fn connect(&mut self, from: SocketAddr, connection: ConnectionId, to: SocketAddr) {
+        if !self.nodes.contains_key(&to) {
+            return self.send(from, Input::ConnectFailed { connection });
+        }
+        self.accepted += 1;
+        let other = ConnectionId::accepted(self.accepted);
+        self.pipes.insert((from, connection), (to, other));
+        self.pipes.insert((to, other), (from, connection));
+        let bytes = crate::limits::WINDOW_BYTES;
+        self.send(from, Input::Connected { connection });
+        self.send(from, Input::Writable { connection, bytes });
+        self.send(to, Input::Accepted { connection: other, from });
+        self.send(to, Input::Writable { connection: other, bytes });
+    }
+
+    fn states(&self, index: u16) -> Vec<(String, State)> {
+        let node = self.nodes.get(&address(index)).expect("it runs");
+        let members = node.published().members.load();
+        members.rows.values().map(|row| (row.node.to_string(), row.state)).collect()
+    }
+}
+
+#[test]
+fn nodes_with_one_seed_find_each_other_and_read_each_others_facts() {
+    let mut world = World::new(5);
+    world.run(Instant::from_millis(10_000));
+    let everybody: Vec<_> = (0..5).map(|index| (format!("n{index}"), State::Alive)).collect();
+    for index in 0..5 {
+        assert_eq!(world.states(index), everybody, "as n{index} sees it");
+        let node = &world.nodes[&address(index)];
+        let members = node.published().members.load();
+        for row in members.rows.values() {
+            assert!(row.facts.contains_key("versions"), "n{index} reads {row:?}");
+        }
+        assert_eq!(node.links().snapshot(world.now).links.len(), 4);
+    }
+    assert!(world.datagram_bytes_max + limits::SEAL_BYTES <= limits::DATAGRAM_BYTES_MAX);
+}
+
+#[test]
+fn a_node_that_falls_silent_is_failed_everywhere_and_its_next_life_is_welcome() {
+    let mut world = World::new(4);
+    world.run(Instant::from_millis(10_000));
+    world.nodes.remove(&address(3));
+    world.run(Instant::from_millis(30_000));
+    for index in 0..3 {
+        assert_eq!(world.states(index)[3], ("n3".to_owned(), State::Failed), "as n{index} sees it");
+    }
+    world.boot(3, 2);
+    world.run(Instant::from_millis(40_000));
+    for index in 0..4 {
+        assert!(world.states(index).iter().all(|(_, state)| *state == State::Alive), "n{index}");
+    }
+}
