@@ -5,7 +5,15 @@
 
 pub mod clock;
 pub mod config;
+mod datagrams;
 pub mod handle;
+pub mod log;
+pub mod meters;
 pub mod net;
+pub mod outside;
+mod peers;
+mod perform;
 pub mod seal;
+pub mod serve;
+mod shell;
 pub mod store;

@@ -5,10 +5,13 @@
 //!
 //! Absent on purpose: a second attempt. After a failure nothing more is written or reported.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use quorate_core::ids::Ticket;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::clock;
+use crate::meters::Meters;
 
 use super::{Batch, Store, StoreError};
 
@@ -50,12 +53,12 @@ impl Keeper {
 
     /// Starts the thread over `store`. It ends, and `held` is dropped, when this value was dropped and
     /// everything that waited is written.
-    pub fn of_store(store: Store, held: impl Send + 'static) -> Keeper {
+    pub fn of_store(store: Store, held: impl Send + 'static, meters: Arc<Meters>) -> Keeper {
         let (batches, waiting) = mpsc::channel();
         let (kept, reports) = unbounded_channel();
         let work = move || {
-            let _held = held;
-            write_all(&store, &waiting, &kept);
+            let (_held, store) = (held, store); // The file is closed before it is let go.
+            write_all(&store, &waiting, &kept, &meters);
         };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(work);
         thread.expect("the machine can start a thread");
@@ -106,11 +109,14 @@ fn write_all(
     store: &Store,
     waiting: &mpsc::Receiver<(Ticket, Batch)>,
     kept: &UnboundedSender<Kept>,
+    meters: &Meters,
 ) {
     while let Ok(first) = waiting.recv() {
         let group = std::iter::once(first).chain(waiting.try_iter().take(BATCHES_WAITING_MAX));
         let (tickets, batches): (Vec<Ticket>, Vec<Batch>) = group.unzip();
+        let began = clock::now();
         let outcome = store.apply(&batches);
+        meters.committed(clock::now().since(began), outcome.is_ok());
         if let Err(error) = outcome {
             let _ = kept.send(Kept::Failed(error)); // The loop may have ended before us.
             return;

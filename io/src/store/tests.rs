@@ -177,7 +177,7 @@ fn a_full_disk_is_named_and_nothing_is_reported_stored() {
 async fn waiting_batches_are_reported_in_order_and_after_a_failure_none_is() {
     let disk = Disk::default();
     let (store, _) = Store::open_on(disk.clone()).expect("an empty disk");
-    let mut keeper = Keeper::of_store(store, ());
+    let mut keeper = Keeper::of_store(store, (), Arc::default());
     for number in 0..100 {
         keeper.store(Ticket(number), vec![put("n", &number.to_string())]);
     }

@@ -1,0 +1,115 @@
+//! Log lines made of what a node announces.
+
+use std::time::Duration;
+
+use quorate_core::ids::{Notice, Reason};
+use quorate_core::node::Announcement;
+use quorate_core::time::Instant;
+use quorate_core::wire::Transport;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::{debug, error, info, warn};
+
+use crate::handle::{Handle, Heard};
+
+/// After the first ones, what a peer or a seed does again and again is said once in this time.
+const REPEAT: Duration = Duration::from_secs(60);
+/// Failures of a seed that are each told.
+const JOIN_FAILURES_TOLD: u32 = 3;
+
+/// Writes lines until the node ends.
+pub async fn follow(handle: Handle) {
+    let mut announced = handle.listen();
+    drop(handle); // Only the loop keeps the channel open.
+    let mut told = Told::default();
+    loop {
+        match announced.recv().await {
+            Ok(heard) => told.tell(&heard),
+            Err(RecvError::Lagged(_)) => {} // The log is for people; snapshots hold the truth.
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// What was said of what comes back.
+#[derive(Default)]
+struct Told {
+    misbehaved: Option<Instant>,
+    unsaid: u64,
+    join: Option<Instant>,
+}
+
+impl Told {
+    fn tell(&mut self, heard: &Heard) {
+        match &heard.announcement {
+            Announcement::Member(notice) => member(notice),
+            Announcement::Raised { replica } => {
+                info!(%replica, "this node lives on as another replica")
+            }
+            Announcement::Link { peer, up } => debug!(%peer, up, "link"),
+            Announcement::Asymmetric { peer, missing } => asymmetric(peer.as_str(), *missing),
+            Announcement::Converged { took } => {
+                let took_ms = quorate_core::time::millis(*took);
+                debug!(took_ms, "the view of members is still");
+            }
+            Announcement::Worker(change) => {
+                let (old, new, cause) = (change.old, change.new, change.cause);
+                info!(worker = change.id.as_str(), ?old, ?new, ?cause, "worker");
+            }
+            Announcement::Misbehaved { peer, what } => {
+                let peer = peer.as_ref().map_or("unknown", |peer| peer.as_str());
+                self.misbehaved(heard.at, peer, what);
+            }
+            Announcement::JoinFailed { seed, failures } => {
+                self.join_failed(heard.at, seed, *failures);
+            }
+            Announcement::Stopped => info!("this node has left the cluster"),
+            Announcement::Duplicate { address } => {
+                let address = address.map_or("unknown".to_owned(), |address| address.to_string());
+                error!(address, "node id in use by another process");
+            }
+            Announcement::MemberChanged { .. } | Announcement::WorkerChanged { .. } => {}
+        }
+    }
+
+    fn misbehaved(&mut self, at: Instant, peer: &str, what: &str) {
+        if self.misbehaved.is_some_and(|last| at.since(last) < REPEAT) {
+            self.unsaid += 1;
+            return;
+        }
+        let unsaid = std::mem::take(&mut self.unsaid);
+        self.misbehaved = Some(at);
+        warn!(peer, what, unsaid, "a peer broke the rules");
+    }
+
+    fn join_failed(&mut self, at: Instant, seed: &str, failures: u32) {
+        if failures <= JOIN_FAILURES_TOLD || self.join.is_none_or(|last| at.since(last) >= REPEAT) {
+            self.join = Some(at);
+            warn!(seed, failures, "a seed cannot be joined");
+        }
+    }
+}
+
+fn member(notice: &Notice) {
+    match notice {
+        Notice::Up { replica, address, .. } => info!(%replica, %address, "member up"),
+        Notice::Suspect { replica } => debug!(%replica, "member suspect"),
+        Notice::Refuted { replica } => debug!(%replica, "member well after all"),
+        Notice::Departed { replica, reason: Reason::Failed } => warn!(%replica, "member failed"),
+        Notice::Departed { replica, reason: Reason::Left } => info!(%replica, "member left"),
+        Notice::Departed { replica, reason: Reason::Evicted } => info!(%replica, "member evicted"),
+        Notice::Renamed { old, new, .. } => info!(%old, %new, "member in a new life"),
+        Notice::Forgotten { node, .. } => info!(%node, "member forgotten"),
+    }
+}
+
+fn asymmetric(peer: &str, missing: Option<Transport>) {
+    match missing {
+        Some(Transport::Datagram) => {
+            warn!(peer, "its frames arrive and its datagrams do not: is UDP filtered?");
+        }
+        Some(Transport::Link) => {
+            warn!(peer, "its datagrams arrive and its frames do not: is TCP filtered?");
+        }
+        None => info!(peer, "datagrams and frames both arrive again"),
+    }
+}

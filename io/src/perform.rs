@@ -1,0 +1,140 @@
+//! The hands of the shell: every effect of a node is done here, in one match.
+//!
+//! Absent on purpose: waiting. An effect that takes time is begun, and its end is an input of a later
+//! turn.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quorate_core::ids::{ConnectionId, Ticket};
+use quorate_core::node::{Announcement, Answer, Call, Effect, Reply};
+use quorate_core::time::Instant;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::datagrams::Outbox;
+use crate::handle::{Ask, Heard, REQUESTS_MAX};
+use crate::net::Net;
+use crate::outside::Outside;
+use crate::peers::{self, Event, Lane};
+use crate::store::{Keeper, StoreError};
+
+/// Why the loop ended.
+#[derive(Debug)]
+pub enum End {
+    /// The node has left its cluster.
+    Left,
+    /// Whoever ran it wants no more.
+    Halted,
+    /// Another process uses the node's id.
+    Duplicate {
+        /// Where it is, if known.
+        address: Option<SocketAddr>,
+    },
+    /// The store failed.
+    Store(StoreError),
+}
+
+/// Everything that effects are done with.
+pub(crate) struct Hands<N: Net> {
+    pub(crate) net: N,
+    pub(crate) outbox: Outbox,
+    pub(crate) keeper: Keeper,
+    pub(crate) lanes: BTreeMap<ConnectionId, Lane>,
+    pub(crate) events: UnboundedSender<Event>,
+    pub(crate) outside: Arc<dyn Outside>,
+    pub(crate) answers: mpsc::Sender<(Ticket, Answer)>,
+    pub(crate) replies: Replies,
+    pub(crate) announcements: broadcast::Sender<Heard>,
+}
+
+impl<N: Net> Hands<N> {
+    /// Does `effect`; says so if it is the last.
+    pub(crate) fn perform(&mut self, now: Instant, effect: Effect) -> Option<End> {
+        match effect {
+            Effect::Datagram { to, bytes } => self.outbox.send(to, bytes),
+            Effect::Send { connection, bytes } => {
+                if let Some(lane) = self.lanes.get(&connection) {
+                    lane.send(bytes);
+                }
+            }
+            Effect::Connect { connection, to } => {
+                let lane = peers::connect(&self.net, connection, to, self.events.clone());
+                self.lanes.insert(connection, lane);
+            }
+            Effect::Disconnect { connection } => drop(self.lanes.remove(&connection)),
+            Effect::Store { ticket, batch } => self.keeper.store(ticket, batch),
+            Effect::Call { ticket, call } => self.call(ticket, call),
+            Effect::Reply { ticket, reply } => self.replies.reply(ticket, reply),
+            Effect::Announce(announcement) => return self.announce(now, announcement),
+        }
+        None
+    }
+
+    /// Calls are as many as the node keeps open; each waits here for room among the answers.
+    fn call(&self, ticket: Ticket, call: Call) {
+        let (answering, answers) = (self.outside.answer(call), self.answers.clone());
+        self.net.spawn(async move {
+            let answer = answering.await;
+            let _ = answers.send((ticket, answer)).await; // The loop has ended.
+        });
+    }
+
+    fn announce(&self, at: Instant, announcement: Announcement) -> Option<End> {
+        let end = match &announcement {
+            Announcement::Stopped => Some(End::Left),
+            Announcement::Duplicate { address } => Some(End::Duplicate { address: *address }),
+            Announcement::Member(_)
+            | Announcement::MemberChanged { .. }
+            | Announcement::Raised { .. }
+            | Announcement::Link { .. }
+            | Announcement::Asymmetric { .. }
+            | Announcement::Converged { .. }
+            | Announcement::Worker(_)
+            | Announcement::WorkerChanged { .. }
+            | Announcement::Misbehaved { .. }
+            | Announcement::JoinFailed { .. } => None,
+        };
+        let _ = self.announcements.send(Heard { at, announcement }); // Nobody listens.
+        end
+    }
+}
+
+/// Callers that wait for their reply, at most [`REQUESTS_MAX`].
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
+    minted: u64,
+}
+
+impl Replies {
+    /// Notes who asked; the ticket finds the way back.
+    pub(crate) fn wait(&mut self, reply: oneshot::Sender<Reply>) -> Ticket {
+        self.minted += 1;
+        let ticket = Ticket(self.minted);
+        self.waiting.insert(ticket, reply);
+        ticket
+    }
+
+    /// Whether one more may ask. Who no longer waits is forgotten first.
+    pub(crate) fn have_room(&mut self) -> bool {
+        if self.waiting.len() >= REQUESTS_MAX {
+            self.waiting.retain(|_, reply| !reply.is_closed());
+        }
+        self.waiting.len() < REQUESTS_MAX
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn reply(&mut self, ticket: Ticket, reply: Reply) {
+        if let Some(waiting) = self.waiting.remove(&ticket) {
+            let _ = waiting.send(reply); // The caller's deadline has passed.
+        }
+    }
+}
+
+/// Requests that came in while none could be taken wait in their channel; see [`Replies::have_room`].
+pub(crate) type Asks = mpsc::Receiver<Ask>;

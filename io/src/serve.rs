@@ -1,0 +1,279 @@
+//! A node of this machine: its sockets, its directory, its loop, and its end.
+//!
+//! Absent on purpose: where settings come from, and the surfaces. Both are handed in or built on the
+//! [`Handle`] of what runs.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use quorate_core::ids::Incarnation;
+use quorate_core::node::{Image, Keyspace, Published, Request, Settings};
+use quorate_core::time::Instant;
+use quorate_core::wire::{self, Blob};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock;
+use crate::datagrams::{self, SharedKeyring};
+use crate::handle::Handle;
+use crate::meters::Meters;
+use crate::net::{self, Net};
+use crate::outside::Outside;
+use crate::peers;
+use crate::perform::{End, Hands, Replies};
+use crate::seal::{KeyringError, KeyringSource};
+use crate::shell::{Ears, Mind, Shell};
+use crate::store::{Directory, Keeper, Store, StoreError};
+
+/// The keyspace `meta` holds the incarnation under this key.
+const INCARNATION_KEY: &str = "incarnation";
+/// Answers of calls that wait for the loop.
+const ANSWERS_MAX: usize = 256;
+
+/// Everything that a process is told about its node.
+#[derive(Debug, Clone)]
+pub struct ServeSettings {
+    /// The node itself. Its addresses are set to where it is reached once its sockets are bound.
+    pub node: Settings,
+    /// Where it keeps its store; a node without one begins each life with the wall clock.
+    pub data: Option<PathBuf>,
+    /// Where peers reach it, by datagram and by link.
+    pub listen: SocketAddr,
+    /// What peers are told instead of the bound address; a port 0 means the bound one.
+    pub advertise: Option<SocketAddr>,
+    /// What seals datagrams.
+    pub keyring: KeyringSource,
+    /// Whether peers beyond this machine may be spoken to without protection.
+    pub insecure: bool,
+    /// Bearer keys of workers by URL prefix.
+    pub worker_keys: WorkerKeys,
+}
+
+/// Secrets that go along with probes. Shows nothing.
+#[derive(Clone, Default)]
+pub struct WorkerKeys(pub Arc<BTreeMap<String, String>>);
+
+impl std::fmt::Debug for WorkerKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WorkerKeys({})", self.0.len())
+    }
+}
+
+/// Why a node did not start. Nothing is held when this is returned.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Others could read and write what the node says.
+    #[error(
+        "listening for peers at {listen}, beyond this machine, needs `cluster.insecure = true`: \
+         links are not yet encrypted"
+    )]
+    Unprotected {
+        /// Where.
+        listen: SocketAddr,
+    },
+    /// The keys are none.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The sockets are not to be had.
+    #[error("failed to listen for peers at {listen}: {error}")]
+    Listen {
+        /// Where.
+        listen: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The store is not to be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A node that runs. Dropping it ends the loop at once, without a goodbye.
+#[derive(Debug)]
+pub struct Running {
+    /// What surfaces hold.
+    pub handle: Handle,
+    /// Where peers reach it.
+    pub address: SocketAddr,
+    /// What the shell counts.
+    pub meters: Arc<Meters>,
+    /// The keys in use.
+    pub keyring: SharedKeyring,
+    ended: oneshot::Receiver<End>,
+    released: oneshot::Receiver<()>,
+    halt: Option<oneshot::Sender<()>>,
+}
+
+impl Running {
+    /// Waits until the loop has ended and the data directory is free.
+    pub async fn ended(&mut self) -> End {
+        let end = (&mut self.ended).await.unwrap_or(End::Halted);
+        let _ = (&mut self.released).await; // Only ever dropped.
+        end
+    }
+
+    /// Leaves the cluster and waits for the end. After `within` the loop is ended as it is.
+    pub async fn leave(&mut self, restarting: bool, within: Duration) -> End {
+        let (handle, ended) = (&self.handle, &mut self.ended);
+        let left = tokio::time::timeout(within, async {
+            let request = Request::Leave { remove_workers: false, restarting };
+            // Refused, or no answer: what counts is whether the node ends, and that is waited for.
+            let _ = handle.ask(request, within).await;
+            ended.await.unwrap_or(End::Halted)
+        });
+        match left.await {
+            Ok(end) => {
+                let _ = (&mut self.released).await; // Only ever dropped.
+                end
+            }
+            Err(_) => self.halt().await,
+        }
+    }
+
+    /// Ends the loop without a goodbye, as a crash would.
+    pub async fn halt(&mut self) -> End {
+        self.halt = None;
+        self.ended().await
+    }
+}
+
+/// Starts a node on `net`: `boot` makes it, `outside` performs its calls.
+pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
+    net: N,
+    mut serve: ServeSettings,
+    boot: impl FnOnce(Settings, Incarnation, &Image, [u8; 32], Instant) -> M,
+    outside: impl FnOnce(&Arc<Published>) -> Arc<dyn Outside>,
+) -> Result<Running, StartError> {
+    check_protection(&serve)?;
+    let keyring = serve.keyring.load(&serve.node.link.cluster)?;
+    let keyring: SharedKeyring = Arc::new(ArcSwap::from_pointee(keyring));
+    let listen = serve.listen;
+    let (listener, udp, address) = net::bind_peers(&net, listen)
+        .await
+        .map_err(|error| StartError::Listen { listen, error })?;
+    let advertised = advertised(address, serve.advertise);
+    serve.node.membership.address = advertised;
+    serve.node.link.address = advertised;
+
+    let (released, when_released) = oneshot::channel();
+    let meters = Arc::new(Meters::default());
+    let Kept { incarnation, image, keeper } = Kept::open(&serve, released, meters.clone())?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the machine has entropy");
+    let mind = boot(serve.node, incarnation, &image, seed, net.now());
+
+    meters.beat(net.now());
+    let (handle, asks, announcements) = Handle::new(mind.published().clone());
+    let (open, closed) = watch::channel(());
+    let (events, heard) = unbounded_channel();
+    let (answers, answered) = mpsc::channel(ANSWERS_MAX);
+    let (outbox, incoming) =
+        datagrams::start(&net, udp, keyring.clone(), meters.clone(), closed.clone());
+    net.spawn(peers::accept_all(net.clone(), listener, events.clone(), closed));
+    let (halt, halted) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    let hands = Hands {
+        net: net.clone(),
+        outbox,
+        keeper,
+        lanes: BTreeMap::new(),
+        events,
+        outside: outside(mind.published()),
+        answers,
+        replies: Replies::default(),
+        announcements,
+    };
+    let ears = Ears { answers: answered, datagrams: incoming, events: heard, asks, halted };
+    let shell = Shell { mind, ears, hands, meters: meters.clone() };
+    net.spawn(async move {
+        let _open = open; // Sockets close when the loop has ended.
+        let why = shell.run().await;
+        let _ = end.send(why); // Nobody waits.
+    });
+    let halt = Some(halt);
+    Ok(Running { handle, address, meters, keyring, ended, released: when_released, halt })
+}
+
+/// Datagrams can be sealed, links cannot yet be encrypted.
+fn check_protection(serve: &ServeSettings) -> Result<(), StartError> {
+    if serve.listen.ip().is_loopback() || serve.insecure {
+        return Ok(());
+    }
+    Err(StartError::Unprotected { listen: serve.listen })
+}
+
+/// What a life begins with.
+struct Kept {
+    incarnation: Incarnation,
+    image: Image,
+    keeper: Keeper,
+}
+
+impl Kept {
+    /// Opens the store and makes the new life durable in it. `released` is dropped when the directory
+    /// is free again.
+    fn open(
+        serve: &ServeSettings,
+        released: oneshot::Sender<()>,
+        meters: Arc<Meters>,
+    ) -> Result<Kept, StoreError> {
+        let Some(path) = &serve.data else {
+            let incarnation = Incarnation(clock::wall_micros());
+            return Ok(Kept { incarnation, image: Image::new(), keeper: Keeper::of_memory() });
+        };
+        let directory = Directory::take(path, &serve.node.membership.node)?;
+        let (store, mut image) = directory.open()?;
+        let incarnation = next_life(&store, &mut image)?;
+        let keeper = Keeper::of_store(store, (directory, released), meters);
+        Ok(Kept { incarnation, image, keeper })
+    }
+}
+
+fn next_life(store: &Store, image: &mut Image) -> Result<Incarnation, StoreError> {
+    let key = (Keyspace::Meta, INCARNATION_KEY.to_owned());
+    let stored = match image.get(&key) {
+        Some(bytes) => wire::decode::<u64, 9>(bytes)
+            .map_err(|_| StoreError::Corrupt("the incarnation is no number".to_owned()))?,
+        None => 0,
+    };
+    let incarnation = Incarnation(stored).next();
+    let value = Blob::from(wire::encode(&incarnation.0));
+    store.apply(&[vec![(key.0, key.1.clone(), Some(value.clone()))]])?;
+    image.insert(key, value);
+    Ok(incarnation)
+}
+
+/// What peers are told. A wildcard cannot be dialled: it becomes the address from which this machine
+/// would speak to the world.
+fn advertised(bound: SocketAddr, configured: Option<SocketAddr>) -> SocketAddr {
+    let mut address = configured.unwrap_or(bound);
+    if address.port() == 0 {
+        address.set_port(bound.port());
+    }
+    if address.ip().is_unspecified() {
+        address.set_ip(outward(address.ip()));
+    }
+    address
+}
+
+/// Connecting a datagram socket sends nothing, but chooses a route.
+fn outward(wildcard: IpAddr) -> IpAddr {
+    // Addresses that are reserved for documentation: every route to the world leads to them.
+    let far: IpAddr = match wildcard {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let probe = UdpSocket::bind((wildcard, 0)).and_then(|socket| {
+        socket.connect((far, 9))?;
+        socket.local_addr()
+    });
+    let loopback = if wildcard.is_ipv4() {
+        IpAddr::from(Ipv4Addr::LOCALHOST)
+    } else {
+        IpAddr::from(Ipv6Addr::LOCALHOST)
+    };
+    probe.map_or(loopback, |address| address.ip())
+}
