@@ -515,7 +515,7 @@ impl Membership {
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.swim.tick(now);
+        self.swim.tick(now, &self.linked);
         self.seeds.tick(now, out);
         self.expire_rows(now, out);
         self.continue_departed(now, out);

@@ -83,10 +83,6 @@ impl Seeds {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.seeds.is_empty()
-    }
-
     /// Adds seeds as far as there is room, and says whether there was.
     pub(super) fn add(&mut self, seeds: impl IntoIterator<Item = String>) -> bool {
         for seed in seeds {
@@ -199,7 +195,7 @@ const FOREVER: Instant = Instant::from_micros(u64::MAX);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::prelude::{prop_assert_eq, proptest};
 
     proptest! {
         #[test]

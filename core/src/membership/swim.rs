@@ -12,7 +12,7 @@
 //!
 //! Absent on purpose: what a state means to others (`table.rs`), which news may enter (`screen.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
 
@@ -99,10 +99,11 @@ struct World {
     suspicion_mult: u32,
     members: usize,
     score: u32,
+    /// The score before the probe that has just failed: the first failure doubts the peer, not us.
+    score_before: u32,
     timers: BTreeMap<Slot, (Instant, Option<Timer<Identity>>)>,
     probe: Option<Probe>,
     refutation: u16,
-    refutations: u64,
     probes: Probes,
     leaving: bool,
     effects: Effects,
@@ -115,10 +116,10 @@ impl Swim {
             suspicion_mult: settings.suspicion_mult,
             members: 1,
             score: 0,
+            score_before: 0,
             timers: BTreeMap::new(),
             probe: None,
             refutation: 0,
-            refutations: 0,
             probes: Probes::default(),
             leaving: false,
             effects: Effects::default(),
@@ -138,11 +139,6 @@ impl Swim {
 
     pub(super) fn probes(&self) -> Probes {
         self.world.probes
-    }
-
-    /// How often we refuted a suspicion of ourselves.
-    pub(super) fn refutations(&self) -> u64 {
-        self.world.refutations
     }
 
     /// Our refutation counter in this life.
@@ -273,12 +269,15 @@ impl Swim {
     }
 
     /// Fires what is due, in order.
-    pub(super) fn tick(&mut self, now: Instant) {
+    ///
+    /// `linked` are those whose link stands. A probe that nobody acknowledged makes us doubt ourselves only
+    /// then: whoever lost its link as well is gone, and a survivor of many must not grow slow (M-13).
+    pub(super) fn tick(&mut self, now: Instant, linked: &BTreeSet<NodeId>) {
         let mut late = false;
         while let Some((at, slot)) = self.due(now) {
             late |= now.since(at) > self.world.probe_interval;
             let (_, timer) = self.world.timers.remove(&slot).expect("a due timer has its slot");
-            self.fire(now, slot, timer);
+            self.fire(now, slot, timer, linked);
         }
         if late {
             self.world.doubt();
@@ -291,10 +290,16 @@ impl Swim {
         due.map(|(slot, (at, _))| (*at, slot)).min().map(|(at, slot)| (at, slot.clone()))
     }
 
-    fn fire(&mut self, now: Instant, slot: Slot, timer: Option<Timer<Identity>>) {
+    fn fire(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        timer: Option<Timer<Identity>>,
+        linked: &BTreeSet<NodeId>,
+    ) {
         match &slot {
             Slot::Indirect => self.fall_back(),
-            Slot::Probe => self.end_cycle(),
+            Slot::Probe => self.end_cycle(linked),
             Slot::Spread => {
                 let runtime = Runtime { now, by_link: None, world: &mut self.world };
                 self.engine.gossip(runtime).expect("updates are cut to the packet");
@@ -323,7 +328,8 @@ impl Swim {
         self.world.effects.sends.push(Send { to, transport: Transport::Link, packet });
     }
 
-    fn end_cycle(&mut self) {
+    fn end_cycle(&mut self, linked: &BTreeSet<NodeId>) {
+        self.world.score_before = self.world.score;
         let Some(probe) = self.world.probe.take() else { return };
         let target = self.seen(&probe.target.replica.node);
         let gone = target
@@ -339,7 +345,9 @@ impl Swim {
             None if gone => return, // It said goodbye meanwhile.
             None => {
                 probes.failed += 1;
-                self.world.doubt();
+                if linked.contains(&probe.target.replica.node) {
+                    self.world.doubt();
+                }
                 return;
             }
         }
@@ -430,7 +438,7 @@ impl World {
     fn suspicion(&self) -> Duration {
         let centi = log10_hundredths(self.members as u64).max(100);
         let centi = u32::try_from(centi).expect("the logarithm of a 64-bit number is small");
-        self.probe_interval * self.suspicion_mult * centi * (1 + self.score) / 100
+        self.probe_interval * self.suspicion_mult * centi * (1 + self.score_before) / 100
     }
 }
 
@@ -468,7 +476,6 @@ impl foca::Runtime<Identity> for Runtime<'_> {
         let label = Label::of(packet).expect("foca sends what the codec encoded");
         if label.refutation > self.world.refutation {
             self.world.refutation = label.refutation;
-            self.world.refutations += 1;
             self.world.doubt();
         }
         let packet = packet.to_vec();

@@ -1,1 +1,5 @@
-//! Tests of membership.
+//! What must stay true of membership.
+
+mod cluster;
+mod scripts;
+mod world;
