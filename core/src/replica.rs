@@ -82,6 +82,14 @@ pub struct Registration {
     pub dies_with_process: bool,
 }
 
+impl Registration {
+    /// Values of one copy that are beyond doubt, and as many in doubt: half of them what the owner has,
+    /// half what it had when the stream began anew, the marker `ready` included.
+    fn held_max(&self) -> usize {
+        self.entries_max.saturating_add(1).saturating_mul(2)
+    }
+}
+
 /// What can happen to the maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {

@@ -38,6 +38,16 @@ pub(super) struct Copy {
     goal: u64,
 }
 
+/// What a copy may hold beside the owner's live entries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Deletions.
+    pub(super) tombstones_max: usize,
+    /// Entries in doubt. One sweep needs no more than an owner may have live entries; an owner that
+    /// replaces all its keys between many sweeps would otherwise fill our memory.
+    pub(super) doubtful_max: usize,
+}
+
 /// What a segment did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Merge {
@@ -81,7 +91,7 @@ impl Copy {
     }
 
     /// Takes in a segment of this map that passed admission. §2, rows 3 to 8.
-    pub(super) fn merge(&mut self, segment: &Segment, tombstones_max: usize) -> Merge {
+    pub(super) fn merge(&mut self, segment: &Segment, bounds: Bounds) -> Merge {
         self.head = self.head.max(segment.head);
         let sweep = self.begin_sweep(segment.floor);
         let mut changes = Vec::new();
@@ -91,7 +101,8 @@ impl Copy {
             Step::Known => self.learn_floor(segment.floor),
             Step::Advanced { .. } => self.apply(segment, &mut changes),
         }
-        self.bound(tombstones_max);
+        changes.extend(self.entries.drop_doubtful(bounds.doubtful_max));
+        self.bound(bounds.tombstones_max);
         self.assert_invariants();
         Merge { sweep, step, changes }
     }
@@ -140,7 +151,7 @@ impl Copy {
             self.sweep = None;
         }
         if self.complete >= self.goal {
-            changes.extend(self.entries.drop_doubtful());
+            changes.extend(self.entries.drop_doubtful(0));
         }
         if self.entries.doubtful() == 0 {
             self.goal = 0;

@@ -127,10 +127,13 @@ impl Entries {
         }
     }
 
-    /// Drops every doubtful entry and tells what vanished from sight.
-    pub(super) fn drop_doubtful(&mut self) -> Vec<Change> {
+    /// Drops doubtful entries, oldest first, until `keep` are left, and tells what vanished from sight.
+    pub(super) fn drop_doubtful(&mut self, keep: usize) -> Vec<Change> {
         let mut changes = Vec::new();
         while let Some(place) = self.doubtful.first().copied() {
+            if self.doubtful.len() <= keep {
+                break;
+            }
             let slot = self.remove(place);
             changes.extend(slot.filter(|slot| slot.value.is_some() && !slot.key.is_empty()));
         }

@@ -2,7 +2,7 @@
 //! others.
 
 use super::admission::admit;
-use super::copy::{Copy, Step, Sweep};
+use super::copy::{Bounds, Copy, Step, Sweep};
 use super::life::progress;
 use super::{Maps, Output};
 use crate::ids::{NodeId, Replica};
@@ -60,17 +60,8 @@ impl Maps {
             return Err(Unwanted::Fenced(Retired { node: node.clone(), fence: *fence }));
         }
         let copy = copy.ok_or(Unwanted::Stale)?;
-        let named = segment.entries.iter().filter(|entry| entry.value.is_some()).count();
-        // Twice, because a doubtful entry stands beside what may have replaced it under other keys.
-        let room_for = room.registration.entries_max.saturating_add(1).saturating_mul(2);
-        let grows = segment.upto > copy.progress().complete;
-        if grows && copy.entries().live().saturating_add(named) > room_for {
-            let fresh = segment.entries.iter().filter(|entry| {
-                entry.value.is_some() && copy.entries().value(&entry.key).is_none()
-            });
-            if copy.entries().live() + fresh.count() > room_for {
-                return Err(Unwanted::Refused("a map holds more entries than its topic allows"));
-            }
+        if overfills(copy, segment, room.registration.held_max()) {
+            return Err(Unwanted::Refused("a map holds more entries than its topic allows"));
         }
         Ok(())
     }
@@ -78,10 +69,10 @@ impl Maps {
     /// Rows 3 to 8.
     fn merge(&mut self, from: &NodeId, segment: &Segment, out: &mut Vec<Output>) {
         let Segment { topic, ref replica, upto, through, .. } = *segment;
-        let tombstones_max = self.settings.tombstones_max;
+        let Some(bounds) = self.bounds(topic) else { return };
         let Some(copy) = self.copy_mut(topic, replica) else { return };
         let before = copy.progress();
-        let merged = copy.merge(segment, tombstones_max);
+        let merged = copy.merge(segment, bounds);
         if copy.progress() != before {
             out.push(progress(topic, copy));
         }
@@ -115,6 +106,11 @@ impl Maps {
             }
         }
         room.switch_if_ready(&replica.node, out);
+    }
+
+    fn bounds(&self, topic: Topic) -> Option<Bounds> {
+        let held_max = self.rooms.get(&topic)?.registration.held_max();
+        Some(Bounds { tombstones_max: self.settings.tombstones_max, doubtful_max: held_max })
     }
 
     /// Our own map as somebody else has it.
@@ -177,6 +173,18 @@ impl Maps {
         self.retired += 1;
         out.push(Output::SendRetired { to, transport, notice });
     }
+}
+
+/// Whether `segment` would make `copy` hold more than `held_max` values that are beyond doubt.
+fn overfills(copy: &Copy, segment: &Segment, held_max: usize) -> bool {
+    let certain = copy.entries().live().saturating_sub(copy.entries().doubtful());
+    // The common case needs no look-up.
+    if certain.saturating_add(segment.entries.len()) <= held_max {
+        return false;
+    }
+    let named = segment.entries.iter().filter(|entry| entry.value.is_some());
+    let fresh = named.filter(|entry| copy.entries().value(&entry.key).is_none()).count();
+    certain.saturating_add(fresh) > held_max
 }
 
 // The source: gossip §7, one notice a second per peer.

@@ -1,7 +1,9 @@
 //! What must stay true of owner maps.
 
 mod laws;
+mod lives;
 mod scripts;
+mod segments;
 
 use super::*;
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::copy::Copy;
+use super::super::copy::{Bounds, Copy};
 use super::*;
 
 const TOPIC: Topic = Topic::FACTS;
+const ROOMY: Bounds = Bounds { tombstones_max: usize::MAX, doubtful_max: usize::MAX };
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -85,6 +86,10 @@ struct World {
     /// Every write ever: key and value by sequence, from 1.
     history: Vec<(Key, Option<Blob>)>,
     wire: Vec<Segment>,
+    /// What each receiver told the owner last.
+    acknowledged: Vec<u64>,
+    /// The owner's floor and how often the bound raised it, before the last step.
+    floored: (u64, u64),
 }
 
 impl World {
@@ -101,6 +106,7 @@ impl World {
             }
             maps
         };
+        let count = receivers;
         let receivers = (1..=receivers).map(|node| Receiver {
             maps: maps(node, *receivers_max.get(node - 1).unwrap_or(&100)),
             folded: BTreeMap::new(),
@@ -115,6 +121,8 @@ impl World {
             owner: maps(0, owner_max),
             history: Vec::new(),
             wire: Vec::new(),
+            acknowledged: vec![0; count],
+            floored: (0, 0),
         }
     }
 
@@ -199,6 +207,7 @@ impl World {
         let known = self.receivers[receiver].maps.acknowledgements_for(&owner);
         let peer = self.receivers[receiver].maps.local().clone();
         for (topic, complete) in known {
+            self.acknowledged[receiver] = complete;
             let (peer, replica) = (peer.clone(), owner.clone());
             let input = Input::Acknowledged { peer, topic, replica, complete };
             self.owner.handle(self.now, input, &mut Vec::new());
@@ -218,26 +227,24 @@ impl World {
         let receiver = &mut self.receivers[receiver];
         receiver.maps.handle(self.now, input, &mut out);
         for output in out {
-            match output {
-                Output::Changed { key, value: Some(value), .. } => {
-                    let former = receiver.folded.insert(key, value.clone());
-                    assert_ne!(former, Some(value), "equal contents produce no event");
-                }
-                Output::Changed { key, value: None, .. } => {
-                    assert!(receiver.folded.remove(&key).is_some(), "{key} was not shown");
-                }
-                Output::Misbehaved { what, .. } => panic!("an honest segment was refused: {what}"),
-                _ => {}
+            if let Output::Misbehaved { what, .. } = output {
+                panic!("an honest segment was refused: {what}");
             }
+            let Output::Changed { key, value, .. } = output else { continue };
+            let former = match value.clone() {
+                Some(value) => receiver.folded.insert(key, value),
+                None => receiver.folded.remove(&key),
+            };
+            assert_ne!(former, value, "equal contents produce no event");
         }
     }
 
     /// Splitting anywhere and applying the halves equals applying the whole; twice equals once.
     fn split_is_whole(&self, receiver: usize, segment: &Segment) {
         let mut whole = self.copy(receiver).clone();
-        whole.merge(segment, usize::MAX);
+        whole.merge(segment, ROOMY);
         let mut twice = whole.clone();
-        let again = twice.merge(segment, usize::MAX);
+        let again = twice.merge(segment, ROOMY);
         assert_eq!(again.changes, [], "applying twice changes nothing");
         assert_eq!(twice, whole, "twice equals once");
         for at in segment.from..=segment.upto {
@@ -250,8 +257,8 @@ impl World {
                 entries: entries.to_vec().into(),
                 ..segment.clone()
             };
-            halves.merge(&part(segment.from, at, low), usize::MAX);
-            halves.merge(&part(at, segment.upto, high), usize::MAX);
+            halves.merge(&part(segment.from, at, low), ROOMY);
+            halves.merge(&part(at, segment.upto, high), ROOMY);
             assert_eq!(halves, whole, "cut at {at}");
         }
     }
@@ -260,6 +267,13 @@ impl World {
         self.owner.check().expect("the owner's maps are sound");
         let head = self.owner.progress(TOPIC, self.owner.local()).expect("our own").head;
         assert_eq!(head, self.history.len() as u64);
+        let own = &self.owner.rooms[&TOPIC];
+        let floored = (own.own.progress().floor, own.counts.raises_bound);
+        if floored.0 > self.floored.0 && floored.1 == self.floored.1 {
+            let least = self.acknowledged.iter().min().expect("there are receivers");
+            assert!(floored.0 <= *least, "RP-7: floor {} above {least}", floored.0);
+        }
+        self.floored = floored;
         for position in 0..self.receivers.len() {
             self.check_receiver(position);
         }
