@@ -7,7 +7,7 @@
 //! | rule of decoding | because |
 //! | --- | --- |
 //! | the outer length is compared with the class's limit before anything is buffered | a length field may say 2⁴⁰ |
-//! | the decoder has the same limit | lengths inside may lie too |
+//! | the decoder has a limit, too | lengths inside may lie |
 //! | element counts are bounded by [`List`] before the first element is read | a count costs nothing to write |
 //! | the canonical re-encoding equals the input | otherwise two byte strings are one value, and trailing bytes pass in silence |
 //! | no recursive and no zero-sized wire types | a byte limit bounds neither depth nor their number |
@@ -26,6 +26,8 @@ use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::limits;
 
 /// The protocol versions that this build speaks, lowest and highest.
 pub const PROTOCOL: (u16, u16) = (1, 1);
@@ -75,15 +77,26 @@ pub fn decode<T: DeserializeOwned + Serialize, const LIMIT: usize>(
     if bytes.len() > LIMIT {
         return Err(WireError::TooLarge { length: bytes.len(), limit: LIMIT });
     }
-    #[expect(clippy::disallowed_methods, reason = "this module owns the codec's configuration")]
-    let decoded =
-        bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>());
+    // The codec's own limit counts every integer by its width in memory, whatever it took on the wire, so
+    // it must be eight times what was checked above. It still stops a length that lies.
+    let decoded = if LIMIT <= limits::DATAGRAM_BYTES_MAX {
+        decode_within::<T, { 8 * limits::DATAGRAM_BYTES_MAX }>(bytes)
+    } else {
+        decode_within::<T, { 8 * limits::FRAME_CONTROL_BYTES_MAX }>(bytes)
+    };
     let (value, used): (T, usize) =
         decoded.map_err(|_| WireError::Malformed("no value of this type"))?;
     if used != bytes.len() || encode(&value) != bytes {
         return Err(WireError::NotCanonical);
     }
     Ok(value)
+}
+
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(
+    bytes: &[u8],
+) -> Result<(T, usize), bincode::error::DecodeError> {
+    #[expect(clippy::disallowed_methods, reason = "this module owns the codec's configuration")]
+    bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
 }
 
 /// Bytes that are carried and not looked into; cheap to clone.
@@ -250,6 +263,12 @@ mod tests {
             decode::<u64, 2>(&[251, 7, 1]),
             Err(WireError::TooLarge { length: 3, limit: 2 })
         );
+    }
+
+    #[test]
+    fn a_message_of_small_integers_may_fill_its_limit() {
+        let many = vec![(1_u64, 2_u64); 500];
+        assert_eq!(decode::<Vec<(u64, u64)>, 1003>(&encode(&many)), Ok(many));
     }
 
     #[test]
