@@ -214,7 +214,7 @@ pub struct Gossip {
     backlog: backlog::Backlog,
     lanes: lane::Lanes,
     told: drain::Told,
-    rotation: usize,
+    drains: u64,
     pulls: pull::Pulls,
     /// What this turn wrote, by map.
     fresh: BTreeMap<(Topic, Replica), (u64, u64)>,
@@ -248,7 +248,7 @@ impl Gossip {
             ledger: ledger::Ledger::new(),
             lanes: lane::Lanes::default(),
             told: drain::Told::default(),
-            rotation: 0,
+            drains: 0,
             pulls: pull::Pulls::default(),
             fresh: BTreeMap::new(),
             round_at: None,
@@ -369,10 +369,11 @@ impl Gossip {
         load.put_owed(&mut lane, largest);
         self.lanes.put_back(target, lane);
         self.told.turn_to(target);
-        self.rotation = self.rotation.wrapping_add(1);
+        self.drains += 1;
+        let number = self.drains;
         let (backlog, told) = (&mut self.backlog, &mut self.told);
-        let mut drain = drain::Drain { backlog, told, target, load, largest };
-        let outcome = drain.run(self.rotation);
+        let mut drain = drain::Drain { backlog, told, target, load, largest, number };
+        let outcome = drain.run();
         let sections = drain.load.finish(budget);
         self.tally.drained(outcome);
         for (topic, bytes) in &sections {

@@ -32,6 +32,8 @@ pub(super) struct Item {
     pub(super) sent: u32,
     /// Drains that looked at it and had no room.
     pub(super) skipped: u32,
+    /// In which drain it was skipped once too often.
+    pub(super) aged_at: u64,
     /// Its age: lower is older. Pieces of one item share it.
     pub(super) sequence: u64,
 }
@@ -39,6 +41,15 @@ pub(super) struct Item {
 impl Item {
     pub(super) fn place(&self) -> Place {
         Place { sent: self.sent, sequence: self.sequence, from: self.from }
+    }
+
+    fn is_aged(&self) -> bool {
+        self.skipped >= limits::DRAIN_SKIPS_MAX
+    }
+
+    /// Its turn among the aged: whoever aged first, so that an item waits for no one that aged after it.
+    pub(super) fn turn(&self) -> (u64, u64) {
+        (self.aged_at, self.sequence)
     }
 }
 
@@ -93,8 +104,8 @@ struct Standing {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     items: BTreeMap<Place, Item>,
-    /// Items that were skipped too often, oldest first.
-    aged: BTreeSet<(u64, Place)>,
+    /// Items that were skipped too often, by turn.
+    aged: BTreeSet<((u64, u64), Place)>,
     sources: BTreeMap<Replica, Standing>,
     pub(super) tally: Tally,
 }
@@ -109,7 +120,7 @@ impl Queue {
         self.items.values()
     }
 
-    /// Items that were skipped too often, oldest first.
+    /// Items that were skipped too often, whoever aged first at the front.
     pub(super) fn aged(&self) -> impl Iterator<Item = &Item> {
         self.aged.iter().filter_map(|(_, place)| self.items.get(place))
     }
@@ -126,8 +137,8 @@ impl Queue {
 
     fn insert(&mut self, item: Item) {
         let place = item.place();
-        if item.skipped >= limits::DRAIN_SKIPS_MAX {
-            self.aged.insert((item.sequence, place));
+        if item.is_aged() {
+            self.aged.insert((item.turn(), place));
         }
         let standing = self.sources.entry(item.source.clone()).or_default();
         standing.starts.insert((item.from, place));
@@ -138,7 +149,7 @@ impl Queue {
     /// Takes an item out; what is known of its map stays, for it may come back.
     fn take(&mut self, place: Place) -> Option<Item> {
         let item = self.items.remove(&place)?;
-        self.aged.remove(&(item.sequence, place));
+        self.aged.remove(&(item.turn(), place));
         if let Some(standing) = self.sources.get_mut(&item.source) {
             standing.starts.remove(&(item.from, place));
         }
@@ -179,12 +190,16 @@ impl Queue {
         }
     }
 
-    /// An item had no room once more.
-    pub(super) fn skip(&mut self, place: Place) {
+    /// An item had no room once more, in the drain of this number.
+    pub(super) fn skip(&mut self, place: Place, drain: u64) {
         let Some(item) = self.items.get_mut(&place) else { return };
-        item.skipped = item.skipped.saturating_add(1);
-        if item.skipped == limits::DRAIN_SKIPS_MAX {
-            self.aged.insert((item.sequence, place));
+        if item.is_aged() {
+            return;
+        }
+        item.skipped += 1;
+        if item.is_aged() {
+            item.aged_at = drain;
+            self.aged.insert((item.turn(), place));
         }
     }
 
@@ -320,7 +335,8 @@ impl Backlog {
         queue.tally.enqueued += 1;
         // Room first, so that the newcomer is never the one to go.
         queue.shrink_to(self.items_max.saturating_sub(1));
-        queue.insert(Item { source: source.clone(), from, upto, sent: 0, skipped: 0, sequence });
+        let source = source.clone();
+        queue.insert(Item { source, from, upto, sent: 0, skipped: 0, aged_at: 0, sequence });
     }
 
     /// A piece of an item was sent; see [`Queue::sent`].

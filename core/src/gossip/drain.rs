@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lane     what the target pulled goes first
-//! pass 0   of the items skipped too often the oldest whose unit fits: its unit, one item per call
+//! pass 0   of the items skipped too often the longest aged whose unit fits: its unit, one item per call
 //! pass 1   topics with something for this target, in rotation order; each may spend ⌊left / k⌋
 //! pass 2   the same topics in the same order; each may spend all that is left
 //! ```
@@ -247,13 +247,15 @@ pub(super) struct Drain<'a, S> {
     pub(super) load: Load<'a, S>,
     /// Bytes of the largest possible section.
     pub(super) largest: usize,
+    /// Which drain this is; the rotation starts one topic later at each.
+    pub(super) number: u64,
 }
 
 impl<S: Source> Drain<'_, S> {
-    /// Passes 0 to 2, the topics' rotation starting at `rotation`.
-    pub(super) fn run(&mut self, rotation: usize) -> Outcome {
+    /// Passes 0 to 2.
+    pub(super) fn run(&mut self) -> Outcome {
         self.pass_aged();
-        let mut windows = self.windows(rotation);
+        let mut windows = self.windows();
         let share = self.load.left.checked_div(windows.len()).unwrap_or(0);
         for window in &mut windows {
             self.spend(window, share, false);
@@ -282,7 +284,7 @@ impl<S: Source> Drain<'_, S> {
             let offered = queue.aged().filter(|item| self.is_offered(topic, item));
             aged.extend(offered.take(limits::DRAIN_WALK_MAX).map(|item| (topic, item.clone())));
         }
-        aged.sort_by_key(|(_, item)| item.sequence);
+        aged.sort_by_key(|(_, item)| item.turn());
         for (topic, item) in aged {
             let Item { source, from, upto, .. } = &item;
             if let Some(reached) = self.load.put_unit(topic, source, *from, *upto) {
@@ -293,11 +295,12 @@ impl<S: Source> Drain<'_, S> {
     }
 
     /// What each topic has for the target, in rotation order.
-    fn windows(&self, rotation: usize) -> Vec<Window> {
-        let topics: Vec<Topic> = self.backlog.topics().collect();
-        let start = rotation.checked_rem(topics.len()).unwrap_or(0);
-        let order = topics.iter().cycle().skip(start).take(topics.len());
-        let windows = order.map(|topic| Window { topic: *topic, candidates: self.offers(*topic) });
+    fn windows(&self) -> Vec<Window> {
+        let mut order: Vec<Topic> = self.backlog.topics().collect();
+        let start = self.number.checked_rem(order.len() as u64).unwrap_or(0);
+        order.rotate_left(usize::try_from(start).expect("a remainder is below its divisor"));
+        let windows =
+            order.iter().map(|topic| Window { topic: *topic, candidates: self.offers(*topic) });
         windows.filter(|window| !window.candidates.is_empty()).collect()
     }
 
@@ -385,7 +388,7 @@ impl<S: Source> Drain<'_, S> {
                     }
                 }
                 Fate::Dropped(why) => queue.drop(place, why),
-                Fate::Skipped => queue.skip(place),
+                Fate::Skipped => queue.skip(place, self.number),
                 Fate::Waits => {}
             }
         }

@@ -157,7 +157,7 @@ impl GossipScript {
         let target = target.parse().expect("a node id");
         let sections = self.gossip.drain(&target, budget, &self.maps);
         let shown = sections.iter().map(|(kind, bytes)| {
-            let segment: Segment = crate::wire::decode::<_, 65_536>(bytes).expect("a segment");
+            let segment: Segment = crate::wire::decode::<_, 1400>(bytes).expect("a segment");
             let Segment { topic, replica, from, upto, entries, .. } = &segment;
             let framed = bytes.len() + limits::SECTION_HEADER_BYTES;
             assert_eq!(*kind, Kind::Segment);
