@@ -363,6 +363,10 @@ impl Gossip {
         budget: usize,
         source: &impl Source,
     ) -> Vec<(Kind, Vec<u8>)> {
+        if self.backlog.is_empty() && self.lanes.is_empty() {
+            self.tally.drained(drain::Outcome::Empty);
+            return Vec::new();
+        }
         let largest = self.section_max();
         let mut load = drain::Load::new(source, budget);
         let mut lane = self.lanes.take(target);

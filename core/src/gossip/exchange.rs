@@ -28,7 +28,7 @@ impl Gossip {
         out.push(Output::Digest { to, digest });
     }
 
-    fn digest(&mut self) -> Digest {
+    pub(super) fn digest(&mut self) -> Digest {
         let members = u16::try_from(self.members()).unwrap_or(u16::MAX);
         // No shared map is held: its groups are equal everywhere.
         let shared = Blob::from(vec![0; 8 * limits::DIGEST_BUCKETS]);

@@ -283,4 +283,5 @@ fn shown(output: &Output) -> String {
     }
 }
 
+mod pair;
 mod scripts;
