@@ -26,6 +26,9 @@ pub use contract::{
 };
 pub use publish::{Members, Published};
 
+/// The machines, for the values that hosts show and check. Hosts name them through the node alone.
+pub use crate::{gossip, link, membership, replica, workers};
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -36,7 +39,7 @@ use crate::link::Links;
 use crate::machine::{Counted, Machine, Wake};
 use crate::membership::Membership;
 use crate::random::Rng;
-use crate::replica::{self, Maps, Registration};
+use crate::replica::{Maps, Registration};
 use crate::time::Instant;
 use crate::wire::Blob;
 use crate::wire::segment::{Key, Topic};
