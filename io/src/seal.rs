@@ -26,6 +26,8 @@ use quorate_core::ids::ClusterId;
 use quorate_core::limits;
 use sha2::{Digest, Sha256};
 
+use crate::config::{Secret, SecretError, read_keyring};
+
 const MAGIC: [u8; 2] = [0x51, 1];
 const KEY_BYTES: usize = 32;
 const KEY_ID_BYTES: usize = 4;
@@ -76,42 +78,28 @@ pub enum KeyringError {
         position: usize,
     },
     /// The file cannot be read.
-    #[error("failed to read the keyring file {path}: {error}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
+    #[error("`cluster.keyring_file`: {0}")]
+    File(#[from] SecretError),
 }
 
 /// Where the keys come from. The file wins; without keys there is no protection.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct KeyringSource {
-    /// Base64 of 32 bytes each.
-    pub keys: Vec<String>,
-    /// The same, separated by white space or commas; read again at each reload.
+    /// Base64 of 32 bytes each, the sealing one first.
+    pub keys: Vec<Secret>,
+    /// A file with the same, read again at each reload.
     pub file: Option<PathBuf>,
 }
 
 impl KeyringSource {
-    /// Whether datagrams are protected at all.
-    pub fn is_given(&self) -> bool {
-        !self.keys.is_empty() || self.file.is_some()
-    }
-
     /// Reads the ring.
     pub fn load(&self, cluster: &ClusterId) -> Result<Keyring, KeyringError> {
-        match &self.file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| KeyringError::File { path: path.clone(), error })?;
-                let texts = text.split(|c: char| c.is_whitespace() || c == ',');
-                Keyring::parse(cluster, texts.filter(|text| !text.is_empty()))
-            }
-            None if self.keys.is_empty() => Ok(Keyring::open(cluster)),
-            None => Keyring::parse(cluster, self.keys.iter().map(|text| text.trim())),
+        let read = self.file.as_ref().map(|path| read_keyring(path)).transpose()?;
+        let keys = read.as_ref().unwrap_or(&self.keys);
+        if keys.is_empty() && self.file.is_none() {
+            return Ok(Keyring::open(cluster));
         }
+        Keyring::parse(cluster, keys.iter().map(Secret::reveal))
     }
 }
 
@@ -219,14 +207,6 @@ impl Key {
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keyring").field("ids", &self.ids()).finish_non_exhaustive()
-    }
-}
-
-/// Shows where keys come from, never what they are.
-impl std::fmt::Debug for KeyringSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = self.keys.len();
-        f.debug_struct("KeyringSource").field("keys", &count).field("file", &self.file).finish()
     }
 }
 

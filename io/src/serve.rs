@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use quorate_core::ids::Incarnation;
-use quorate_core::node::{Image, Keyspace, Published, Request, Settings};
+use quorate_core::node::{INCARNATION_KEY, Image, Keyspace, Node, Published, Request, Settings};
 use quorate_core::time::Instant;
 use quorate_core::wire::{self, Blob};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
+use crate::config::{Config, Secret};
 use crate::datagrams::{self, SharedKeyring};
 use crate::handle::Handle;
 use crate::meters::Meters;
@@ -29,8 +30,6 @@ use crate::seal::{KeyringError, KeyringSource};
 use crate::shell::{Ears, Mind, Shell};
 use crate::store::{Directory, Keeper, Store, StoreError};
 
-/// The keyspace `meta` holds the incarnation under this key.
-const INCARNATION_KEY: &str = "incarnation";
 /// Answers of calls that wait for the loop.
 const ANSWERS_MAX: usize = 256;
 
@@ -50,16 +49,24 @@ pub struct ServeSettings {
     /// Whether peers beyond this machine may be spoken to without protection.
     pub insecure: bool,
     /// Bearer keys of workers by URL prefix.
-    pub worker_keys: WorkerKeys,
+    pub worker_keys: BTreeMap<String, Secret>,
 }
 
-/// Secrets that go along with probes. Shows nothing.
-#[derive(Clone, Default)]
-pub struct WorkerKeys(pub Arc<BTreeMap<String, String>>);
-
-impl std::fmt::Debug for WorkerKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "WorkerKeys({})", self.0.len())
+impl From<&Config> for ServeSettings {
+    fn from(config: &Config) -> ServeSettings {
+        ServeSettings {
+            node: config.node.clone(),
+            data: Some(config.data.clone()),
+            listen: config.cluster_listen,
+            advertise: config.advertised.then_some(config.node.membership.address),
+            keyring: KeyringSource {
+                keys: config.keyring.clone(),
+                file: config.keyring_file.clone(),
+            },
+            // A configuration that opens the peers' port by accident was not loaded.
+            insecure: true,
+            worker_keys: config.worker_keys.clone(),
+        }
     }
 }
 

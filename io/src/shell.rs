@@ -19,7 +19,7 @@ use std::time::Duration;
 use quorate_core::ids::Ticket;
 use quorate_core::limits;
 use quorate_core::machine::Machine;
-use quorate_core::node::{Answer, Effect, Input, Published};
+use quorate_core::node::{Answer, Effect, Input, Node, Published};
 use quorate_core::time::Instant;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::oneshot;
@@ -40,6 +40,16 @@ pub(crate) trait Mind: Machine<Input = Input, Output = Effect> {
     fn flush(&mut self, now: Instant, out: &mut Vec<Effect>);
     /// The snapshots that any thread may read.
     fn published(&self) -> &Arc<Published>;
+}
+
+impl Mind for Node {
+    fn flush(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        Node::flush(self, now, out);
+    }
+
+    fn published(&self) -> &Arc<Published> {
+        Node::published(self)
+    }
 }
 
 /// Where inputs come from, in the order of their urgency.

@@ -99,17 +99,17 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Callsite as _;
+
     use super::*;
 
     fn place() -> Identifier {
-        static PLACE: std::sync::OnceLock<Identifier> = std::sync::OnceLock::new();
-        PLACE
-            .get_or_init(|| {
-                tracing::callsite!(name: "a", kind: tracing::metadata::Kind::EVENT, fields: message)
-                    .metadata()
-                    .callsite()
-            })
-            .clone()
+        let place = tracing::callsite!(
+            name: "a",
+            kind: tracing::metadata::Kind::EVENT,
+            fields: message
+        );
+        place.metadata().callsite()
     }
 
     fn second(second: u64) -> Instant {

@@ -126,12 +126,17 @@ fn a_bad_ring_is_refused_by_position_and_never_shown() {
 }
 
 #[test]
-fn a_keyring_file_wins_over_the_list_and_may_be_wrapped() {
-    let directory = std::env::temp_dir().join(format!("quorate-keyring-{}", std::process::id()));
-    std::fs::write(&directory, format!("\n  {}\n{},\n", text(3), text(4))).expect("writable");
-    let source = KeyringSource { keys: vec![text(1)], file: Some(directory.clone()) };
+fn a_keyring_file_wins_over_the_list() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = std::env::temp_dir().join(format!("quorate-keyring-{}", std::process::id()));
+    std::fs::write(&path, format!("\n  {}\n# the old one\n{}\n", text(3), text(4))).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let source = KeyringSource { keys: vec![Secret::new(&text(1))], file: Some(path.clone()) };
     let loaded = source.load(&cluster("c")).expect("two keys");
     assert_eq!(loaded.ids(), ring("c", &[3, 4]).ids());
-    std::fs::remove_file(&directory).expect("was written");
-    assert!(matches!(source.load(&cluster("c")), Err(KeyringError::File { .. })));
+    std::fs::write(&path, "").unwrap();
+    assert!(matches!(source.load(&cluster("c")), Err(KeyringError::Count { count: 0 })));
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(source.load(&cluster("c")), Err(KeyringError::File(_))));
+    assert!(!KeyringSource::default().load(&cluster("c")).expect("no keys").protects());
 }

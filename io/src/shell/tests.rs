@@ -98,6 +98,7 @@ fn published(local: Replica, at: Instant) -> Published {
         workers: Default::default(),
         gossip: Default::default(),
         links: Default::default(),
+        replicas: Default::default(),
         counts: Default::default(),
     }
 }
