@@ -3,6 +3,7 @@
 //! Nothing here decides anything about the protocols: whatever needs a test about *what* to do lives in
 //! `quorate-core`.
 
+pub mod access;
 pub mod clock;
 pub mod config;
 mod datagrams;
