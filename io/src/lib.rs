@@ -4,6 +4,7 @@
 //! `quorate-core`.
 
 pub mod access;
+pub mod audit;
 pub mod clock;
 pub mod config;
 mod datagrams;
