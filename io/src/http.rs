@@ -1,0 +1,265 @@
+//! The HTTP surface: the node's snapshots and verbs, with one set of conventions for all of them.
+//!
+//! Every route is a row of data ([`route::Route`]): its scope, whether it is audited, what it can answer,
+//! and the function that does. [`pipeline`] puts the same steps around each of them: request id, limits,
+//! host, token, body, idempotency, deadline, audit, metrics. A handler therefore only reads snapshots or
+//! asks the node, and returns a value or a [`problem::Problem`]. `/openapi.json` is written by hand and
+//! compared with the rows by a test.
+//!
+//! Absent on purpose: decisions (they are the node's), a page at `/`, TLS (a listener's business), and
+//! cross-origin access.
+
+pub mod serve;
+
+mod route;
+
+mod pipeline;
+
+mod problem;
+
+mod strict;
+
+mod lists;
+
+mod idempotency;
+
+mod stream;
+
+mod probes;
+
+mod cluster;
+
+mod members;
+
+mod workers;
+
+mod picks;
+
+mod events;
+
+mod operations;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use quorate_core::time::{Instant, UnixTime};
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::access::Access;
+use crate::audit::Audit;
+use crate::clock;
+use crate::handle::Handle;
+use crate::health::{Health, Phase, Vitals};
+use crate::metrics::Meters;
+
+pub use serve::{Listener, serve};
+
+pub(crate) use workers::unprobed as unprobed_workers;
+
+use events::Events;
+use idempotency::Idempotency;
+use picks::Picks;
+
+/// Requests answered at once; probes and metrics are not counted.
+pub const REQUESTS_MAX: usize = 1024;
+/// Streams open at once.
+pub const STREAMS_MAX: usize = 256;
+
+/// What the surface is configured to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Version of the software.
+    pub version: String,
+    /// When the process started.
+    pub started_at: UnixTime,
+    /// Names that `Host` may say besides loopback (`http.hosts`).
+    pub hosts: Vec<String>,
+    /// Whether `/metrics` needs no token (`metrics.open`).
+    pub metrics_open: bool,
+    /// Checks that never count for readiness (`ready.exclude`).
+    pub ready_exclude: Vec<String>,
+    /// Whether seeds are configured: then a node without company is alone, not just small.
+    pub has_seeds: bool,
+}
+
+/// What the surface asks of its process and not of the node.
+pub trait Host: Send + Sync {
+    /// The node's clock.
+    fn now(&self) -> Instant {
+        clock::now()
+    }
+
+    /// The wall clock.
+    fn wall(&self) -> UnixTime {
+        clock::wall()
+    }
+
+    /// Ids of the keys that open datagrams, the sealing one first. Never the keys.
+    fn key_ids(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Sets the log filter, which falls back by itself.
+    fn set_log(&self, filter: &str, lasts: Duration) -> Result<(), String> {
+        let _ = (filter, lasts);
+        Err("this process has no log filter".to_owned())
+    }
+
+    /// Whether this process can keep the bearer keys of workers.
+    fn keeps_worker_keys(&self) -> bool {
+        false
+    }
+
+    /// Keeps a worker's bearer key under its canonical URL.
+    fn keep_worker_key(&self, url: &str, key: &str) {
+        let _ = (url, key);
+    }
+}
+
+/// A host with nothing of its own.
+#[derive(Debug, Default)]
+pub struct BareHost;
+
+impl Host for BareHost {}
+
+/// Everything that a handler may see.
+pub struct Surface {
+    handle: Handle,
+    settings: HttpSettings,
+    host: Arc<dyn Host>,
+    access: Access,
+    audit: Option<Audit>,
+    meters: Arc<Meters>,
+    vitals: Arc<Vitals>,
+    health: Health,
+    events: Events,
+    idempotency: Idempotency,
+    picks: Picks,
+    requests: Semaphore,
+    streams: Arc<Semaphore>,
+}
+
+/// What a [`Surface`] is made of.
+pub struct Parts {
+    /// The node.
+    pub handle: Handle,
+    /// How to be.
+    pub settings: HttpSettings,
+    /// The process.
+    pub host: Arc<dyn Host>,
+    /// Who may do what.
+    pub access: Access,
+    /// Where changes are written down; a node without a data directory has none.
+    pub audit: Option<Audit>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
+    /// What the shell knows of itself.
+    pub vitals: Arc<Vitals>,
+}
+
+impl fmt::Debug for Surface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Surface({:?})", self.settings)
+    }
+}
+
+impl Surface {
+    /// A surface; [`tend`] must run beside it.
+    pub fn new(parts: Parts) -> Arc<Surface> {
+        let Parts { handle, settings, host, access, audit, meters, vitals } = parts;
+        let health = Health::new(vitals.clone(), settings.ready_exclude.clone());
+        let instance = handle.published().members.load().local.to_string();
+        Arc::new(Surface {
+            handle,
+            settings,
+            host,
+            access,
+            audit,
+            meters,
+            vitals,
+            health,
+            events: Events::new(instance),
+            idempotency: Idempotency::default(),
+            picks: Picks::default(),
+            requests: Semaphore::new(REQUESTS_MAX),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        })
+    }
+
+    /// Who may do what, so that new tokens can be listed at run time.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    fn node_id(&self) -> String {
+        self.handle.published().members.load().local.node.to_string()
+    }
+
+    /// `since`, an instant of the node's clock, on the wall.
+    fn wall_of(&self, since: Instant) -> String {
+        let age = quorate_core::time::millis(self.host.now().since(since));
+        clock::rfc3339(UnixTime(self.host.wall().0.saturating_sub(age)))
+    }
+
+    fn wall_now(&self) -> String {
+        clock::rfc3339(self.host.wall())
+    }
+}
+
+/// The routes over `surface`.
+pub fn router(surface: Arc<Surface>) -> Router {
+    route::router(surface)
+}
+
+/// Turns announcements into events and measures, and writes what the audit counted, until the stop.
+pub async fn tend(surface: Arc<Surface>) {
+    let mut heard = surface.handle.listen();
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut phases = surface.vitals.phases();
+    loop {
+        tokio::select! {
+            next = heard.recv() => match next {
+                Ok(heard) => surface.events.hear(&surface, &heard),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    surface.events.missed(&surface, missed);
+                }
+                Err(broadcast::error::RecvError::Closed) => break,
+            },
+            _ = second.tick() => {
+                let trials = surface.picks.sweep(surface.host.now());
+                workers::cancel_trials(&surface, trials).await;
+                surface.settle_audit(false).await;
+            }
+            stopping = phases.wait_for(|phase| *phase == Phase::Stopping) => {
+                drop(stopping);
+                break;
+            }
+        }
+    }
+    surface.settle_audit(true).await;
+}
+
+/// A word of a closed set as metrics and answers write it.
+fn metrics_word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| Some(value.as_str()?.to_owned()))
+        .unwrap_or_default()
+}
+
+impl Surface {
+    async fn settle_audit(&self, all: bool) {
+        if let Some(audit) = &self.audit
+            && let Err(error) = audit.settle(self.host.now(), all).await
+        {
+            tracing::error!(%error, "counted lines are lost to the audit log");
+        }
+    }
+}

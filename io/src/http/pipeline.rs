@@ -1,0 +1,585 @@
+//! The steps around every handler, in order.
+//!
+//! request id → headers' size → host → a place among the requests → token and scope → phase → body →
+//! idempotency → audit writable → handler within its deadline → audit line → answer → metrics.
+//!
+//! From the idempotency key on, a change runs in its own task: a caller that hangs up does not stop it
+//! half way, and its audit line is written all the same (O-5).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::Surface;
+use super::idempotency::{Kept, Key};
+use super::lists::Query;
+use super::problem::{Code, Problem};
+use super::route::{
+    Answer, AnswerBody, AuditRule, Call, Needs, Outcome, Route, Takes, Trace, Verb,
+};
+use super::strict;
+use crate::access::{Actor, Caller, Scope, Stranger};
+use crate::audit::{AuditError, Record};
+use crate::health::Phase;
+
+/// Bytes of a body.
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of all header names and values.
+pub(super) const HEADERS_BYTES_MAX: usize = 32 * 1024;
+/// How long a request may take to arrive.
+pub(super) const ARRIVAL_MAX: Duration = Duration::from_secs(10);
+/// How long an answer may take.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+const REQUEST_ID: &str = "x-request-id";
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Answers one request of `route`.
+pub(super) async fn run(
+    surface: Arc<Surface>,
+    route: Route,
+    parameters: BTreeMap<String, String>,
+    request: Request,
+) -> Response {
+    let began = surface.host.now();
+    let request_id = request_id(request.headers());
+    let method = request.method().clone();
+    let outcome = steps(&surface, route, parameters, request, &request_id).await;
+    let (response, _) = finish(outcome, &request_id);
+    let status = response.status().as_u16();
+    debug_assert!(
+        route.all_statuses().contains(&status),
+        "{} {} answered {status}, which its row does not name",
+        route.method.name(),
+        route.path
+    );
+    let took = surface.host.now().since(began);
+    surface.meters.request(route.path, route.method.name(), status, took);
+    without_body(response, &method)
+}
+
+/// Answers a request that no route takes.
+pub(super) async fn unmatched(
+    surface: Arc<Surface>,
+    request: Request,
+    allow: Option<String>,
+) -> Response {
+    let request_id = request_id(request.headers());
+    let method = request.method().clone();
+    let (parts, _) = request.into_parts();
+    let problem = match admit(&surface, &parts) {
+        Err(problem) => problem,
+        Ok(()) => match allow {
+            None => Problem::new(Code::NotFound, "no such path; see /openapi.json"),
+            Some(allow) => {
+                let detail = format!("this path takes {allow}");
+                let value = HeaderValue::from_str(&allow).expect("method names are visible");
+                Problem::new(Code::MethodNotAllowed, detail).header(header::ALLOW, value)
+            }
+        },
+    };
+    let (response, _) = finish(Flow::Refused(problem), &request_id);
+    let status = response.status().as_u16();
+    surface.meters.request("unmatched", "other", status, Duration::ZERO);
+    without_body(response, &method)
+}
+
+/// How the steps ended.
+enum Flow {
+    Answered(Answer),
+    Refused(Problem),
+    Repeated(Kept),
+}
+
+impl From<Outcome> for Flow {
+    fn from(outcome: Outcome) -> Flow {
+        match outcome {
+            Ok(answer) => Flow::Answered(answer),
+            Err(problem) => Flow::Refused(problem),
+        }
+    }
+}
+
+async fn steps(
+    surface: &Arc<Surface>,
+    route: Route,
+    parameters: BTreeMap<String, String>,
+    request: Request,
+    request_id: &str,
+) -> Flow {
+    match prepare(surface, route, parameters, request, request_id).await {
+        Ok(prepared) => perform(surface.clone(), route, prepared).await,
+        Err(problem) => Flow::Refused(problem),
+    }
+}
+
+/// A request that may be performed.
+struct Prepared {
+    call: Call,
+    key: Option<(Key, [u8; 32])>,
+}
+
+async fn prepare(
+    surface: &Arc<Surface>,
+    route: Route,
+    parameters: BTreeMap<String, String>,
+    request: Request,
+    request_id: &str,
+) -> Result<Prepared, Problem> {
+    let (parts, body) = request.into_parts();
+    if route.needs == Needs::NothingAtAll {
+        check_size(&parts)?;
+    } else {
+        admit(surface, &parts)?;
+    }
+    let actor = authorise(surface, route, &parts, request_id)?;
+    if route.method != Verb::Get && surface.vitals.phase() == Phase::Stopping {
+        let detail = "this node is shutting down; ask another one";
+        return Err(Problem::new(Code::ShuttingDown, detail));
+    }
+    let bytes = if route.method == Verb::Get { Bytes::new() } else { read(body).await? };
+    let key = idempotency_key(route, &parts, actor.as_ref(), &bytes)?;
+    let body = decode(route, &parts.headers, &bytes)?;
+    let call = Call {
+        surface: surface.clone(),
+        actor,
+        request_id: request_id.to_owned(),
+        headers: parts.headers,
+        parameters,
+        query: Query::of(&parts.uri)?,
+        body,
+    };
+    Ok(Prepared { call, key })
+}
+
+/// What holds for every request but those of probes.
+fn admit(surface: &Surface, parts: &Parts) -> Result<(), Problem> {
+    check_size(parts)?;
+    check_host(surface, parts)
+}
+
+fn check_size(parts: &Parts) -> Result<(), Problem> {
+    let bytes: usize =
+        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > HEADERS_BYTES_MAX {
+        let detail = format!("the headers have {bytes} bytes; {HEADERS_BYTES_MAX} are allowed");
+        return Err(Problem::new(Code::HeadersTooLarge, detail));
+    }
+    Ok(())
+}
+
+/// Against DNS rebinding: a browser that was lured here names a host that is not ours.
+fn check_host(surface: &Surface, parts: &Parts) -> Result<(), Problem> {
+    if matches!(caller(parts), Caller::Unix { .. }) {
+        return Ok(());
+    }
+    let named = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let authority = parts.uri.authority().map(axum::http::uri::Authority::as_str).or(named);
+    let host = authority.map(without_port).unwrap_or_default().to_ascii_lowercase();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = host == "localhost"
+        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let ours = surface.settings.hosts.iter().any(|name| name.eq_ignore_ascii_case(&host));
+    if loopback || ours {
+        return Ok(());
+    }
+    let detail = "`Host` is neither loopback nor listed in `http.hosts`";
+    Err(Problem::new(Code::WrongHost, detail))
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+fn caller(parts: &Parts) -> Caller {
+    let unknown = Caller::Tcp(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
+    parts.extensions.get::<Caller>().copied().unwrap_or(unknown)
+}
+
+fn authorise(
+    surface: &Surface,
+    route: Route,
+    parts: &Parts,
+    request_id: &str,
+) -> Result<Option<Actor>, Problem> {
+    let wanted = match route.needs {
+        Needs::NothingAtAll | Needs::Nothing => return Ok(None),
+        Needs::Metrics if surface.settings.metrics_open => return Ok(None),
+        Needs::Metrics => Scope::Read,
+        Needs::Scope(scope) => scope,
+    };
+    let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| bearer(value));
+    let recognised = surface.access.recognise(surface.host.now(), caller(parts), token);
+    let actor = match recognised {
+        Ok(actor) => actor,
+        Err(stranger) => {
+            let from = caller_name(caller(parts));
+            let problem = refuse_stranger(surface, stranger, &from);
+            note_refusal(surface, route, wanted, &from, &problem, request_id);
+            return Err(problem);
+        }
+    };
+    if actor.may(wanted) {
+        return Ok(Some(actor));
+    }
+    surface.meters.auth_failure("scope");
+    let detail = format!("this needs the scope `{wanted}`, which the token does not hold");
+    let problem = Problem::new(Code::ScopeMissing, detail).with("scope", wanted.name());
+    note_refusal(surface, route, wanted, &actor.name, &problem, request_id);
+    Err(problem)
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn refuse_stranger(surface: &Surface, stranger: Stranger, from: &str) -> Problem {
+    let challenge = HeaderValue::from_static("Bearer realm=\"quorate\"");
+    let unauthenticated = |detail: &str| {
+        Problem::new(Code::Unauthenticated, detail).header(header::WWW_AUTHENTICATE, challenge)
+    };
+    match stranger {
+        Stranger::Missing => {
+            surface.meters.auth_failure("missing");
+            unauthenticated("send `Authorization: Bearer qt_…`, or use the Unix socket")
+        }
+        Stranger::Unknown => {
+            surface.meters.auth_failure("unknown");
+            unauthenticated("the token is not known here; it may have been revoked")
+        }
+        Stranger::Closed { wait, just_now } => {
+            surface.meters.auth_failure("closed");
+            if just_now {
+                tracing::warn!(
+                    from,
+                    "ten wrong tokens in a minute; the address is closed for 60 s"
+                );
+            }
+            let detail = "too many wrong tokens came from this address";
+            Problem::new(Code::RateLimited, detail).retry_after(wait)
+        }
+    }
+}
+
+fn caller_name(caller: Caller) -> String {
+    match caller {
+        Caller::Tcp(address) => address.ip().to_string(),
+        Caller::Unix { uid } => format!("uid:{uid}"),
+    }
+}
+
+/// An access refusal of a change is a line; what is refused all day is one line a minute.
+fn note_refusal(
+    surface: &Surface,
+    route: Route,
+    wanted: Scope,
+    actor: &str,
+    problem: &Problem,
+    request_id: &str,
+) {
+    let Some(audit) = &surface.audit else { return };
+    let record = Record {
+        at: surface.wall_now(),
+        node: surface.node_id(),
+        actor: actor.to_owned(),
+        scope: wanted.name().to_owned(),
+        verb: route.audit.verb().unwrap_or("access.read").to_owned(),
+        object: route.path.to_owned(),
+        outcome: problem.code.name().to_owned(),
+        request_id: request_id.to_owned(),
+        ..Record::default()
+    };
+    match route.audit {
+        AuditRule::Line(_) if problem.code != Code::RateLimited => {
+            let _ = audit.note(record); // The refusal itself leaves whatever the log says.
+        }
+        AuditRule::Line(_) | AuditRule::Counted(_) | AuditRule::Never => {
+            audit.count(record, surface.host.now());
+        }
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    let collected = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(ARRIVAL_MAX, collected).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let detail = format!("a body has at most {BODY_BYTES_MAX} bytes");
+            Err(Problem::new(Code::TooLarge, detail))
+        }
+        Ok(Err(_)) => Err(Problem::new(Code::InvalidRequest, "the body broke off")),
+        Err(_) => {
+            let detail = format!("a request arrives within {} s", ARRIVAL_MAX.as_secs());
+            Err(Problem::new(Code::RequestTimeout, detail))
+        }
+    }
+}
+
+fn decode(route: Route, headers: &HeaderMap, bytes: &Bytes) -> Result<Option<Value>, Problem> {
+    if bytes.is_empty() {
+        return match route.takes {
+            Takes::Nothing | Takes::Maybe => Ok(None),
+            Takes::Body => {
+                let detail = "this path needs a JSON object as its body";
+                Err(Problem::new(Code::InvalidRequest, detail))
+            }
+        };
+    }
+    if route.takes == Takes::Nothing {
+        return Err(Problem::new(Code::InvalidRequest, "this path takes no body"));
+    }
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media = media.unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let detail = "send the body as `Content-Type: application/json`";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    strict::parse(bytes).map(Some).map_err(|fault| Problem::faults(vec![fault]))
+}
+
+fn idempotency_key(
+    route: Route,
+    parts: &Parts,
+    actor: Option<&Actor>,
+    body: &Bytes,
+) -> Result<Option<(Key, [u8; 32])>, Problem> {
+    let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    if route.method != Verb::Post {
+        return Ok(None);
+    }
+    let key = value.to_str().ok().filter(|key| (1..=128).contains(&key.len()));
+    let Some(key) = key else {
+        let detail = "`Idempotency-Key` has 1 to 128 printable characters";
+        return Err(Problem::new(Code::InvalidRequest, detail));
+    };
+    let actor = actor.map(|actor| actor.name.clone()).unwrap_or_default();
+    let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    Ok(Some(((actor, key.to_owned(), format!("POST {path}")), Sha256::digest(body).into())))
+}
+
+/// Runs the handler: a read here, a change in a task of its own.
+async fn perform(surface: Arc<Surface>, route: Route, prepared: Prepared) -> Flow {
+    if route.needs == Needs::NothingAtAll || route.needs == Needs::Metrics {
+        return bounded(route, prepared.call).await.into();
+    }
+    let Ok(_place) = surface.requests.try_acquire() else {
+        let detail = "this node answers as many requests as it can; retry shortly";
+        return Flow::Refused(Problem::new(Code::QueueFull, detail));
+    };
+    if route.method == Verb::Get {
+        return bounded(route, prepared.call).await.into();
+    }
+    let task = tokio::spawn(change(surface.clone(), route, prepared));
+    task.await.unwrap_or_else(|_| Flow::Refused(internal()))
+}
+
+fn internal() -> Problem {
+    Problem::new(Code::Internal, "this node has a bug; its log says more under the request id")
+}
+
+/// The handler within its deadline; a panic is our bug and the caller is told so.
+async fn bounded(route: Route, call: Call) -> Outcome {
+    let reads = route.method == Verb::Get;
+    let running = tokio::spawn((route.handler)(call));
+    match tokio::time::timeout(ANSWER_MAX, running).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(internal()),
+        Err(_) if reads => Err(Problem::new(Code::Deadline, "the answer did not come in time")),
+        Err(_) => {
+            let detail = "the node did not say in time whether it was done; read before repeating";
+            Err(Problem::new(Code::Ambiguous, detail))
+        }
+    }
+}
+
+async fn change(surface: Arc<Surface>, route: Route, prepared: Prepared) -> Flow {
+    let Prepared { call, key } = prepared;
+    if let Some((key, body)) = &key {
+        match surface.idempotency.begin(surface.host.now(), key, *body) {
+            Ok(None) => {}
+            Ok(Some(kept)) => return Flow::Repeated(kept),
+            Err(problem) => return Flow::Refused(problem),
+        }
+    }
+    let request_id = call.request_id.clone();
+    let outcome = audited(&surface, route, call).await;
+    let Some((key, _)) = key else { return outcome.into() };
+    let (response, kept) = finish(outcome.into(), &request_id);
+    let kept = kept.unwrap_or(Kept {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        headers: response.headers().clone(),
+        body: Bytes::new(),
+    });
+    surface.idempotency.finish(surface.host.now(), key, kept.clone());
+    Flow::Repeated(kept)
+}
+
+/// Performs a change between a log that can be written and a line that was.
+async fn audited(surface: &Arc<Surface>, route: Route, call: Call) -> Outcome {
+    let Some(audit) = surface.audit.clone() else { return bounded(route, call).await };
+    let scope = match route.needs {
+        Needs::Scope(scope) => scope.name(),
+        Needs::NothingAtAll | Needs::Nothing | Needs::Metrics => "",
+    };
+    let mut record = Record {
+        at: surface.wall_now(),
+        node: surface.node_id(),
+        actor: call.actor.as_ref().map(|actor| actor.name.clone()).unwrap_or_default(),
+        scope: scope.to_owned(),
+        verb: route.audit.verb().unwrap_or("unknown").to_owned(),
+        request_id: call.request_id.clone(),
+        ..Record::default()
+    };
+    audit.probe().await.map_err(|error| unaudited(&error, "nothing was changed"))?;
+    let path = path_of(route, &call);
+    let outcome = bounded(route, call).await;
+    let trace = match &outcome {
+        Ok(answer) => answer.trace.clone(),
+        Err(_) => Trace::default(),
+    };
+    record.outcome = match &outcome {
+        Ok(_) => "ok".to_owned(),
+        Err(problem) => problem.code.name().to_owned(),
+    };
+    record.object = if trace.object.is_empty() { path } else { trace.object };
+    (record.before, record.after) = (trace.before, trace.after);
+    if matches!(route.audit, AuditRule::Counted(_)) {
+        audit.count(record, surface.host.now());
+        return outcome;
+    }
+    match audit.append(record).await {
+        Ok(()) => outcome,
+        Err(error) => {
+            Err(unaudited(&error, "the change may have been made; read before repeating"))
+        }
+    }
+}
+
+fn path_of(route: Route, call: &Call) -> String {
+    call.parameters.iter().fold(route.path.to_owned(), |path, (name, value)| {
+        path.replace(&format!("{{{name}}}"), value)
+    })
+}
+
+fn unaudited(error: &AuditError, consequence: &str) -> Problem {
+    tracing::error!(%error, "changes are refused until the audit log can be written");
+    let detail = format!("the audit log cannot be written; {consequence}");
+    Problem::new(Code::AuditUnavailable, detail)
+}
+
+/// Makes the answer; what can be sent again comes along.
+fn finish(flow: Flow, request_id: &str) -> (Response, Option<Kept>) {
+    let (status, mut headers, body) = match flow {
+        Flow::Repeated(kept) => (kept.status, kept.headers, Ok(kept.body)),
+        Flow::Refused(problem) => {
+            let document = problem.document(request_id).to_string();
+            (problem.status(), problem.headers(), Ok(Bytes::from(document)))
+        }
+        Flow::Answered(answer) => answer_parts(answer),
+    };
+    let id = HeaderValue::from_str(request_id).expect("a request id is visible text");
+    headers.insert(REQUEST_ID, id);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let kept = body.as_ref().ok().map(|bytes| Kept {
+        status,
+        headers: headers.clone(),
+        body: bytes.clone(),
+    });
+    let mut response = Response::new(body.map_or_else(|stream| stream, Body::from));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    (response, kept)
+}
+
+fn answer_parts(answer: Answer) -> (StatusCode, HeaderMap, Result<Bytes, Body>) {
+    let mut headers = answer.headers;
+    let mut typed = |text: &'static str| {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(text));
+    };
+    let body = match answer.body {
+        AnswerBody::Nothing => Ok(Bytes::new()),
+        AnswerBody::Json(value) => {
+            typed("application/json");
+            Ok(Bytes::from(value.to_string()))
+        }
+        AnswerBody::Text(media, text) => {
+            typed(media);
+            Ok(Bytes::from(text))
+        }
+        AnswerBody::Stream(body) => Err(body),
+    };
+    (answer.status, headers, body)
+}
+
+fn without_body(response: Response, method: &Method) -> Response {
+    if method == Method::HEAD { response.map(|_| Body::empty()) } else { response }
+}
+
+/// The caller's request id if it is a decent one, else a new ULID.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let decent = |id: &&str| {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        (1..=128).contains(&id.len()) && id.bytes().all(word)
+    };
+    given.filter(decent).map_or_else(ulid, str::to_owned)
+}
+
+/// 48 bits of time and 80 random ones, in Crockford's alphabet.
+fn ulid() -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let mut random = [0_u8; 16];
+    // Without entropy an id repeats within its millisecond; that is worth no refusal.
+    let _ = getrandom::fill(&mut random);
+    let low = u128::from_le_bytes(random) & ((1 << 80) - 1);
+    let bits = u128::from(crate::clock::wall().0) << 80 | low;
+    let digit = |place: u32| {
+        let index = usize::try_from(bits >> (place * 5) & 31).expect("five bits are an index");
+        ALPHABET.get(index).copied().map(char::from)
+    };
+    (0..26).rev().filter_map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_echoed_if_decent_and_minted_otherwise() {
+        let with = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_static(text));
+            request_id(&headers)
+        };
+        assert_eq!(with("job-7_a.b"), "job-7_a.b");
+        for odd in ["", "a b", "x;y", "<script>"] {
+            let minted = with(odd);
+            assert_eq!(minted.len(), 26, "{odd} gives a ULID");
+        }
+        assert_ne!(ulid(), ulid());
+        assert!(ulid() < "9".to_owned(), "time comes first, far below the year 10889");
+    }
+
+    #[test]
+    fn a_port_is_no_part_of_a_host() {
+        let cases = [("localhost:8420", "localhost"), ("[::1]:80", "[::1]"), ("a", "a")];
+        for (authority, host) in cases {
+            assert_eq!(without_port(authority), host);
+        }
+    }
+}

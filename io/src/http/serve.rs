@@ -1,0 +1,165 @@
+//! Serving: listeners, connections, and their end.
+//!
+//! One HTTP/1 connection per accepted stream, with bounds on its headers and their arrival. At the stop
+//! nothing more is accepted, requests in flight have 10 s, then what is left is dropped.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::pipeline::{ARRIVAL_MAX, HEADERS_BYTES_MAX};
+use crate::access::Caller;
+
+/// Connections open at once on all listeners.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// How long requests in flight may go on after the stop has begun.
+const IN_FLIGHT_MAX: Duration = Duration::from_secs(10);
+/// How long to wait when the system has no file descriptor for us.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Something that accepts connections.
+#[derive(Debug)]
+pub enum Listener {
+    /// An address.
+    Tcp(TcpListener),
+    /// A socket file; its mode is its maker's business.
+    Unix(UnixListener),
+}
+
+/// Serves `router` on all of `listeners` until `shutdown` ends, then lets what runs finish.
+pub async fn serve(
+    listeners: Vec<Listener>,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let (stop, stopped) = watch::channel(false);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, router.clone(), places.clone(), stopped.clone()));
+    }
+    shutdown.await;
+    let _ = stop.send(true); // Without a listener there is nobody to tell.
+    while accepting.join_next().await.is_some() {}
+    // Every connection holds a place: all places free means that the last one has ended.
+    let all = u32::try_from(CONNECTIONS_MAX).expect("the bound is small");
+    let _ = tokio::time::timeout(IN_FLIGHT_MAX, places.acquire_many(all)).await;
+}
+
+async fn accept(
+    listener: Listener,
+    router: Router,
+    places: Arc<Semaphore>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place.expect("the places are never closed"),
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let (stream, caller) = match accepted {
+            Ok(accepted) => accepted,
+            Err(_) => {
+                // The peer went away again, or descriptors ran out: both pass.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (router, stopped) = (router.clone(), stopped.clone());
+        tokio::spawn(async move {
+            converse(stream, caller, router, stopped).await;
+            drop(place);
+        });
+    }
+}
+
+/// A stream of either kind.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Caller)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Box::new(stream), Caller::Tcp(from)))
+            }
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                Ok((Box::new(stream), Caller::Unix { uid }))
+            }
+        }
+    }
+}
+
+async fn converse(
+    stream: Box<dyn Stream>,
+    caller: Caller,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let service = tower_service(router, caller);
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(ARRIVAL_MAX)
+        // Twice the bound, so that a request a little over it is told what is wrong in our own words.
+        .max_buf_size(2 * HEADERS_BYTES_MAX);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return, // Its error is the caller's: it has heard or is gone.
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(IN_FLIGHT_MAX, connection).await;
+}
+
+type Service = TowerToHyperService<WithCaller>;
+
+fn tower_service(router: Router, caller: Caller) -> Service {
+    TowerToHyperService::new(WithCaller { router, caller })
+}
+
+/// Puts the caller beside each request of a connection.
+#[derive(Clone)]
+struct WithCaller {
+    router: Router,
+    caller: Caller,
+}
+
+impl tower::Service<Request<Incoming>> for WithCaller {
+    type Response = axum::response::Response;
+    type Error = std::convert::Infallible;
+    type Future = axum::routing::future::RouteFuture<std::convert::Infallible>;
+
+    fn poll_ready(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        tower::Service::<Request<Incoming>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.caller);
+        self.router.call(request)
+    }
+}

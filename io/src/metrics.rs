@@ -1,0 +1,294 @@
+//! Every number of a node in one OpenMetrics page.
+//!
+//! The machines count for themselves and publish; a collector shows what was published. What only the
+//! shell can see is measured here. Every series that can occur is there at 0 from the first scrape (O-1),
+//! so each family's label sets are made at the start and are closed.
+//!
+//! Absent on purpose: a global registry (many nodes live in one test process), and labels with ids.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use quorate_core::machine::{Count, Counted, Labels};
+
+use crate::handle::Handle;
+
+/// The content type of the page.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Label sets of this module: one, two or three pairs, as one type so that families stay simple.
+type Pairs = Vec<(&'static str, String)>;
+
+/// Something besides the machines that counts, such as the sockets.
+pub type Source = Arc<dyn Counted + Send + Sync>;
+
+/// What the shell and its surfaces measure, and the page of all numbers.
+#[derive(Debug)]
+pub struct Meters {
+    registry: Registry,
+    /// Duration of one turn of the loop.
+    pub loop_turn: Histogram,
+    /// How late the loop woke.
+    pub loop_lag: Histogram,
+    /// Duration of one publication of snapshots.
+    pub snapshot_publish: Histogram,
+    /// From the first to the last change of the view of members.
+    pub convergence: Histogram,
+    /// Duration of one probe of a worker.
+    pub probe_duration: Histogram,
+    /// Duration of one operation of the embedded store.
+    pub store_duration: Histogram,
+    pub(crate) request_duration: Histogram,
+    pub(crate) sse_readers: Gauge,
+    pub(crate) audit_lines: Counter,
+    pub(crate) audit_refusing: Gauge,
+    requests: Family<Pairs, Counter>,
+    auth_failures: Family<Pairs, Counter>,
+    picks: Family<Pairs, Counter>,
+}
+
+/// Why a caller was not let in, as `auth_failures_total` tells it.
+pub(crate) const AUTH_FAILURES: [&str; 4] = ["missing", "unknown", "closed", "scope"];
+
+/// The policies of picks, as `worker_picks_total` tells them.
+pub(crate) const PICK_POLICIES: [&str; 5] =
+    ["round_robin", "weighted", "least_load", "power_of_two", "consistent_hash"];
+
+/// The ends of picks, as `worker_picks_total` tells them.
+pub(crate) const PICK_RESULTS: [&str; 6] =
+    ["ok", "unknown_model", "none_ready", "all_draining", "all_full", "no_label_match"];
+
+/// What this process is, for `build_info` and `start_timestamp_seconds`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// Version of the software.
+    pub version: String,
+    /// When the process started, in seconds since 1970.
+    pub started_seconds: u64,
+}
+
+impl Meters {
+    /// Meters of one node; `sources` count besides its machines.
+    pub fn new(handle: &Handle, build: &Build, sources: Vec<Source>) -> Meters {
+        let mut registry = Registry::with_prefix("quorate");
+        let info = Info::new(vec![("version", build.version.clone())]);
+        registry.register("build", "The running software", info);
+        let started = Gauge::<i64>::default();
+        started.set(i64::try_from(build.started_seconds).unwrap_or(i64::MAX));
+        registry.register("start_timestamp_seconds", "When the process started", started);
+        let mut histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let histogram = Histogram::new(buckets.iter().copied());
+            registry.register(name, help, histogram.clone());
+            histogram
+        };
+        let meters = Meters {
+            loop_turn: histogram("loop_turn_duration_seconds", "Duration of one turn", &FINE),
+            loop_lag: histogram("loop_lag_seconds", "How late the loop woke", &FINE),
+            snapshot_publish: histogram(
+                "snapshot_publish_seconds",
+                "Duration of one publication of snapshots",
+                &FINE,
+            ),
+            convergence: histogram(
+                "membership_convergence_seconds",
+                "From first to last change of the view in a burst",
+                &COARSE,
+            ),
+            probe_duration: histogram(
+                "worker_probe_duration_seconds",
+                "Duration of one probe of a worker",
+                &COARSE,
+            ),
+            store_duration: histogram(
+                "store_operation_duration_seconds",
+                "Duration of one operation of the embedded store",
+                &COARSE,
+            ),
+            request_duration: histogram(
+                "http_request_duration_seconds",
+                "From the request's head to the answer's",
+                &COARSE,
+            ),
+            sse_readers: Gauge::default(),
+            audit_lines: Counter::default(),
+            audit_refusing: Gauge::default(),
+            requests: Family::default(),
+            auth_failures: Family::default(),
+            picks: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("sse_readers", "Streams that are open", meters.sse_readers.clone());
+        registry.register("audit_lines", "Lines appended", meters.audit_lines.clone());
+        let refusing = meters.audit_refusing.clone();
+        registry.register("audit_refusing", "1 while the audit log cannot be written", refusing);
+        registry.register("http_requests", "Requests answered", meters.requests.clone());
+        let failures = meters.auth_failures.clone();
+        registry.register("auth_failures", "Callers not let in", failures);
+        registry.register("worker_picks", "Picks of a worker", meters.picks.clone());
+        registry.register_collector(Box::new(Collected { handle: handle.clone(), sources }));
+        let meters = Meters { registry, ..meters };
+        meters.open_series();
+        meters
+    }
+
+    /// Makes each series of the closed families, at 0.
+    fn open_series(&self) {
+        for reason in AUTH_FAILURES {
+            drop(self.auth_failures.get_or_create(&vec![("reason", reason.to_owned())]));
+        }
+        for policy in PICK_POLICIES {
+            for result in PICK_RESULTS {
+                drop(self.picks.get_or_create(&pick_labels(policy, result)));
+            }
+        }
+    }
+
+    /// Makes the series of a route at 0, one per status that it can answer.
+    pub(crate) fn open_route(&self, route: &str, method: &str, statuses: &[u16]) {
+        for status in statuses {
+            drop(self.requests.get_or_create(&request_labels(route, method, *status)));
+        }
+    }
+
+    /// Counts an answered request.
+    pub(crate) fn request(&self, route: &str, method: &str, status: u16, took: Duration) {
+        self.requests.get_or_create(&request_labels(route, method, status)).inc();
+        self.request_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a caller that was not let in; `reason` is one of [`AUTH_FAILURES`].
+    pub(crate) fn auth_failure(&self, reason: &'static str) {
+        self.auth_failures.get_or_create(&vec![("reason", reason.to_owned())]).inc();
+    }
+
+    /// Counts a pick; the words are of [`PICK_POLICIES`] and [`PICK_RESULTS`].
+    pub(crate) fn pick(&self, policy: &str, result: &str) {
+        self.picks.get_or_create(&pick_labels(policy, result)).inc();
+    }
+
+    /// The page.
+    pub(crate) fn page(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry).expect("a string takes every write");
+        page
+    }
+}
+
+/// 1 µs to 10 s by tens: turns are microseconds, and a slow one must show.
+const FINE: [f64; 8] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0];
+/// 5 ms to 10 s.
+const COARSE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Families of this module, by full name: a machine that counts the same is not shown twice.
+const OWN: [&str; 15] = [
+    "build_info",
+    "start_timestamp_seconds",
+    "loop_turn_duration_seconds",
+    "loop_lag_seconds",
+    "snapshot_publish_seconds",
+    "membership_convergence_seconds",
+    "worker_probe_duration_seconds",
+    "store_operation_duration_seconds",
+    "http_request_duration_seconds",
+    "sse_readers",
+    "audit_lines_total",
+    "audit_refusing",
+    "http_requests_total",
+    "auth_failures_total",
+    "worker_picks_total",
+];
+
+fn request_labels(route: &str, method: &str, status: u16) -> Pairs {
+    vec![("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())]
+}
+
+fn pick_labels(policy: &str, result: &str) -> Pairs {
+    vec![("policy", policy.to_owned()), ("result", result.to_owned())]
+}
+
+/// Shows what the machines published and what the sources count.
+struct Collected {
+    handle: Handle,
+    sources: Vec<Source>,
+}
+
+impl fmt::Debug for Collected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Collected({} sources)", self.sources.len())
+    }
+}
+
+impl Collected {
+    /// Every series by name: the page wants a family's series together.
+    fn families(&self) -> BTreeMap<&'static str, BTreeMap<Labels, u64>> {
+        let mut families: BTreeMap<_, BTreeMap<_, u64>> = BTreeMap::new();
+        let mut visit = |count: Count| {
+            if OWN.contains(&count.name) {
+                return;
+            }
+            let series = families.entry(count.name).or_default().entry(count.labels).or_default();
+            *series = series.saturating_add(count.value);
+        };
+        for count in self.handle.published().counts.load().iter() {
+            visit(*count);
+        }
+        for source in &self.sources {
+            source.counts(&mut visit);
+        }
+        families
+    }
+}
+
+impl Collector for Collected {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, series) in self.families() {
+            encode_family(&mut encoder, name, &series)?;
+        }
+        Ok(())
+    }
+}
+
+fn encode_family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    series: &BTreeMap<Labels, u64>,
+) -> Result<(), fmt::Error> {
+    let rises = name.strip_suffix("_total");
+    let kind = if rises.is_some() { MetricType::Counter } else { MetricType::Gauge };
+    // The page's format puts `_total` behind a counter's name by itself.
+    let name = rises.unwrap_or(name);
+    let prefixed = format!("quorate_{name}");
+    let mut family = encoder.encode_descriptor(&prefixed, "See docs/METRICS.md", None, kind)?;
+    for (labels, value) in series {
+        let pairs = pairs(labels);
+        let level = i64::try_from(*value).unwrap_or(i64::MAX);
+        match (rises.is_some(), pairs.is_empty()) {
+            (true, true) => family.encode_counter::<NoLabelSet, _, u64>(value, None)?,
+            (true, false) => {
+                family.encode_family(&pairs)?.encode_counter::<NoLabelSet, _, u64>(value, None)?;
+            }
+            (false, true) => family.encode_gauge(&level)?,
+            (false, false) => family.encode_family(&pairs)?.encode_gauge(&level)?,
+        }
+    }
+    Ok(())
+}
+
+fn pairs(labels: &Labels) -> Vec<(&'static str, &'static str)> {
+    match *labels {
+        Labels::None => Vec::new(),
+        Labels::One(key, value) => vec![(key, value)],
+        Labels::Two(key, value, other, another) => vec![(key, value), (other, another)],
+        Labels::Three(pairs) => pairs.to_vec(),
+    }
+}
