@@ -72,7 +72,7 @@ fn lossy(seed: u64, count: usize, percent: u64, links: bool, duration: Duration)
 #[test]
 #[ignore = "a measurement"]
 fn measure_loss() {
-    for links in [true, false] {
+    for links in [false] {
         let mut lost = Vec::new();
         let mut suspicions = 0;
         for seed in 0..6 {
@@ -92,9 +92,9 @@ fn measure_loss() {
 #[test]
 #[ignore = "a measurement"]
 fn measure_crash() {
-    for (percent, crashes) in [(0, 1), (5, 1), (30, 1), (0, 5), (0, 30)] {
+    for (percent, crashes) in [(30, 1), (0, 5), (0, 20)] {
         let mut longest = Duration::ZERO;
-        for seed in 0..5 {
+        for seed in 0..2 {
             let mut world = cluster(100 + seed, 60);
             world.loss_percent = percent;
             world.run(Duration::from_secs(20));
@@ -109,7 +109,7 @@ fn measure_crash() {
     }
     for (count, crashes) in [(2, 1), (3, 1), (3, 2), (4, 3), (5, 4), (7, 3), (7, 6)] {
         let mut longest = Duration::ZERO;
-        for seed in 0..10 {
+        for seed in 0..5 {
             let mut world = cluster(200 + seed, count);
             world.run(Duration::from_secs(20));
             (0..crashes).for_each(|node| world.crash(node));
