@@ -1,5 +1,6 @@
 //! What must stay true of membership.
 
 mod cluster;
+mod grammar;
 mod scripts;
 mod world;
