@@ -27,7 +27,9 @@ mod drain;
 mod exchange;
 mod lane;
 mod ledger;
+mod members;
 mod pull;
+mod push;
 mod rounds;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -275,64 +277,6 @@ impl Gossip {
         datagram - sender - limits::SECTION_HEADER_BYTES
     }
 
-    /// Ends a turn: what it wrote is pushed, or becomes rumours. Once per turn, after all inputs.
-    pub fn flush(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.told.clear();
-        let fresh = std::mem::take(&mut self.fresh);
-        if !fresh.is_empty() && !self.roster.is_empty() {
-            self.spread(now, fresh, out);
-        }
-        self.replan(now, out);
-        self.assert_invariants();
-    }
-
-    /// Whether our members are few enough to be told one by one.
-    fn is_direct(&self) -> bool {
-        self.members() <= self.settings.direct_max
-    }
-
-    fn spread(
-        &mut self,
-        now: Instant,
-        fresh: BTreeMap<(Topic, Replica), (u64, u64)>,
-        out: &mut Vec<Output>,
-    ) {
-        let reached = self.roster.nodes().iter().filter(|node| self.linked.contains(*node)).count();
-        let pushes = self.is_direct() && reached > 0;
-        let reaches_all = reached == self.roster.len();
-        let was_idle = self.backlog.is_empty();
-        let mut pushed = Vec::new();
-        let mut rumours = false;
-        for ((topic, replica), (from, upto)) in fresh {
-            let is_pushed = pushes && topic.is_prompt();
-            if !is_pushed || !reaches_all {
-                self.backlog.enqueue(topic, &replica, from, upto);
-                rumours = true;
-            }
-            if is_pushed {
-                pushed.push((topic, replica, from, upto));
-            }
-        }
-        if !pushed.is_empty() {
-            out.push(Output::Push { fresh: pushed });
-        }
-        if rumours {
-            self.send_at_once(now, was_idle, out);
-        }
-    }
-
-    /// The first transmission of a fresh rumour does not wait for the next round (G-11): an idle node
-    /// makes it its round, a busy one sends a single datagram more.
-    fn send_at_once(&mut self, now: Instant, was_idle: bool, out: &mut Vec<Output>) {
-        if was_idle {
-            self.round(now, out);
-        } else {
-            let target = self.roster.draw(1, &mut self.rng).into_iter();
-            out.extend(target.map(|target| Output::Round { target, datagrams: 1 }));
-            self.await_round(now);
-        }
-    }
-
     /// A round, and the time of the next one if anything waits.
     fn round(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.round_at = None;
@@ -463,40 +407,6 @@ impl Machine for Gossip {
 }
 
 impl Gossip {
-    fn written(&mut self, topic: Topic, replica: Replica, from: u64, upto: u64) {
-        let fresh = self.fresh.entry((topic, replica)).or_insert((from, upto));
-        *fresh = (from.min(fresh.0), upto.max(fresh.1));
-    }
-
-    /// News of somebody else is passed on once, unless its owner has just told everybody, or it is old
-    /// news that we asked for.
-    fn applied(
-        &mut self,
-        now: Instant,
-        topic: Topic,
-        replica: &Replica,
-        (from, upto): (u64, u64),
-        learnt_from: &NodeId,
-    ) {
-        self.tally.applied += 1;
-        let pushed = topic.is_prompt()
-            && self.is_direct()
-            && *learnt_from == replica.node
-            && self.linked.contains(learnt_from);
-        if !pushed && !self.pulls.answers(topic, replica, learnt_from) {
-            self.rumour(now, topic, replica, from, upto);
-            // Whoever told us has it.
-            self.backlog.known(learnt_from, topic, replica, upto);
-        }
-    }
-
-    fn rumour(&mut self, now: Instant, topic: Topic, replica: &Replica, from: u64, upto: u64) {
-        if self.roster.nodes().iter().any(|node| *node != replica.node) {
-            self.backlog.enqueue(topic, replica, from, upto);
-            self.await_round(now);
-        }
-    }
-
     fn progressed(&mut self, topic: Topic, replica: &Replica, progress: Option<Progress>) {
         let complete = progress.map_or(0, |progress| progress.complete);
         if complete < self.ledger.set(topic, replica, progress) {
@@ -513,94 +423,6 @@ impl Gossip {
             let wait = self.rng.between(limits::GAP_WAIT_MIN, limits::GAP_WAIT_MAX);
             self.pulls.want(topic, replica, from, through, now + wait, true);
         }
-    }
-
-    fn noticed(&mut self, now: Instant, notice: Notice) {
-        match notice {
-            Notice::Up { replica, .. } | Notice::Renamed { new: replica, .. } => {
-                self.joined(now, &replica);
-            }
-            Notice::Departed { replica, .. } => self.departed(&replica),
-            Notice::Forgotten { node, fence } => {
-                self.departed(&Replica { node: node.clone(), incarnation: fence });
-                self.known.retain(|other, newest| *other != node || *newest > fence);
-                self.drop_sources(|source| source.node == node && source.incarnation <= fence);
-            }
-            Notice::Suspect { .. } | Notice::Refuted { .. } => {}
-        }
-    }
-
-    fn joined(&mut self, now: Instant, replica: &Replica) {
-        let Replica { node, incarnation } = replica;
-        if *node == self.local.node {
-            return;
-        }
-        let newest = self.known.entry(node.clone()).or_default();
-        *newest = (*newest).max(*incarnation);
-        if self.peers.get(node).is_some_and(|peer| peer.incarnation >= *incarnation) {
-            return;
-        }
-        // A new life has heard of nothing.
-        self.forget(node);
-        let peer = Peer { incarnation: *incarnation, cursor: 0, behind: 0, last_digest: None };
-        if self.peers.insert(node.clone(), peer).is_none() {
-            self.roster.insert(node, &mut self.rng);
-            self.backlog.resize(self.members());
-        }
-        if self.digest_at.is_none() {
-            let wait = self.rng.between(Duration::ZERO, self.settings.digest_interval);
-            self.digest_at = Some(now + wait);
-        }
-    }
-
-    fn departed(&mut self, replica: &Replica) {
-        let node = &replica.node;
-        if self.peers.get(node).is_none_or(|peer| peer.incarnation > replica.incarnation) {
-            return;
-        }
-        self.peers.remove(node);
-        self.forget(node);
-        self.roster.remove(node);
-        self.backlog.resize(self.members());
-        if self.roster.is_empty() {
-            self.backlog.retire_known(&[]);
-            self.round_at = None;
-            self.digest_at = None;
-        }
-    }
-
-    /// What was known of a peer and owed to it is void (G-12).
-    fn forget(&mut self, node: &NodeId) {
-        self.backlog.forget(node);
-        self.lanes.forget(node);
-        self.pulls.forget(node);
-    }
-
-    fn drop_sources(&mut self, is_gone: impl Fn(&Replica) -> bool) {
-        self.backlog.drop_sources(&is_gone);
-        self.lanes.drop_sources(&is_gone);
-        self.pulls.drop_sources(&is_gone);
-        self.ledger.drop_sources(&is_gone);
-        self.fresh.retain(|(_, source), _| !is_gone(source));
-    }
-
-    fn link(&mut self, now: Instant, peer: NodeId, up: bool) {
-        if up {
-            self.linked.insert(peer);
-        } else if self.linked.remove(&peer) {
-            self.pulls.unlinked(now, &peer);
-        }
-    }
-
-    fn raised(&mut self, replica: Replica) {
-        self.local = replica;
-        let local = self.local.clone();
-        self.drop_sources(|source| source.node == local.node && *source != local);
-    }
-
-    fn slept(&mut self) {
-        let local = self.local.clone();
-        self.drop_sources(|source| *source != local);
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {

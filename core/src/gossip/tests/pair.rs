@@ -64,7 +64,9 @@ fn deliver(
             (Input::Pulled { from, number: pull.number, changed: true }, "segments")
         }
         Output::Level { .. } | Output::Shown { .. } => return "told",
-        other => panic!("nothing else is said here: {other:?}"),
+        other @ (Output::Round { .. } | Output::Push { .. } | Output::Misbehaved { .. }) => {
+            panic!("nothing else is said here: {other:?}")
+        }
     };
     receiver.handle(now, input, out);
     what
