@@ -163,6 +163,8 @@ pub const WINDOW_BYTES: usize = 256 * 1024;
 pub const ACCEPTS_MAX: usize = 64;
 /// Handshakes at a time from one address.
 pub const ACCEPTS_PER_ADDRESS_MAX: usize = 8;
+/// Finished connections of one peer beside the one in use: each side may have dialled twice.
+pub const SPARES_MAX: usize = 3;
 /// Frames that one connection may hand over per turn.
 pub const FRAMES_PER_TURN: usize = 64;
 

@@ -315,11 +315,11 @@ impl Links {
         if !alive && !self.leaving {
             return Err(format!("L-6: {node} has no connection, no dial and no next dial"));
         }
-        if peer.up.is_none() && (peer.spare.is_some() || !peer.queues.is_empty()) {
+        if peer.up.is_none() && (!peer.spares.is_empty() || !peer.queues.is_empty()) {
             return Err(format!("L-2: {node} has a spare connection or frames, but no link"));
         }
-        for id in [peer.up, peer.spare].into_iter().flatten() {
-            let pair = self.connections.get(&id).and_then(Connection::pair);
+        for id in peer.up.iter().chain(&peer.spares) {
+            let pair = self.connections.get(id).and_then(Connection::pair);
             let life =
                 pair.filter(|pair| pair.peer.node == *node).map(|pair| pair.peer.incarnation);
             if life != Some(peer.life) {
@@ -341,7 +341,7 @@ impl Links {
             }
             Stage::Open(pair) => {
                 let peer = self.peers.get(&pair.peer.node);
-                peer.is_some_and(|peer| peer.up == Some(id) || peer.spare == Some(id))
+                peer.is_some_and(|peer| peer.up == Some(id) || peer.spares.contains(&id))
             }
             Stage::Connecting(Target::Seed) | Stage::Greeting(Target::Seed) | Stage::Accepted => {
                 true

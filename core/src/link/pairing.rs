@@ -6,6 +6,7 @@ use super::connection::Pair;
 use super::dial::{PROVEN_AFTER, Wait};
 use super::{Connection, Links, Output, Peer, Stage, Standing, Subject};
 use crate::ids::{ConnectionId, Incarnation, NodeId, Replica};
+use crate::limits;
 use crate::time::Instant;
 use crate::wire::session::{Bye, Session};
 
@@ -120,9 +121,10 @@ impl Links {
         let (winner, loser) = if newer_wins { (newer, current) } else { (current, newer) };
         let peer = self.peer_mut(node);
         peer.up = Some(winner);
-        // The lower node id closes the loser; the higher keeps it until then, and no third one.
-        let closed = if lower { Some(loser) } else { peer.spare.replace(loser) };
-        if let Some(closed) = closed {
+        // The lower node id closes the loser; the higher keeps it until then.
+        peer.spares.push(loser);
+        if lower || peer.spares.len() > limits::SPARES_MAX {
+            let closed = peer.spares.remove(0);
             self.retire(closed, Bye::Duplicate, out);
         }
         if met.by_seed {
@@ -202,13 +204,14 @@ impl Links {
         wait: Wait,
         out: &mut Vec<Output>,
     ) {
+        let lower = self.is_lower_than(node);
         let peer = self.peer_mut(node);
-        if peer.spare == Some(id) {
-            peer.spare = None;
+        if peer.up != Some(id) {
+            peer.spares.retain(|spare| *spare != id);
             return;
         }
         peer.last_error = Some(why);
-        if let Some(spare) = peer.spare.take() {
+        if let Some(spare) = peer.take_spare(lower) {
             peer.up = Some(spare);
             self.drain(now, node, out);
             return;
@@ -227,8 +230,9 @@ impl Links {
     /// Says goodbye on every finished connection of a peer and closes it.
     pub(super) fn retire_all(&mut self, node: &NodeId, bye: Bye, out: &mut Vec<Output>) {
         let peer = self.peer_mut(node);
-        let closed = [peer.spare.take(), peer.up];
-        for id in closed.into_iter().flatten() {
+        let mut closed = std::mem::take(&mut peer.spares);
+        closed.extend(peer.up);
+        for id in closed {
             self.retire(id, bye, out);
         }
     }

@@ -17,8 +17,8 @@ pub(super) struct Peer {
     pub(super) standing: Standing,
     /// The connection in use: the only one that is sent on.
     pub(super) up: Option<ConnectionId>,
-    /// A second finished connection, until its dialer or the lower node id closes one of the two.
-    pub(super) spare: Option<ConnectionId>,
+    /// Other finished connections, in order, until the lower node id closes them.
+    pub(super) spares: Vec<ConnectionId>,
     /// Our dial or handshake under way.
     pub(super) dialling: Option<ConnectionId>,
     /// Dials in a row that came to nothing.
@@ -63,7 +63,7 @@ impl Peer {
             address,
             standing,
             up: None,
-            spare: None,
+            spares: Vec::new(),
             dialling: None,
             failures: 0,
             heard: now,
@@ -75,5 +75,16 @@ impl Peer {
             last_error: None,
             queues: Queues::default(),
         }
+    }
+}
+
+impl Peer {
+    /// The spare that both sides would choose: the newest of those that the lower node id dialled, else
+    /// the newest.
+    pub(super) fn take_spare(&mut self, we_are_lower: bool) -> Option<ConnectionId> {
+        let by_lower = |id: &ConnectionId| id.is_dialled() == we_are_lower;
+        let place = self.spares.iter().rposition(by_lower);
+        let place = place.or_else(|| self.spares.len().checked_sub(1))?;
+        Some(self.spares.remove(place))
     }
 }

@@ -239,6 +239,12 @@ fn when_the_connection_in_use_ends_the_spare_takes_over() {
         when   6ms     accepted a4 a
         when   6ms     frame a4 hello a/5
         then   write a4 welcome m/1 protocol=1
+        when   7ms     accepted a5 a
+        when   7ms     frame a5 hello a/5
+        then   write a5 welcome m/1 protocol=1
+        when   8ms     accepted a6 a
+        when   8ms     frame a6 hello a/5
+        then   write a6 welcome m/1 protocol=1
         then   write a1 bye Duplicate
         then   disconnect a1
         ",
@@ -360,6 +366,7 @@ fn an_event_of_an_older_generation_changes_nothing() {
         then   connect d1 to 10.0.0.122:7420
         when   1ms     connected d1
         then   write d1 hello m/1 calls z
+        when   1ms     connected d1
         when   1ms     frame d1 welcome z/5
         then   up z/5 at 10.0.0.122:7420
         when   2ms     closed d1

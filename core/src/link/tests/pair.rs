@@ -3,7 +3,7 @@
 //! Every input is followed by the full scan of invariants. When the faults end, the two are connected by
 //! exactly one connection, known to both (L-2), and soon (L-6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
@@ -40,6 +40,8 @@ struct World {
     weather: Weather,
     hosts: [Host; 2],
     pipes: Vec<Pipe>,
+    /// Dials given up before there was a transport.
+    abandoned: BTreeSet<(usize, ConnectionId)>,
     events: BTreeMap<(Instant, u64), Event>,
     number: u64,
 }
@@ -50,8 +52,9 @@ struct Host {
     accepted: u64,
     /// The life of the other that is held failed.
     failed: Incarnation,
-    /// Up minus down, as heard.
     linked: bool,
+    /// How often the link was lost.
+    lost: u32,
     delivered: u64,
 }
 
@@ -84,7 +87,15 @@ impl World {
                 Instant::ZERO,
                 Rng::from_number(seed),
             );
-            Host { links, local, accepted: 0, failed: Incarnation(0), linked: false, delivered: 0 }
+            Host {
+                links,
+                local,
+                accepted: 0,
+                failed: Incarnation(0),
+                linked: false,
+                lost: 0,
+                delivered: 0,
+            }
         };
         World {
             now: Instant::ZERO,
@@ -92,6 +103,7 @@ impl World {
             weather,
             hosts: [host("a/1", seed), host("z/1", seed + 1)],
             pipes: Vec::new(),
+            abandoned: BTreeSet::new(),
             events: BTreeMap::new(),
             number: 0,
         }
@@ -156,6 +168,9 @@ impl World {
     }
 
     fn reached(&mut self, dialer: usize, connection: ConnectionId) {
+        if self.abandoned.contains(&(dialer, connection)) {
+            return;
+        }
         let target = 1 - dialer;
         self.hosts[target].accepted += 1;
         let accepted = ConnectionId::accepted(self.hosts[target].accepted);
@@ -193,6 +208,8 @@ impl World {
                     self.pipes[pipe].held[host] = false;
                     let at = self.in_order(pipe, 1 - host);
                     self.later(at, Event::Closed(pipe, 1 - host));
+                } else {
+                    self.abandoned.insert((host, connection));
                 }
             }
             Output::PingDue { number, .. } => self.send(host, ping("ping", &number.to_string())),
@@ -210,7 +227,10 @@ impl World {
                     self.later(at, Event::Input(host, Input::Notice(up(&peer, address))));
                 }
             }
-            Output::Down { .. } => self.hosts[host].linked = false,
+            Output::Down { .. } => {
+                self.hosts[host].linked = false;
+                self.hosts[host].lost += 1;
+            }
             Output::Stale { known, .. } => self.raise(host, known.next()),
             Output::Misbehaved { what, .. } => panic!("nobody misbehaves here: {what}"),
             Output::Message { .. }
@@ -330,7 +350,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn when_the_storm_is_over_a_pair_has_exactly_one_connection(
@@ -362,6 +382,32 @@ proptest! {
         world.run_until(until);
         prop_assert!(world.hosts[0].delivered > before[0], "pings arrive at the lower");
         prop_assert!(world.hosts[1].delivered > before[1], "pings arrive at the higher");
+    }
+
+    #[test]
+    fn dials_that_cross_leave_one_connection_and_never_none(
+        seed in any::<u64>(),
+        waits in [0_u64..1000, 0..1000],
+        dials in [any::<bool>(), any::<bool>()],
+    ) {
+        let mut world = World::new(seed.max(2) - 2, FAIR);
+        for host in [0, 1] {
+            let until = world.now + Duration::from_millis(waits[host]);
+            world.run_until(until);
+            world.introduce(host);
+            if dials[host] {
+                let address = address(&world.hosts[1 - host].local.node);
+                world.input(host, Input::DialSeed { address });
+            }
+        }
+        // Sooner than silence would close a second one.
+        let until = world.now + Duration::from_secs(3);
+        world.run_until(until);
+        prop_assert!(world.linked());
+        prop_assert_eq!([world.hosts[0].lost, world.hosts[1].lost], [0, 0], "no link was lost");
+        prop_assert!(world.in_use(0).is_some());
+        prop_assert_eq!(world.in_use(0), world.in_use(1));
+        prop_assert_eq!([world.open(0).len(), world.open(1).len()], [1, 1]);
     }
 
     #[test]
