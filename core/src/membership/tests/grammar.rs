@@ -265,7 +265,7 @@ fn print(output: &Output) -> String {
         Output::Notice(notice) => print_notice(notice),
         Output::WriteFact { key, value } => {
             let value = value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned());
-            format!("fact {key} {}", value.unwrap_or("gone".to_owned()))
+            format!("fact {key} {}", value.unwrap_or("gone".to_owned()).replace('"', "'"))
         }
         Output::FactsReady => "facts ready".to_owned(),
         Output::Answer { ticket, answer: Ok(()) } => format!("answer {} done", ticket.0),

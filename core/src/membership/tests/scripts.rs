@@ -14,9 +14,9 @@ fn at_the_start_a_node_says_everything_about_itself_and_tries_its_seeds() {
         given  started=false join=seed:7420
         when   0ms     tick
         when   0ms     start
-        then   fact addresses {"datagram":"10.0.0.1:7420","http":"","link":"10.0.0.1:7420"}
-        then   fact zone ""
-        then   fact versions {"protocol_max":1,"protocol_min":1,"software":"1.0.0"}
+        then   fact addresses {'datagram':'10.0.0.1:7420','http':'','link':'10.0.0.1:7420'}
+        then   fact zone ''
+        then   fact versions {'protocol_max':1,'protocol_min':1,'software':'1.0.0'}
         then   fact labels {}
         then   facts ready
         then   resolve seed:7420
@@ -625,7 +625,7 @@ fn labels_are_replaced_or_refused_whole() {
         "
         given  incarnation=5
         when   0ms     labels 1 tier=gpu zone=
-        then   fact labels {"tier":"gpu","zone":""}
+        then   fact labels {'tier':'gpu','zone':''}
         then   answer 1 done
         when   1ms     labels 2 =x
         then   answer 2 the key of label `` has not 1 to 63 bytes

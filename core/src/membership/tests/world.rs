@@ -236,8 +236,9 @@ impl World {
                     }
                 }
             }
-            Output::Raised { .. } | Output::Slept => self.folded[from].clear(),
+            Output::Slept => self.folded[from].clear(),
             Output::FactsReady
+            | Output::Raised { .. }
             | Output::Answer { .. }
             | Output::Stopped
             | Output::Duplicate { .. }
