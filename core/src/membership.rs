@@ -5,6 +5,7 @@
 //!
 //! | part | is about |
 //! | --- | --- |
+//! | `turn.rs` | one turn: links, requests, what the engine wants |
 //! | `swim.rs` | the engine, its timers, packets as bytes |
 //! | `screen.rs` | which news may enter the engine |
 //! | `table.rs` | rows, and the notices that follow from them |
@@ -39,6 +40,7 @@ mod screen;
 mod seeds;
 mod swim;
 mod table;
+mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -48,7 +50,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::ids::{Incarnation, NodeId, Notice, Replica, Ticket};
-use crate::limits;
 use crate::machine::{Machine, Wake};
 use crate::random::Rng;
 use crate::time::Instant;
@@ -104,174 +105,6 @@ pub struct Settings {
     pub members_max: usize,
     /// Fences kept.
     pub fences_max: usize,
-}
-
-/// What can happen to membership.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// The host has bound its sockets; the incarnation handed to `new` is durable.
-    Start,
-    /// A datagram or frame of `from` arrived, before its parts are handed over. `address` is where a
-    /// datagram came from.
-    Heard { from: Replica, transport: Transport, address: Option<SocketAddr> },
-    /// A SWIM packet of `from`.
-    Swim { from: Replica, transport: Transport, packet: Blob },
-    /// `from` holds our life `incarnation` failed.
-    Departed { from: Replica, notice: Departed },
-    /// `from` has fenced a replica.
-    Retired { from: Replica, notice: Retired },
-    /// A replica map shows progress of our own beyond our head: a former life with our incarnation.
-    Overtaken { known: Incarnation },
-    /// A link to `peer` finished its handshake.
-    Linked { peer: Replica, born: Incarnation, address: SocketAddr },
-    /// The link to `peer` is gone.
-    Unlinked { peer: NodeId },
-    /// The peer said `Bye`.
-    Bye { peer: Replica, restarting: bool },
-    /// A handshake of ours was refused because a newer life of ours is known.
-    Stale { known: Incarnation, address: SocketAddr },
-    /// A member list arrived over a link.
-    List { from: Replica, list: Members },
-    /// The answer to `Output::Resolve`.
-    Resolved { seed: String, addresses: Vec<SocketAddr> },
-    /// The answer to `Output::DialSeed`: no handshake came of it.
-    SeedFailed { address: SocketAddr, refused: bool },
-    /// The fact `key` of `owner` changed; `None` when it is gone.
-    Fact { owner: Replica, key: Key, value: Option<Blob> },
-    /// `Output::Persist` is durable.
-    Persisted { incarnation: Incarnation },
-    /// An operator wants these seeds tried as well.
-    Join { ticket: Ticket, addresses: Vec<String> },
-    /// An operator, or the end of the process, wants the cluster left. `restarting`: a new process will
-    /// take over.
-    Leave { ticket: Option<Ticket>, restarting: bool },
-    /// An operator wants a failed node forgotten now.
-    Evict { ticket: Ticket, node: NodeId },
-    /// An operator replaces the labels.
-    Labels { ticket: Ticket, labels: BTreeMap<String, String> },
-    /// `next_wake` has passed.
-    Tick,
-}
-
-/// What membership asks of the world.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Send a SWIM packet; over the link only if it is up.
-    Swim { to: NodeId, address: SocketAddr, transport: Transport, packet: Blob },
-    /// Tell a node that it was given up for dead.
-    SendDeparted { to: Replica, address: SocketAddr, transport: Transport, notice: Departed },
-    /// Tell a sender that a replica is fenced.
-    SendRetired { to: NodeId, address: Option<SocketAddr>, transport: Transport, notice: Retired },
-    /// Send our list over the link.
-    SendList { to: NodeId, list: Members },
-    /// Resolve a seed's name.
-    Resolve { seed: String },
-    /// Dial an address of a seed.
-    DialSeed { address: SocketAddr },
-    /// Make the incarnation and the fences durable; nothing that carries an identity leaves before
-    /// `Input::Persisted`.
-    Persist { incarnation: Incarnation, fences: BTreeMap<NodeId, Incarnation> },
-    /// From now on this node is `replica`: every machine mints anew under it.
-    Raised { replica: Replica },
-    /// The loop slept beyond `forget_after`: every foreign map and link is dropped.
-    Slept,
-    /// Something became of a replica.
-    Notice(Notice),
-    /// Write (or delete) one of our facts.
-    WriteFact { key: Key, value: Option<Blob> },
-    /// All facts have been written once.
-    FactsReady,
-    /// The answer to an operator.
-    Answer { ticket: Ticket, answer: Result<(), Refusal> },
-    /// We left: say `Bye` on every link. `done` once the news was spread or time is up.
-    Left { restarting: bool },
-    /// The leave has ended; the process may stop.
-    Stopped,
-    /// Another process uses our node id; the process must end with exit 4.
-    Duplicate { address: Option<SocketAddr> },
-    /// A peer broke the rules.
-    Misbehaved { peer: NodeId, what: &'static str },
-    /// The view of `node` changed, or it is gone from it.
-    Changed { node: NodeId },
-    /// A transport to a peer fell silent while the other flows (`None`: no longer).
-    Asymmetric { peer: NodeId, missing: Option<Transport> },
-    /// The view of members changed and was then still for a second.
-    Converged { took: Duration },
-    /// An attempt to reach a seed came to nothing, `failures` times in a row.
-    JoinFailed { seed: String, failures: u32 },
-}
-
-/// Why an operator's wish was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
-pub enum Refusal {
-    /// No such node is known.
-    #[error("no node `{node}` is known")]
-    Unknown {
-        /// The name asked for.
-        node: NodeId,
-    },
-    /// Only a failed node can be evicted.
-    #[error("`{node}` is {state}; only a failed node can be evicted")]
-    NotFailed {
-        /// The name asked for.
-        node: NodeId,
-        /// What it is.
-        state: String,
-    },
-    /// The labels are too many or too long.
-    #[error("{what}")]
-    Labels {
-        /// Which bound, with the offending key.
-        what: String,
-    },
-    /// The addresses cannot be used.
-    #[error("{what}")]
-    Addresses {
-        /// Which one and why.
-        what: String,
-    },
-    /// The node is leaving.
-    #[error("this node is leaving the cluster")]
-    Leaving,
-}
-
-/// One row of the view, as published.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Member {
-    /// Who.
-    pub node: NodeId,
-    /// Its newest life.
-    pub incarnation: Incarnation,
-    /// The life in which its process started.
-    pub born: Incarnation,
-    /// What is thought of it.
-    pub state: State,
-    /// Where it is reached.
-    pub address: SocketAddr,
-    /// When it came into this state, on this node's clock.
-    pub since: Instant,
-    /// Whether this is the node itself.
-    pub local: bool,
-    /// What it says of itself, by key, as JSON.
-    pub facts: BTreeMap<Key, Blob>,
-    /// A transport that is silent while the other flows.
-    pub missing: Option<Transport>,
-}
-
-/// See [`Member`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Heard of, not doubted.
-    Alive,
-    /// One prober failed, the timer runs.
-    Suspect,
-    /// Given up for dead.
-    Failed,
-    /// Said goodbye.
-    Left,
-    /// Taken out by an operator.
-    Evicted,
 }
 
 /// Who is here, as one node sees it.
@@ -504,214 +337,172 @@ impl Machine for Membership {
     }
 }
 
-impl Membership {
-    fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if !self.started {
-            self.started = true;
-            self.write_facts(out);
-            self.seeds.pursue(now, true);
-            self.seeds.tick(now, out);
-        }
-    }
+/// What can happen to membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The host has bound its sockets; the incarnation handed to `new` is durable.
+    Start,
+    /// A datagram or frame of `from` arrived, before its parts are handed over. `address` is where a
+    /// datagram came from.
+    Heard { from: Replica, transport: Transport, address: Option<SocketAddr> },
+    /// A SWIM packet of `from`.
+    Swim { from: Replica, transport: Transport, packet: Blob },
+    /// `from` holds our life `incarnation` failed.
+    Departed { from: Replica, notice: Departed },
+    /// `from` has fenced a replica.
+    Retired { from: Replica, notice: Retired },
+    /// A replica map shows progress of our own beyond our head: a former life with our incarnation.
+    Overtaken { known: Incarnation },
+    /// A link to `peer` finished its handshake.
+    Linked { peer: Replica, born: Incarnation, address: SocketAddr },
+    /// The link to `peer` is gone.
+    Unlinked { peer: NodeId },
+    /// The peer said `Bye`.
+    Bye { peer: Replica, restarting: bool },
+    /// A handshake of ours was refused because a newer life of ours is known.
+    Stale { known: Incarnation, address: SocketAddr },
+    /// A member list arrived over a link.
+    List { from: Replica, list: Members },
+    /// The answer to `Output::Resolve`.
+    Resolved { seed: String, addresses: Vec<SocketAddr> },
+    /// The answer to `Output::DialSeed`: no handshake came of it.
+    SeedFailed { address: SocketAddr, refused: bool },
+    /// The fact `key` of `owner` changed; `None` when it is gone.
+    Fact { owner: Replica, key: Key, value: Option<Blob> },
+    /// `Output::Persist` is durable.
+    Persisted { incarnation: Incarnation },
+    /// An operator wants these seeds tried as well.
+    Join { ticket: Ticket, addresses: Vec<String> },
+    /// An operator, or the end of the process, wants the cluster left. `restarting`: a new process will
+    /// take over.
+    Leave { ticket: Option<Ticket>, restarting: bool },
+    /// An operator wants a failed node forgotten now.
+    Evict { ticket: Ticket, node: NodeId },
+    /// An operator replaces the labels.
+    Labels { ticket: Ticket, labels: BTreeMap<String, String> },
+    /// `next_wake` has passed.
+    Tick,
+}
 
-    fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.swim.tick(now, &self.linked);
-        self.seeds.tick(now, out);
-        self.expire_rows(now, out);
-        self.continue_departed(now, out);
-        self.expire_evictions(now, out);
-        self.end_burst(now, out);
-        self.joined |= self.join_deadline <= now;
-        if self.sweep_at <= now {
-            self.sweep_at = now + contact::SWEEP_INTERVAL;
-            self.sweep(now, out);
-        }
-        if self.sync_at <= now {
-            self.sync_at = now + self.rng.jitter(self.settings.sync_interval, SYNC_JITTER_PERCENT);
-            self.sync(out);
-        }
-    }
+/// What membership asks of the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send a SWIM packet; over the link only if it is up.
+    Swim { to: NodeId, address: SocketAddr, transport: Transport, packet: Blob },
+    /// Tell a node that it was given up for dead.
+    SendDeparted { to: Replica, address: SocketAddr, transport: Transport, notice: Departed },
+    /// Tell a sender that a replica is fenced.
+    SendRetired { to: NodeId, address: Option<SocketAddr>, transport: Transport, notice: Retired },
+    /// Send our list over the link.
+    SendList { to: NodeId, list: Members },
+    /// Resolve a seed's name.
+    Resolve { seed: String },
+    /// Dial an address of a seed.
+    DialSeed { address: SocketAddr },
+    /// Make the incarnation and the fences durable; nothing that carries an identity leaves before
+    /// `Input::Persisted`.
+    Persist { incarnation: Incarnation, fences: BTreeMap<NodeId, Incarnation> },
+    /// From now on this node is `replica`: every machine mints anew under it.
+    Raised { replica: Replica },
+    /// The loop slept beyond `forget_after`: every foreign map and link is dropped.
+    Slept,
+    /// Something became of a replica.
+    Notice(Notice),
+    /// Write (or delete) one of our facts.
+    WriteFact { key: Key, value: Option<Blob> },
+    /// All facts have been written once.
+    FactsReady,
+    /// The answer to an operator.
+    Answer { ticket: Ticket, answer: Result<(), Refusal> },
+    /// We left: say `Bye` on every link. `done` once the news was spread or time is up.
+    Left { restarting: bool },
+    /// The leave has ended; the process may stop.
+    Stopped,
+    /// Another process uses our node id; the process must end with exit 4.
+    Duplicate { address: Option<SocketAddr> },
+    /// A peer broke the rules.
+    Misbehaved { peer: NodeId, what: &'static str },
+    /// The view of `node` changed, or it is gone from it.
+    Changed { node: NodeId },
+    /// A transport to a peer fell silent while the other flows (`None`: no longer).
+    Asymmetric { peer: NodeId, missing: Option<Transport> },
+    /// The view of members changed and was then still for a second.
+    Converged { took: Duration },
+    /// An attempt to reach a seed came to nothing, `failures` times in a row.
+    JoinFailed { seed: String, failures: u32 },
+}
 
-    fn sync(&mut self, out: &mut Vec<Output>) {
-        let peers: Vec<&NodeId> = self.linked.iter().filter(|node| self.is_member(node)).collect();
-        if let Some(&peer) = self.rng.pick(&peers)
-            && self.may_send()
-        {
-            out.push(Output::SendList { to: peer.clone(), list: self.listed(true) });
-        }
-    }
+/// Why an operator's wish was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+pub enum Refusal {
+    /// No such node is known.
+    #[error("no node `{node}` is known")]
+    Unknown {
+        /// The name asked for.
+        node: NodeId,
+    },
+    /// Only a failed node can be evicted.
+    #[error("`{node}` is {state}; only a failed node can be evicted")]
+    NotFailed {
+        /// The name asked for.
+        node: NodeId,
+        /// What it is.
+        state: String,
+    },
+    /// The labels are too many or too long.
+    #[error("{what}")]
+    Labels {
+        /// Which bound, with the offending key.
+        what: String,
+    },
+    /// The addresses cannot be used.
+    #[error("{what}")]
+    Addresses {
+        /// Which one and why.
+        what: String,
+    },
+    /// The node is leaving.
+    #[error("this node is leaving the cluster")]
+    Leaving,
+}
 
-    fn linked(&mut self, now: Instant, peer: Identity, out: &mut Vec<Output>) {
-        let node = peer.replica.node.clone();
-        if node == self.identity.replica.node {
-            return;
-        }
-        self.seeds.linked(peer.address);
-        if self.fences.holds(&peer.replica) {
-            self.tell_retired(now, &node, Transport::Link, None, out);
-            return;
-        }
-        self.linked.insert(node.clone());
-        if self.rows.get(&node).is_some_and(|row| row.replica == peer.replica && row.is_down()) {
-            self.tell_departed(now, &node, out);
-            return;
-        }
-        let met = foca::Member::alive(peer.clone());
-        if !self.listens_to(&peer.replica) || !self.admits(now, &met, &mut BTreeSet::new(), out) {
-            return;
-        }
-        self.swim.learn(now, [met], true);
-        if let Some(row) = self.rows.get_mut(&node) {
-            row.heard.frame = now;
-        }
-        if self.may_send() {
-            out.push(Output::SendList { to: node, list: self.listed(false) });
-        }
-        if !self.joined {
-            self.swim.announce(now, peer);
-        }
-    }
+/// One row of the view, as published.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Member {
+    /// Who.
+    pub node: NodeId,
+    /// Its newest life.
+    pub incarnation: Incarnation,
+    /// The life in which its process started.
+    pub born: Incarnation,
+    /// What is thought of it.
+    pub state: State,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// When it came into this state, on this node's clock.
+    pub since: Instant,
+    /// Whether this is the node itself.
+    pub local: bool,
+    /// What it says of itself, by key, as JSON.
+    pub facts: BTreeMap<Key, Blob>,
+    /// A transport that is silent while the other flows.
+    pub missing: Option<Transport>,
+}
 
-    fn retired(&mut self, now: Instant, notice: &Retired, out: &mut Vec<Output>) {
-        if notice.node == self.identity.replica.node {
-            self.meet(now, notice.fence, None, out);
-        }
-    }
-
-    fn resolved(
-        &mut self,
-        now: Instant,
-        seed: &str,
-        addresses: Vec<SocketAddr>,
-        out: &mut Vec<Output>,
-    ) {
-        let members = self.rows.values().filter(|row| row.is_member()).map(|row| row.address);
-        let known: BTreeSet<SocketAddr> = members.chain([self.identity.address]).collect();
-        self.seeds.resolved(now, seed, addresses, |address| known.contains(address), out);
-    }
-
-    fn join(&mut self, addresses: Vec<String>, out: &mut Vec<Output>) -> Result<(), Refusal> {
-        if self.leave.is_some() {
-            return Err(Refusal::Leaving);
-        }
-        for address in &addresses {
-            address.parse::<Seed>().map_err(|what| Refusal::Addresses { what })?;
-        }
-        if !self.seeds.add(addresses.iter().cloned()) {
-            let what = format!("more than {} seeds are known already", limits::SEEDS_MAX);
-            return Err(Refusal::Addresses { what });
-        }
-        self.seeds.attempt(&addresses, out);
-        Ok(())
-    }
-
-    fn evict(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) -> Result<(), Refusal> {
-        if self.leave.is_some() {
-            return Err(Refusal::Leaving);
-        }
-        let not_failed = |state: State| {
-            let (node, state) = (node.clone(), state.name().to_owned());
-            Err(Refusal::NotFailed { node, state })
-        };
-        if *node == self.identity.replica.node {
-            return not_failed(State::Alive);
-        }
-        let Some(row) = self.rows.get(node) else {
-            return Err(Refusal::Unknown { node: node.clone() });
-        };
-        if row.state != State::Failed {
-            return not_failed(row.state);
-        }
-        let replica = row.replica.clone();
-        self.evicted(now, &replica, out);
-        self.publish_eviction(now, &replica, out);
-        Ok(())
-    }
-
-    fn relabel(
-        &mut self,
-        labels: BTreeMap<String, String>,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Refusal> {
-        if self.leave.is_some() {
-            return Err(Refusal::Leaving);
-        }
-        self.set_labels(labels, out)
-    }
-
-    /// Carries out what the engine wants, and follows it with the table.
-    fn settle(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let mut changed = false;
-        loop {
-            let effects = self.swim.take_effects();
-            if effects.sends.is_empty() && effects.touched.is_empty() && !effects.exhausted {
-                break;
-            }
-            if effects.exhausted {
-                self.meet(now, self.identity.replica.incarnation, None, out);
-            }
-            self.send(effects.sends, out);
-            let touched: BTreeSet<NodeId> = effects.touched.into_iter().collect();
-            changed |= !touched.is_empty();
-            for node in touched {
-                self.reconcile(now, &node, out);
-            }
-            for node in effects.doubted {
-                self.rows.entry(node).and_modify(|row| row.heard.doubted = true);
-            }
-        }
-        if changed {
-            self.swim.resize(&self.settings);
-        }
-        self.continue_leaving(now, out);
-        let effects = self.swim.take_effects();
-        self.send(effects.sends, out);
-        let alone = self.leave.is_none() && self.started && !self.rows.values().any(Row::is_member);
-        self.seeds.pursue(now, alone);
-    }
-
-    fn send(&self, sends: Vec<swim::Send>, out: &mut Vec<Output>) {
-        if !self.may_send() {
-            return;
-        }
-        for swim::Send { to, transport, packet } in sends {
-            if transport == Transport::Datagram || self.linked.contains(&to.replica.node) {
-                let (to, address, packet) = (to.replica.node, to.address, packet.into());
-                out.push(Output::Swim { to, address, transport, packet });
-            }
-        }
-    }
-
-    fn assert_invariants(&self) {
-        assert!(
-            self.rows.len() < self.settings.members_max.max(1),
-            "M-7: {} rows are more than allowed",
-            self.rows.len()
-        );
-        assert!(self.newest() >= self.identity.replica.incarnation, "M-2: a raise goes up");
-    }
-
-    /// What is too much to assert after each input: for the simulator and for tests.
-    #[cfg(any(test, feature = "simulation"))]
-    pub fn check(&self) -> Result<(), String> {
-        for row in self.rows.values() {
-            if row.is_member() && self.fences.holds(&row.replica) {
-                return Err(format!("M-2: {} is fenced and a member", row.replica));
-            }
-            let seen = self.swim.seen(&row.replica.node).map(foca::Member::state);
-            let down = seen.is_none_or(|state| state == foca::State::Down);
-            if down != (row.is_down() || !row.is_member()) {
-                return Err(format!(
-                    "M-9: {} is {:?} but SWIM says {seen:?}",
-                    row.replica, row.state
-                ));
-            }
-        }
-        if self.fences.len() > self.settings.fences_max || self.departing.len() > self.rows.len() {
-            return Err("M-7: a table is beyond its bound".into());
-        }
-        self.swim.check()
-    }
+/// See [`Member`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Heard of, not doubted.
+    Alive,
+    /// One prober failed, the timer runs.
+    Suspect,
+    /// Given up for dead.
+    Failed,
+    /// Said goodbye.
+    Left,
+    /// Taken out by an operator.
+    Evicted,
 }
 
 impl State {
@@ -729,4 +520,3 @@ impl State {
 
 /// After this long a node without a first list counts as started.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
-const SYNC_JITTER_PERCENT: u32 = 20;

@@ -326,7 +326,11 @@ impl World {
             Notice::Departed { replica, reason: Reason::Failed } => {
                 self.unlink(observer, World::index(&replica.node));
             }
-            _ => {}
+            Notice::Suspect { .. }
+            | Notice::Refuted { .. }
+            | Notice::Departed { .. }
+            | Notice::Renamed { .. }
+            | Notice::Forgotten { .. } => {}
         }
     }
 
