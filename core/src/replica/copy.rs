@@ -35,7 +35,6 @@ pub(super) struct Copy {
     head: u64,
     floor: u64,
     sweep: Option<u64>,
-    goal: u64,
 }
 
 /// What a copy may hold beside the owner's live entries.
@@ -87,7 +86,7 @@ impl Copy {
     /// Nothing is known of `replica` yet.
     pub(super) fn new(replica: Replica) -> Copy {
         let entries = Entries::default();
-        Copy { replica, entries, complete: 0, seen: 0, head: 0, floor: 0, sweep: None, goal: 0 }
+        Copy { replica, entries, complete: 0, seen: 0, head: 0, floor: 0, sweep: None }
     }
 
     /// Takes in a segment of this map that passed admission. §2, rows 3 to 8.
@@ -140,9 +139,6 @@ impl Copy {
     fn apply(&mut self, segment: &Segment, changes: &mut Vec<Change>) {
         self.take_in(segment, changes);
         self.doubt_unnamed(segment);
-        if self.entries.doubtful() > 0 {
-            self.goal = self.goal.max(segment.head);
-        }
         self.complete = segment.upto;
         self.seen = self.seen.max(self.complete);
         self.learn_floor(segment.floor);
@@ -150,11 +146,10 @@ impl Copy {
             self.learn_floor(sweep);
             self.sweep = None;
         }
-        if self.complete >= self.goal {
+        // The goal is whatever we ever heard of, not what this server knows: an earlier one may have kept
+        // silent about a key because of a write that this one has not heard of.
+        if self.complete >= self.head {
             changes.extend(self.entries.drop_doubtful(0));
-        }
-        if self.entries.doubtful() == 0 {
-            self.goal = 0;
         }
     }
 
@@ -172,19 +167,13 @@ impl Copy {
         }
     }
 
-    /// Row 7, rule (a): what the interval held and the segment does not name.
+    /// Row 7, rule (a): what the interval held and the segment does not name just so. A key that is named
+    /// at another place is no exception: where (b) ignored that, a still newer write is on its way.
     fn doubt_unnamed(&mut self, segment: &Segment) {
         let named = |place| segment.entries.binary_search_by_key(&place, |e| e.sequence).is_ok();
-        let held = self.entries.places(self.complete, segment.upto);
-        let unnamed: Vec<_> = held.filter(|(place, _)| !named(*place)).collect();
-        if unnamed.is_empty() {
-            return;
-        }
-        let fresh = segment.entries.iter().filter(|entry| entry.sequence > self.complete);
-        let keys: std::collections::BTreeSet<_> = fresh.map(|entry| &entry.key).collect();
-        let unnamed = unnamed.into_iter().filter(|(_, key)| !keys.contains(key));
-        let places: Vec<u64> = unnamed.map(|(place, _)| place).collect();
-        for place in places {
+        let held = self.entries.places(self.complete, segment.upto).map(|(place, _)| place);
+        let unnamed: Vec<u64> = held.filter(|place| !named(*place)).collect();
+        for place in unnamed {
             self.entries.doubt(place);
         }
     }
@@ -260,8 +249,8 @@ impl Copy {
         if self.entries.last() > self.seen || self.seen > self.head {
             return Err(format!("RP-1: {} holds more than it was told", self.replica));
         }
-        if self.entries.doubtful() > 0 && self.goal <= self.complete {
-            return Err(format!("RP-1: {} doubts at its goal {}", self.replica, self.goal));
+        if self.entries.doubtful() > 0 && self.complete == self.head {
+            return Err(format!("RP-1: {} doubts though it heard all", self.replica));
         }
         if self.sweep.is_none() && self.entries.tombstones() > tombstones_max {
             return Err(format!("RP-13: {} tombstones", self.entries.tombstones()));

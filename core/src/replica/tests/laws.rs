@@ -374,7 +374,7 @@ fn newest(history: &[(Key, Option<Blob>)], key: &str, upto: u64) -> Option<u64> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_resurrects_nothing_vanishes_and_all_converge(
