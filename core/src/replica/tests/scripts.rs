@@ -385,6 +385,32 @@ fn a_sweep_is_not_vouched_for_by_one_who_never_heard_of_it() {
     );
 }
 
+// `a` is written again at 4 and at 9. The second server knows both, the third knows of 4 alone, which may
+// not be taken: it was superseded here.
+#[test]
+fn a_server_that_missed_a_rewrite_neither_confirms_nor_removes_what_we_hold() {
+    check::<MapsScript>(
+        "
+        given  up=o/5
+        when   0ms     segment o/5 0..1 a@1
+        then   applied o/5 0..1 from peer
+        then   changed o/5 a=a1
+        when   0ms     segment o/5 1..5 through=9 b@3
+        then   applied o/5 1..5 from peer
+        then   changed o/5 b=b3
+        when   1ms     segment o/5 0..7 floor=6 b@3 a@4
+        then   applied o/5 0..7 from peer
+        when   1ms     look o
+        then   o/5 complete=7 head=9 floor=6 a@1~ b@3
+        when   2ms     segment o/5 7..9 floor=6 a@9
+        then   applied o/5 7..9 from peer
+        then   changed o/5 a=a9
+        when   2ms     look o
+        then   o/5 complete=9 head=9 floor=6 b@3 a@9
+        ",
+    );
+}
+
 // §2, the rows that §3 does not show.
 
 #[test]
