@@ -42,7 +42,7 @@ pub use claim::check_entry;
 pub use lane::{Candidate, Lane};
 pub use machine::Workers;
 pub use policy::{Denied, Policy};
-pub use route::{Load, NoWorker, Pick, PickPolicy, Query, route};
+pub use route::{Explained, Load, NoWorker, Pick, PickPolicy, Query, explain, route};
 pub use spec::{Kind, Mode, Spec};
 pub use status::{Cause, Status};
 pub use url::UrlError;

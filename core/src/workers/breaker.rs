@@ -121,7 +121,10 @@ impl Breaker {
             bucket.bad = bucket.bad.saturating_add(1);
             self.bad_in_row += 1;
         }
-        let recent = self.buckets.iter().filter(|bucket| second.saturating_sub(bucket.second) < BUCKETS as u64);
+        let recent = self
+            .buckets
+            .iter()
+            .filter(|bucket| second.saturating_sub(bucket.second) < BUCKETS as u64);
         let (good, bad) = recent.fold((0_u64, 0_u64), |(good, bad), bucket| {
             (good + u64::from(bucket.good), bad + u64::from(bucket.bad))
         });

@@ -1,1 +1,7 @@
-//! What the parts do together.
+//! What the parts do together: every row of the table of statuses, silence, removal, refusals.
+
+mod harness;
+mod laws;
+mod ownership;
+mod silence;
+mod table;

@@ -62,7 +62,8 @@ fn a_merge_refuses_what_no_honest_owner_writes() {
     let broken = Blob::from("{\"v\":1");
     assert!(check_entry(&owner, &key(&id(&owner.node, url)), Some(&broken)).is_err());
 
-    let cases: [(&str, fn(&mut Published)); 8] = [
+    type Spoil = fn(&mut Published);
+    let cases: [(&str, Spoil); 8] = [
         ("its url differs from the spec's", |said| said.spec.url = "http://10.0.0.8".to_owned()),
         ("not canonical", |said| {
             said.url.push('/');

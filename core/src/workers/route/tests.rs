@@ -1,0 +1,1 @@
+//! Picks against naive models.
