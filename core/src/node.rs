@@ -149,6 +149,11 @@ impl Node {
         &self.links
     }
 
+    /// Peers with a link that is up.
+    pub fn linked(&self) -> &BTreeSet<NodeId> {
+        &self.linked
+    }
+
     /// The owner maps, for whoever checks them.
     pub fn maps(&self) -> &Maps {
         &self.maps

@@ -24,6 +24,8 @@ mod life;
 mod merge;
 mod owner;
 mod read;
+#[cfg(feature = "simulation")]
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,8 @@ use crate::wire::segment::{Key, Progress, Segment, Topic};
 use crate::wire::{Blob, Transport};
 
 pub use self::read::Row;
+#[cfg(feature = "simulation")]
+pub use self::watch::{Held, HeldEntry};
 
 /// Every owner map that this node writes or holds.
 #[derive(Debug, Clone)]

@@ -1,1 +1,37 @@
 //! What could happen: the same node in a false world.
+//!
+//! ```text
+//!   plan ──▶ run ──▶ world ──▶ node (the real one)
+//!                      │  ▲
+//!                      ▼  │  network, clocks, disks, outside
+//!                    trace, invariants ──▶ verdict ──▶ swarm
+//! ```
+//!
+//! A node is a function of its inputs, so a whole cluster is a function of a seed. [`world`] holds the
+//! machines and what is between them, [`plan`] says what goes wrong, [`run`] leads through the phases,
+//! [`invariants`] hold what must be true, [`swarm`] runs many seeds.
+//!
+//! Absent on purpose: real sleeping, mocks of our own machines, retries of a failed run, any list of known
+//! failures that are tolerated.
+
+pub mod backend;
+pub mod clock;
+pub mod disk;
+pub mod invariants;
+pub mod net;
+pub mod outside;
+pub mod plan;
+pub mod run;
+pub mod settings;
+pub mod subject;
+pub mod surfaces;
+pub mod swarm;
+pub mod trace;
+pub mod verdict;
+pub mod world;
+
+/// What this build is called in reports.
+pub fn build() -> String {
+    let commit = option_env!("QUORATE_COMMIT").unwrap_or("unknown");
+    format!("{}+{commit}", env!("CARGO_PKG_VERSION"))
+}

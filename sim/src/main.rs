@@ -1,3 +1,11 @@
 //! The `quorate-sim` command.
+//!
+//! Exit 0: all held. 1: something did not hold, or nothing was run. 2: usage, or a file that cannot be read.
 
-fn main() {}
+mod command;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command::main()
+}

@@ -93,6 +93,17 @@ impl Entries {
         })
     }
 
+    /// Everything above `from`, ascending, with its doubt.
+    #[cfg(feature = "simulation")]
+    pub(super) fn held(&self, from: u64) -> impl Iterator<Item = super::watch::HeldEntry<'_>> {
+        self.slots.range(from.saturating_add(1)..).map(|(place, slot)| super::watch::HeldEntry {
+            sequence: *place,
+            key: &slot.key,
+            value: slot.value.as_ref(),
+            doubtful: self.doubtful.contains(place),
+        })
+    }
+
     /// Puts `entry` in place of whatever its key had, and tells how the visible value changed.
     pub(super) fn put(&mut self, entry: Entry) -> Option<Change> {
         let Entry { sequence, key, value } = entry;

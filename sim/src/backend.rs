@@ -1,0 +1,3 @@
+//! Who drives the nodes of a run.
+
+pub mod direct;

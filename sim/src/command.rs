@@ -1,0 +1,412 @@
+//! The command line: what is asked, and what is printed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use quorate_sim::plan::{Plan, draw, text};
+use quorate_sim::run::{self, Options, Outcome};
+use quorate_sim::swarm::{self, Plans, Summary};
+use quorate_sim::trace::hex;
+use quorate_sim::{invariants, plan};
+
+/// Runs whole clusters in a false world.
+#[derive(Debug, Parser)]
+#[command(name = "quorate-sim", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run many seeds.
+    Swarm {
+        /// Which, half open.
+        #[arg(long, value_name = "A..B", value_parser = seeds)]
+        seeds: (u64, u64),
+        #[command(flatten)]
+        world: WorldArgs,
+        /// Threads; the cores if not said.
+        #[arg(long)]
+        jobs: Option<usize>,
+        /// Print exactly one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Where failures leave their plan and trace.
+        #[arg(long, value_name = "DIR", default_value = "target/sim")]
+        out: PathBuf,
+    },
+    /// Run one seed.
+    Run {
+        /// Which.
+        #[arg(long)]
+        seed: u64,
+        #[command(flatten)]
+        world: WorldArgs,
+        /// Write every turn there.
+        #[arg(long, value_name = "FILE")]
+        trace: Option<PathBuf>,
+    },
+    /// Run scenario files.
+    Scenario {
+        /// A file, or a folder of them.
+        path: PathBuf,
+        /// Which seeds, half open; the file's own if not said.
+        #[arg(long, value_name = "A..B", value_parser = seeds)]
+        seeds: Option<(u64, u64)>,
+        /// Threads; the cores if not said.
+        #[arg(long)]
+        jobs: Option<usize>,
+        /// Print exactly one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run each seed twice, the second time in another process, and compare.
+    Check {
+        /// Which, half open.
+        #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "1..65")]
+        seeds: (u64, u64),
+        #[command(flatten)]
+        world: WorldArgs,
+    },
+    /// Say what is promised, when it is looked at, and how often it was.
+    Invariants {
+        /// Seeds to count with, half open.
+        #[arg(long, value_name = "A..B", value_parser = seeds)]
+        seeds: Option<(u64, u64)>,
+        /// Print exactly one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the plan of a seed.
+    #[command(hide = true)]
+    Plan {
+        /// Which.
+        #[arg(long)]
+        seed: u64,
+        #[command(flatten)]
+        world: WorldArgs,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+struct WorldArgs {
+    /// Nodes; drawn if not said.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=250))]
+    nodes: Option<u16>,
+    /// Seconds of safety; drawn if not said.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    time: Option<u64>,
+    /// A scenario to perturb.
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
+    /// Who drives the nodes.
+    #[arg(long, value_name = "NAME", default_value = "direct", value_parser = ["direct"])]
+    backend: String,
+}
+
+/// What ends a command early: exit 2 and a sentence.
+type Refused = String;
+
+impl WorldArgs {
+    fn world(&self) -> Result<draw::World, Refused> {
+        let base = self.base.as_deref().map(read).transpose()?;
+        Ok(draw::World { nodes: self.nodes.map(usize::from), seconds: self.time, base })
+    }
+
+    /// The same flags, for another process or for whoever repeats a run.
+    fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let pairs = [
+            ("--nodes", self.nodes.map(|nodes| nodes.to_string())),
+            ("--time", self.time.map(|time| time.to_string())),
+            ("--base", self.base.as_ref().map(|base| base.display().to_string())),
+        ];
+        for (flag, value) in pairs {
+            words.extend(value.map(|value| [flag.to_owned(), value]).into_iter().flatten());
+        }
+        words
+    }
+
+    fn again(&self, seed: u64) -> String {
+        let words = self.words();
+        let gap = if words.is_empty() { "" } else { " " };
+        format!("quorate-sim run --seed {seed}{gap}{}", words.join(" "))
+    }
+}
+
+/// Reads the command line and obeys.
+pub(crate) fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Swarm { seeds, world, jobs, json, out } => swarm(seeds, &world, jobs, json, &out),
+        Command::Run { seed, world, trace } => run_one(seed, &world, trace),
+        Command::Scenario { path, seeds, jobs, json } => scenario(&path, seeds, jobs, json),
+        Command::Check { seeds, world } => check(seeds, &world),
+        Command::Invariants { seeds, json } => list_invariants(seeds, json),
+        Command::Plan { seed, world } => world.world().map(|world| {
+            say(world.of(seed).to_string().trim_end());
+            true
+        }),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(refused) => {
+            // Nobody is left to tell if this fails.
+            let _ = writeln!(std::io::stderr(), "error: {refused}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A line on stdout. A reader that has gone away wants no more of them.
+fn say(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(1);
+    }
+}
+
+fn seeds(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || format!("`{text}` is no range of seeds like `1..65`");
+    let (first, end) = text.split_once("..").ok_or_else(wrong)?;
+    Ok((first.parse().map_err(|_| wrong())?, end.parse().map_err(|_| wrong())?))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn read(path: &Path) -> Result<Plan, Refused> {
+    let name = path.display().to_string();
+    let size = std::fs::metadata(path).map_err(|error| format!("{name}: {error}"))?.len();
+    if size > text::FILE_BYTES_MAX as u64 {
+        return Err(format!("{name}: longer than {} bytes", text::FILE_BYTES_MAX));
+    }
+    let content = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    text::parse(&name, &content).map_err(|error| error.to_string())
+}
+
+fn swarm(
+    seeds: (u64, u64),
+    args: &WorldArgs,
+    jobs: Option<usize>,
+    json: bool,
+    out: &Path,
+) -> Result<bool, Refused> {
+    let world = args.world()?;
+    let heard = |outcome: &Outcome| {
+        if outcome.failure.is_some() && !json {
+            say(&outcome.line());
+        }
+    };
+    let summary = swarm::swarm(&world, seeds, jobs.unwrap_or_else(cores), &heard);
+    let cpu = swarm::cpu_seconds();
+    for seed in summary.failures.keys() {
+        let left = swarm::leave(out, *seed, &world.of(*seed));
+        left.map_err(|error| format!("{}: {error}", out.display()))?;
+    }
+    let again = |seed| args.again(seed);
+    if json {
+        say(&summary.json("swarm", cpu, &again, Some(out)).to_string());
+    } else {
+        say(&told(&summary, cpu));
+    }
+    Ok(summary.is_clean())
+}
+
+fn told(summary: &Summary, cpu: f64) -> String {
+    let virtual_seconds = summary.virtual_us as f64 / 1e6;
+    let (seeds, failed) = (summary.hashes.len(), summary.failures.len());
+    let faults: Vec<String> = summary
+        .faults
+        .all()
+        .filter(|(_, count)| *count > 0)
+        .map(|(class, count)| format!("{class} {count}"))
+        .collect();
+    let slowest = summary.converged.iter().max().copied().unwrap_or_default() as f64 / 1e6;
+    format!(
+        "{seeds} seeds, {failed} failed, {virtual_seconds:.0} virtual seconds in {cpu:.1} CPU seconds \
+         ({:.0} to 1), {} events ({:.0} a CPU second), slowest quiet {slowest:.0}s, hash {}\nfaults: {}",
+        virtual_seconds / cpu,
+        summary.events,
+        summary.events as f64 / cpu,
+        hex(summary.hash()),
+        faults.join(", ")
+    )
+}
+
+fn run_one(seed: u64, args: &WorldArgs, trace: Option<PathBuf>) -> Result<bool, Refused> {
+    let plan = args.world()?.of(seed);
+    let outcome = run::run(&plan, seed, &Options { trace, keep: true, blind: false });
+    outcome.story.iter().for_each(|line| say(line));
+    say(&outcome.line());
+    Ok(outcome.failure.is_none())
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, Refused> {
+    let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
+    if std::fs::metadata(path).map_err(wrong)?.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(wrong)? {
+        let inner = entry.map_err(wrong)?.path();
+        if inner.is_dir() {
+            found.extend(files(&inner)?);
+        } else if inner.extension().is_some_and(|extension| extension == "scn") {
+            found.push(inner);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn named_as_it_lies(path: &Path, plan: &Plan) -> Result<(), Refused> {
+    let stem = path.with_extension("");
+    if stem.ends_with(Path::new(&plan.name)) {
+        return Ok(());
+    }
+    Err(format!("{}: it says that it is `{}`", path.display(), plan.name))
+}
+
+fn scenario(
+    path: &Path,
+    seeds: Option<(u64, u64)>,
+    jobs: Option<usize>,
+    json: bool,
+) -> Result<bool, Refused> {
+    let files = files(path)?;
+    let mut plans = Vec::new();
+    for file in &files {
+        let plan = read(file)?;
+        named_as_it_lies(file, &plan)?;
+        plans.push(plan);
+    }
+    let mut all = Summary::default();
+    let mut clean = true;
+    let mut commands = std::collections::BTreeMap::new();
+    for (file, plan) in files.iter().zip(&plans) {
+        let own = plan.seeds.map_or((1, 2), |(first, last)| (first, last + 1));
+        let quiet = |_: &Outcome| {};
+        let one = swarm::swarm(plan, seeds.unwrap_or(own), jobs.unwrap_or_else(cores), &quiet);
+        clean &= one.is_clean();
+        if !json {
+            say(&scenario_line(plan, &one));
+        }
+        for seed in one.failures.keys() {
+            let command =
+                format!("quorate-sim scenario {} --seeds {seed}..{}", file.display(), seed + 1);
+            commands.insert(*seed, command);
+        }
+        all.join(one);
+    }
+    if json {
+        let again = |seed| commands.get(&seed).cloned().unwrap_or_default();
+        say(&all.json("scenario", swarm::cpu_seconds(), &again, None).to_string());
+    }
+    Ok(clean && !files.is_empty())
+}
+
+fn scenario_line(plan: &plan::Plan, summary: &Summary) -> String {
+    let seeds = summary.hashes.len();
+    let mut line = format!("{} {seeds} seeds hash {}", plan.name, hex(summary.hash()));
+    line.push_str(if summary.is_clean() { " ok" } else { " FAILED" });
+    for outcome in summary.failures.values() {
+        line.push_str("\n    ");
+        line.push_str(&outcome.line());
+    }
+    line
+}
+
+/// Each seed here and in another process.
+fn check(seeds: (u64, u64), args: &WorldArgs) -> Result<bool, Refused> {
+    let world = args.world()?;
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut same = seeds.0 < seeds.1;
+    for seed in seeds.0..seeds.1 {
+        let here = run::run(&world.of(seed), seed, &Options::default());
+        let there = Process::new(&own)
+            .args(["run", "--seed", &seed.to_string()])
+            .args(args.words())
+            .output()
+            .map_err(|error| error.to_string())?;
+        let there = String::from_utf8_lossy(&there.stdout).into_owned();
+        let there = there.lines().last().unwrap_or_default().to_owned();
+        if here.line() != there {
+            same = false;
+            say(&format!("seed {seed} differs\n  here:  {}\n  there: {there}", here.line()));
+            first_difference(seed, &world.of(seed), args, &own)?;
+        }
+    }
+    let count = seeds.1.saturating_sub(seeds.0);
+    say(&format!("{count} seeds twice: {}", if same { "identical" } else { "different" }));
+    Ok(same)
+}
+
+/// Traces both runs and prints the first line in which they part.
+fn first_difference(seed: u64, plan: &Plan, args: &WorldArgs, own: &Path) -> Result<(), Refused> {
+    let folder = std::env::temp_dir().join(format!("quorate-sim-check-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let (here, there) = (folder.join("here.jsonl"), folder.join("there.jsonl"));
+    run::run(plan, seed, &Options { trace: Some(here.clone()), ..Options::default() });
+    Process::new(own)
+        .args(["run", "--seed", &seed.to_string(), "--trace"])
+        .arg(&there)
+        .args(args.words())
+        .output()
+        .map_err(|error| error.to_string())?;
+    let texts = [here, there].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let [here, there] = &texts;
+    let differs = here.lines().zip(there.lines()).skip(1).find(|(one, other)| one != other);
+    if let Some((one, other)) = differs {
+        say(&format!("first event that differs:\n  here:  {one}\n  there: {other}"));
+    }
+    std::fs::remove_dir_all(&folder).map_err(|error| error.to_string())
+}
+
+fn list_invariants(seeds: Option<(u64, u64)>, json: bool) -> Result<bool, Refused> {
+    let world = draw::World::default();
+    let summary = seeds.map(|seeds| swarm::swarm(&world, seeds, cores(), &|_| {}));
+    let summary = summary.unwrap_or_default();
+    let demanded = demanded();
+    let mut rows = Vec::new();
+    for (index, row) in invariants::TABLE.iter().enumerate() {
+        let (evaluated, failed) = summary.ledger.counts(index);
+        let scenarios: Vec<&String> = demanded
+            .iter()
+            .filter(|(_, ids)| ids.iter().any(|id| id == row.id))
+            .map(|(name, _)| name)
+            .collect();
+        if json {
+            rows.push(serde_json::json!({
+                "id": row.id, "statement": row.statement, "when": row.when.name(),
+                "evaluated": evaluated, "failed": failed, "scenarios": scenarios,
+            }));
+        } else {
+            let names: Vec<&str> = scenarios.iter().map(|name| name.as_str()).collect();
+            let (id, when, statement) = (row.id, row.when.name(), row.statement);
+            say(&format!("{id:<6} {when:<8} {evaluated:>12}  {statement}  [{}]", names.join(" ")));
+        }
+    }
+    if json {
+        say(&serde_json::json!({"format": 1, "command": "invariants", "invariants": rows})
+            .to_string());
+    }
+    Ok(summary.failures.is_empty())
+}
+
+/// Scenarios of the repository, where it is at hand, and the ids that each demands.
+fn demanded() -> Vec<(String, Vec<String>)> {
+    let files = files(Path::new("tests/scenarios")).unwrap_or_default();
+    let plans = files.iter().filter_map(|file| read(file).ok());
+    let ids = |plan: &Plan| {
+        let named = |then: &plan::Then| match then {
+            plan::Then::Always(ids) | plan::Then::By(_, ids) | plan::Then::End(ids) => ids.clone(),
+            plan::Then::Answer(..) | plan::Then::Count { .. } => Vec::new(),
+        };
+        plan.thens.iter().flat_map(named).collect()
+    };
+    plans.map(|plan| (plan.name.clone(), ids(&plan))).collect()
+}

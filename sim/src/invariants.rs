@@ -1,0 +1,297 @@
+//! What must be true, by id: when each promise is looked at, how often it was, and by what evidence.
+//!
+//! Evidence is the simulator's own record: which processes really run, what owners were seen to write,
+//! which calls were answered how. A node's word about itself is what is judged, never the judge.
+//!
+//! | when | means |
+//! | --- | --- |
+//! | step | after each turn, on the node that took it |
+//! | global | across nodes, once a virtual second |
+//! | quiet | at the end of liveness, polled before, so that the time of convergence is known |
+//! | history | from the record of what was announced, sent and answered |
+//!
+//! Absent on purpose: promises of domains that do not exist yet; each brings its row to [`TABLE`].
+
+pub mod gossip;
+pub mod membership;
+pub mod replica;
+pub mod workers;
+
+use quorate_core::ids::{Replica, Ticket};
+use quorate_core::node::{Effect, Input, Reply, Request};
+use quorate_core::workers::ProbeOutcome;
+
+use crate::clock::Micros;
+use crate::verdict::Failure;
+use crate::world::machine::{Machine, Process};
+
+/// When a promise is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// After each turn.
+    Step,
+    /// Across nodes.
+    Global,
+    /// At the end of liveness.
+    Quiet,
+    /// From what was recorded.
+    History,
+}
+
+impl Moment {
+    /// As written in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Moment::Step => "step",
+            Moment::Global => "global",
+            Moment::Quiet => "quiet",
+            Moment::History => "history",
+        }
+    }
+}
+
+/// A promise.
+#[derive(Debug)]
+pub struct Row {
+    /// Its id in the specifications.
+    pub id: &'static str,
+    /// What is promised, in short.
+    pub statement: &'static str,
+    /// When it is looked at.
+    pub when: Moment,
+}
+
+macro_rules! promises {
+    ($($name:ident $id:literal $when:ident $statement:literal,)+) => {
+        /// A promise, by its place in [`TABLE`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Id {
+            $(#[doc = $statement] $name,)+
+        }
+
+        /// Every promise that this build looks at.
+        pub const TABLE: &[Row] =
+            &[$(Row { id: $id, statement: $statement, when: Moment::$when },)+];
+    };
+}
+
+promises! {
+    M1 "M-1" Step "in its own view a node is alive, at its current incarnation",
+    M2 "M-2" Step "beliefs and fences never fall; nobody at or below its fence is a member",
+    M3 "M-3" Step "with a store, nothing leaves under an incarnation that is not durable",
+    M4 "M-4" Step "no datagram exceeds 1400 bytes",
+    M5 "M-5" History "a life is raised only after it was given up, and once",
+    M6 "M-6" Step "the notices fold to the view",
+    M7 "M-7" Step "tables stay within their bounds",
+    M8 "M-8" Step "a turn ends, and asks to be woken later than it ended",
+    M9 "M-9" Quiet "every view is exactly the set of running nodes, each at its newest incarnation",
+    M10 "M-10" Quiet "nobody is alone beside a reachable seed",
+    M11 "M-11" Global "who can be reached, directly or by a detour, is not failed for long",
+    M12 "M-12" History "who learns of its departure has a higher incarnation in its next datagram",
+    M13 "M-13" Quiet "who stopped is failed at every other, in time",
+    M14 "M-14" Step "notices begin with up and alternate; nothing but a new life follows a departure",
+    G1 "G-1" Step "a datagram is filled to its budget and never a byte over",
+    G6 "G-6" Global "per topic: enqueued = retired + queued + dropped",
+    G10 "G-10" Step "final rows are not answered with rows, nor a digest with a digest",
+    G11 "G-11" History "a write is pushed in its own turn where a link is up",
+    G12 "G-12" Step "lanes, pulls and backlogs stay within their bounds",
+    G13 "G-13" Quiet "all rows about living replicas are equal and backlogs empty",
+    RP1 "RP-1" Step "what is held is what the owner wrote, and all of it, through complete",
+    RP2 "RP-2" Step "complete ≤ head; floor and head never fall; complete falls only by a sweep",
+    RP3 "RP-3" Step "nothing resurrects",
+    RP4 "RP-4" Step "nothing that lives throughout vanishes",
+    RP5 "RP-5" Step "every entry was written by the replica whose map it is in",
+    RP6 "RP-6" Step "no map of a fenced replica; one life of a node is in view",
+    RP7 "RP-7" Step "a floor waits for every member, unless the bound raised it",
+    RP10 "RP-10" Quiet "all maps of living replicas are equal, without tombstone or doubt",
+    RP12 "RP-12" Step "no sequence is given twice",
+    RP13 "RP-13" Step "entries held ≤ live keys + tombstones_max",
+    W1 "W-1" Step "every claim carries the id of its author and its URL",
+    W2 "W-2" Quiet "an entry exists exactly while a claim of its URL does",
+    W3 "W-3" Step "the version of a claim's statement never falls",
+    W4 "W-4" Step "where each probes, nothing returns to Ready without a good probe",
+    W5 "W-5" Step "no statement moves Failed or Draining",
+    W6 "W-6" Step "every change of a status is a row of the table, and was announced",
+    W9 "W-9" Step "an own claim stays until its owner removes it",
+    W10 "W-10" Step "probes in flight ≤ 128, and one per entry",
+    W11 "W-11" Step "no secret appears in anything that leaves",
+    W12 "W-12" Quiet "all members list the same URLs with the same claims",
+}
+
+/// The row of an id, as written.
+pub fn find(id: &str) -> Option<usize> {
+    TABLE.iter().position(|row| row.id == id)
+}
+
+/// How often each promise was looked at, and found false.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    evaluated: Vec<u64>,
+    failed: Vec<u64>,
+}
+
+impl Default for Ledger {
+    fn default() -> Ledger {
+        Ledger { evaluated: vec![0; TABLE.len()], failed: vec![0; TABLE.len()] }
+    }
+}
+
+impl Ledger {
+    /// Looks at a promise: notes that it was, and fails if it does not hold.
+    pub fn hold(
+        &mut self,
+        id: Id,
+        machine: usize,
+        holds: bool,
+        message: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        self.note(id);
+        if holds {
+            return Ok(());
+        }
+        if let Some(failed) = self.failed.get_mut(id as usize) {
+            *failed += 1;
+        }
+        let row = TABLE.get(id as usize).map_or("", |row| row.id);
+        Err(Failure::invariant(row, machine, message()))
+    }
+
+    /// Notes that a promise was looked at and held.
+    pub fn note(&mut self, id: Id) {
+        if let Some(evaluated) = self.evaluated.get_mut(id as usize) {
+            *evaluated += 1;
+        }
+    }
+
+    /// How often the promise in row `index` was looked at, and how often it was false.
+    pub fn counts(&self, index: usize) -> (u64, u64) {
+        let at = |counts: &[u64]| counts.get(index).copied().unwrap_or_default();
+        (at(&self.evaluated), at(&self.failed))
+    }
+
+    /// Adds what another run noted.
+    pub fn add(&mut self, other: &Ledger) {
+        for (mine, theirs) in self.evaluated.iter_mut().zip(&other.evaluated) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.failed.iter_mut().zip(&other.failed) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// One turn of one process, as the checkers see it.
+#[derive(Clone, Copy)]
+pub struct Turn<'a> {
+    /// World time.
+    pub now: Micros,
+    /// On which machine.
+    pub machine: usize,
+    /// All machines.
+    pub machines: &'a [Machine],
+    /// The process that took it.
+    pub process: &'a Process,
+    /// What came in.
+    pub inputs: &'a [Input],
+    /// What went out.
+    pub effects: &'a [Effect],
+}
+
+/// Everything that is looked at in one run.
+#[derive(Debug)]
+pub struct Checks {
+    /// What was noted.
+    pub ledger: Ledger,
+    /// Promises of membership.
+    pub membership: membership::Watch,
+    /// Promises of the maps.
+    pub replica: replica::Watch,
+    /// Promises of gossip.
+    pub gossip: gossip::Watch,
+    /// Promises of workers.
+    pub workers: workers::Watch,
+    /// Whether anything is looked at; off only to see what looking costs.
+    pub on: bool,
+}
+
+impl Checks {
+    /// Nothing has happened yet on `machines` machines.
+    pub fn new(machines: usize) -> Checks {
+        Checks {
+            ledger: Ledger::default(),
+            membership: membership::Watch::new(machines),
+            replica: replica::Watch::new(machines),
+            gossip: gossip::Watch::default(),
+            workers: workers::Watch::new(machines),
+            on: true,
+        }
+    }
+
+    /// A process started.
+    pub fn started(&mut self, machine: usize, replica: &Replica, machines: &[Machine]) {
+        self.membership.started(machine, replica, machines);
+        self.replica.started(machine);
+        self.workers.started(machine);
+    }
+
+    /// A process ended.
+    pub fn stopped(&mut self, now: Micros, machine: usize) {
+        self.membership.stopped(now, machine);
+        self.replica.stopped(machine);
+        self.workers.stopped(machine);
+    }
+
+    /// A process that stood still goes on.
+    pub fn resumed(&mut self, now: Micros, machine: usize) {
+        self.membership.resumed(now, machine);
+    }
+
+    /// A caller asked.
+    pub fn asked(&mut self, machine: usize, ticket: Ticket, request: &Request) {
+        self.workers.asked(machine, ticket, request);
+    }
+
+    /// A node answered.
+    pub fn answered(&mut self, machine: usize, ticket: Ticket, reply: &Reply) {
+        self.workers.answered(machine, ticket, reply);
+    }
+
+    /// A probe was answered by the world.
+    pub fn probed(&mut self, machine: usize, url: &str, outcome: ProbeOutcome) {
+        self.workers.probed(machine, url, outcome);
+    }
+
+    /// A process took a turn.
+    pub fn turn(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
+        if !self.on {
+            return Ok(());
+        }
+        let ledger = &mut self.ledger;
+        self.membership.turn(turn, ledger)?;
+        self.replica.turn(turn, ledger)?;
+        self.gossip.turn(turn, ledger)?;
+        self.workers.turn(turn, ledger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_finds_its_row_and_none_stands_twice() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(find(row.id), Some(index));
+        }
+        assert_eq!(TABLE.get(Id::W12 as usize).map(|row| row.id), Some("W-12"));
+    }
+
+    #[test]
+    fn a_promise_that_is_false_is_noted_and_told() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.hold(Id::M2, 1, true, String::new), Ok(()));
+        let failure = ledger.hold(Id::M2, 1, false, || "it fell".to_owned()).expect_err("false");
+        assert_eq!((failure.id.as_str(), failure.machine), ("M-2", Some(1)));
+        assert_eq!(ledger.counts(Id::M2 as usize), (2, 1));
+    }
+}

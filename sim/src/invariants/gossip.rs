@@ -1,0 +1,173 @@
+//! Promises of gossip: G-1, G-6, G-10 to G-13.
+
+use std::collections::BTreeMap;
+
+use quorate_core::limits;
+use quorate_core::machine::{Counted as _, Labels};
+use quorate_core::node::{Effect, Input};
+use quorate_core::wire::frame::Class;
+use quorate_core::wire::segment::Topic;
+
+use super::{Id, Ledger, Turn};
+use crate::verdict::Failure;
+use crate::world::machine::{Machine, Process};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Watch {
+    heads: BTreeMap<u64, u64>,
+}
+
+/// The variant of a gossip message, as its first byte says.
+const DIGEST: u8 = 1;
+const ROWS: u8 = 2;
+
+impl Watch {
+    pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        self.budget(turn, ledger)?;
+        self.chains(turn, ledger)?;
+        self.first_transmission(turn, ledger)
+    }
+
+    /// G-1: what gossip filled stays within the datagram.
+    fn budget(&self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        for effect in turn.effects {
+            let Effect::Datagram { bytes, .. } = effect else { continue };
+            let length = bytes.len() + limits::SEAL_BYTES;
+            ledger.hold(Id::G1, turn.machine, length <= limits::DATAGRAM_BYTES_MAX, || {
+                format!("a datagram was filled to {length} bytes")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// G-10, of turns in which only final rows, or only digests, came by link.
+    fn chains(&self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let [Input::Frame { frame, .. }] = turn.inputs else { return Ok(()) };
+        if frame.class != Class::Gossip {
+            return Ok(());
+        }
+        let final_rows = matches!(frame.payload.as_slice(), [ROWS, 1, ..]);
+        let digest = matches!(frame.payload.as_slice(), [DIGEST, ..]);
+        if !final_rows && !digest {
+            return Ok(());
+        }
+        let sent = |wanted: u8| {
+            turn.effects.iter().any(|effect| match effect {
+                Effect::Send { bytes, .. } => {
+                    let body = bytes.get(limits::FRAME_HEADER_BYTES..);
+                    let gossip = bytes.get(1) == Some(&Class::Gossip.number());
+                    gossip && body.and_then(<[u8]>::first) == Some(&wanted)
+                }
+                _ => false,
+            })
+        };
+        ledger.hold(Id::G10, turn.machine, !(final_rows && sent(ROWS)), || {
+            "final rows were answered with rows".to_owned()
+        })?;
+        ledger.hold(Id::G10, turn.machine, !(digest && sent(DIGEST)), || {
+            "a digest was answered with a digest".to_owned()
+        })
+    }
+
+    /// G-11: what a turn wrote leaves in that turn, where direct push is on and somebody is connected.
+    fn first_transmission(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let node = &turn.process.node;
+        let progress = |topic| node.maps().progress(topic, node.local());
+        let head = Topic::ALL.into_iter().filter_map(progress).map(|p| p.head).sum();
+        let former = self.heads.insert(turn.process.number, head).unwrap_or_default();
+        let Some(machine) = turn.machines.get(turn.machine) else { return Ok(()) };
+        let members = node.published().members.load();
+        let few = members.rows.len() <= machine.settings.gossip.direct_max;
+        let linked = !node.linked().is_empty();
+        if head <= former || !few || !linked || members.leaving {
+            return Ok(());
+        }
+        let sent = turn.effects.iter().any(|effect| match effect {
+            Effect::Send { bytes, .. } => bytes.get(1) == Some(&Class::Gossip.number()),
+            Effect::Datagram { .. } => true,
+            _ => false,
+        });
+        ledger.hold(Id::G11, turn.machine, sent, || {
+            format!("wrote through {head} and sent nothing, though a link is up")
+        })
+    }
+
+    /// G-6 and G-12, from the accounts of a node.
+    pub fn accounts(
+        &self,
+        machine: usize,
+        host: &Machine,
+        process: &Process,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let mut balance: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        let mut queued = BTreeMap::new();
+        process.node.gossip().counts(&mut |count| match (count.name, count.labels) {
+            ("gossip_items_total", Labels::Two(_, topic, _, outcome)) => {
+                let (entered, left) = balance.entry(topic).or_default();
+                match outcome {
+                    "enqueued" => *entered += count.value,
+                    "link_only" => {}
+                    _ => *left += count.value,
+                }
+            }
+            ("gossip_backlog_items", Labels::One(_, topic)) => {
+                queued.insert(topic, count.value);
+            }
+            ("gossip_over_budget_total", _) => {
+                balance.entry("over budget").or_default().0 += count.value
+            }
+            _ => {}
+        });
+        let over = balance.remove("over budget").unwrap_or_default().0;
+        ledger
+            .hold(Id::G1, machine, over == 0, || format!("{over} drains went over their budget"))?;
+        let bound = host.settings.gossip.backlog_max as u64;
+        for (topic, (entered, left)) in balance {
+            let waiting = queued.get(topic).copied().unwrap_or_default();
+            ledger.hold(Id::G6, machine, entered == left + waiting, || {
+                format!("{topic}: {entered} enqueued, {left} retired or dropped, {waiting} queued")
+            })?;
+            ledger.hold(Id::G12, machine, waiting <= bound, || {
+                format!("{topic}: {waiting} items wait, the bound is {bound}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// G-13: at quiescence everybody in `core` has the same of every living map, and nothing waits.
+    pub fn quiet(
+        &self,
+        core: &[usize],
+        machines: &[Machine],
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let process =
+            |index: &usize| machines.get(*index).and_then(|machine| machine.process.as_ref());
+        for reader in core {
+            let Some(here) = process(reader) else { continue };
+            for owner in core.iter().filter_map(process) {
+                for topic in Topic::ALL {
+                    let (mine, theirs) = (
+                        owner.node.maps().progress(topic, owner.node.local()),
+                        here.node.maps().progress(topic, owner.node.local()),
+                    );
+                    let equal = mine.map(|p| p.head) == theirs.map(|p| p.complete);
+                    ledger.hold(Id::G13, *reader, equal, || {
+                        format!(
+                            "{topic:?} of {}: {mine:?} there, {theirs:?} here",
+                            owner.node.local()
+                        )
+                    })?;
+                }
+            }
+            let mut waiting = 0;
+            here.node.gossip().counts(&mut |count| {
+                waiting += if count.name == "gossip_backlog_items" { count.value } else { 0 };
+            });
+            ledger.hold(Id::G13, *reader, waiting == 0, || format!("{waiting} items wait"))?;
+        }
+        Ok(())
+    }
+}

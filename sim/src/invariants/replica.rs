@@ -1,0 +1,485 @@
+//! Promises of owner maps: RP-1 to RP-7, RP-10, RP-12 and RP-13.
+//!
+//! The [`Record`] holds what owners were seen to write. Each process has a shadow of every map it holds;
+//! a map that moved is compared with its shadow and with the record, and nothing else is looked at.
+
+use std::collections::BTreeMap;
+
+use quorate_core::ids::Replica;
+use quorate_core::replica::{Held, HeldEntry};
+use quorate_core::wire::Blob;
+use quorate_core::wire::segment::{Key, Progress, Topic};
+
+use super::{Id, Ledger, Turn};
+use crate::verdict::Failure;
+use crate::world::machine::Machine;
+
+type MapId = (Topic, Replica);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Watch {
+    record: Record,
+    shadows: Vec<BTreeMap<MapId, Shadow>>,
+}
+
+/// What owners wrote, by map.
+#[derive(Debug, Default)]
+struct Record {
+    maps: BTreeMap<MapId, Written>,
+}
+
+/// What one owner wrote to one map.
+#[derive(Debug, Default)]
+struct Written {
+    /// Every write ever seen, by sequence.
+    writes: BTreeMap<u64, (Key, Option<Blob>)>,
+    /// The newest write of each key, and since which sequence it lives without a break.
+    newest: BTreeMap<Key, (u64, Option<u64>)>,
+    /// The newest writes, by sequence.
+    current: BTreeMap<u64, Key>,
+    live: usize,
+}
+
+/// What one process held of one map after its last turn.
+#[derive(Debug, Clone, Default)]
+struct Shadow {
+    seen: Seen,
+    entries: Vec<Kept>,
+    /// The highest sequence that each key ever showed here.
+    shown: BTreeMap<Key, u64>,
+    /// The head at which this process was last level with the owner.
+    level: u64,
+    complete_ever: u64,
+    tombstones_most: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Seen {
+    progress: Progress,
+    sweeping: bool,
+    sizes: (usize, usize, usize),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kept {
+    sequence: u64,
+    key: Key,
+    live: bool,
+    doubtful: bool,
+}
+
+impl Written {
+    fn write(&mut self, entry: &HeldEntry<'_>) {
+        let former = self.newest.get(entry.key).copied();
+        if let Some((sequence, since)) = former {
+            self.current.remove(&sequence);
+            self.live -= usize::from(since.is_some());
+        }
+        let alive = former.and_then(|(_, since)| since);
+        let since = entry.value.is_some().then(|| alive.unwrap_or(entry.sequence));
+        self.live += usize::from(since.is_some());
+        self.newest.insert(entry.key.clone(), (entry.sequence, since));
+        self.current.insert(entry.sequence, entry.key.clone());
+        self.writes.insert(entry.sequence, (entry.key.clone(), entry.value.cloned()));
+    }
+}
+
+impl Watch {
+    pub(super) fn new(machines: usize) -> Watch {
+        Watch { record: Record::default(), shadows: vec![BTreeMap::new(); machines] }
+    }
+
+    pub(super) fn started(&mut self, machine: usize) {
+        self.stopped(machine);
+    }
+
+    pub(super) fn stopped(&mut self, machine: usize) {
+        if let Some(shadows) = self.shadows.get_mut(machine) {
+            shadows.clear();
+        }
+    }
+
+    pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let maps = turn.process.node.maps();
+        let mut held_maps = 0;
+        for held in maps.held() {
+            held_maps += 1;
+            let id = (held.topic, held.replica.clone());
+            let shadows = self.shadows.get(turn.machine);
+            let former = shadows.and_then(|shadows| shadows.get(&id)).map(|shadow| shadow.seen);
+            if former == Some(seen(&held)) {
+                continue;
+            }
+            if held.replica == maps.local() {
+                self.own_moved(turn, &held, id, ledger)?;
+            } else {
+                self.copy_moved(turn, &held, id, ledger)?;
+            }
+        }
+        let known = self.shadows.get(turn.machine).map_or(0, BTreeMap::len);
+        if known != held_maps {
+            self.forget_dropped(turn);
+            self.lives(turn, ledger)?;
+        }
+        Ok(())
+    }
+
+    /// The owner wrote, or raised its floor.
+    fn own_moved(
+        &mut self,
+        turn: &Turn<'_>,
+        held: &Held<'_>,
+        id: MapId,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let machine = turn.machine;
+        let mut shadow = self.take(machine, &id);
+        let before = shadow.seen.progress;
+        let written = self.record.maps.entry(id.clone()).or_default();
+        for entry in held.entries(before.head) {
+            let known = written.writes.get(&entry.sequence);
+            ledger.hold(Id::RP12, machine, known.is_none(), || {
+                format!(
+                    "{:?} {} gives sequence {} to `{}` a second time",
+                    id.0, id.1, entry.sequence, entry.key
+                )
+            })?;
+            written.write(&entry);
+        }
+        let progress = held.progress;
+        let falls = progress.head < before.head || progress.floor < before.floor;
+        ledger.hold(Id::RP2, machine, !falls && progress.complete <= progress.head, || {
+            format!("{:?} {} went from {before:?} to {progress:?}", id.0, id.1)
+        })?;
+        shadow.tombstones_most = shadow.tombstones_most.max(held.sizes().1);
+        if progress.floor > before.floor {
+            self.floor_rose(turn, held, &shadow, ledger)?;
+        }
+        shadow.seen = seen(held);
+        self.put(machine, id, shadow);
+        Ok(())
+    }
+
+    /// RP-7, by what members really hold.
+    fn floor_rose(
+        &self,
+        turn: &Turn<'_>,
+        held: &Held<'_>,
+        shadow: &Shadow,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let machine = turn.machine;
+        let bound = turn.machines.get(machine).map_or(0, |m| m.settings.tombstones_max);
+        let written = held.progress.head - shadow.seen.progress.head;
+        let most = shadow.tombstones_most + usize::try_from(written).unwrap_or(usize::MAX);
+        if most >= bound {
+            return Ok(()); // The bound may have raised it.
+        }
+        let id = (held.topic, held.replica.clone());
+        for (other, peer) in turn.machines.iter().enumerate() {
+            let Some(running) = peer.process.as_ref().filter(|_| other != machine) else {
+                continue;
+            };
+            let member = turn.process.node.membership().is_member(&peer.node);
+            let row = turn.process.node.membership().member(&peer.node);
+            let same = row.is_some_and(|row| row.incarnation == running.replica.incarnation);
+            if !member || !same || running.node.local() != &running.replica {
+                continue;
+            }
+            let theirs = self.shadows.get(other).and_then(|shadows| shadows.get(&id));
+            let complete = theirs.map_or(0, |shadow| shadow.complete_ever);
+            ledger.hold(Id::RP7, machine, held.progress.floor <= complete, || {
+                let floor = held.progress.floor;
+                format!(
+                    "floor {floor} of {:?} {}, but {} never had more than {complete}",
+                    id.0, id.1, running.replica
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A foreign map moved.
+    fn copy_moved(
+        &mut self,
+        turn: &Turn<'_>,
+        held: &Held<'_>,
+        id: MapId,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let machine = turn.machine;
+        let mut shadow = self.take(machine, &id);
+        let empty = Written::default();
+        let written = self.record.maps.get(&id).unwrap_or(&empty);
+        let look = Look { machine, id: &id, written, held };
+        look.progress(&shadow, ledger)?;
+        let now: Vec<Kept> = held.entries(0).map(|entry| kept(&entry)).collect();
+        look.appeared(&mut shadow, ledger)?;
+        look.vanished(&shadow, &now, ledger)?;
+        look.complete(&shadow, &now, ledger)?;
+        let bound = turn.machines.get(machine).map_or(0, |m| m.settings.tombstones_max);
+        look.size(bound, ledger)?;
+        let progress = held.progress;
+        shadow.complete_ever = shadow.complete_ever.max(progress.complete);
+        if progress.complete == progress.head && held.sizes().2 == 0 && !held.sweeping {
+            shadow.level = shadow.level.max(progress.head);
+        }
+        shadow.entries = now;
+        shadow.seen = seen(held);
+        self.put(machine, id, shadow);
+        Ok(())
+    }
+
+    fn take(&mut self, machine: usize, id: &MapId) -> Shadow {
+        let shadows = self.shadows.get_mut(machine);
+        shadows.and_then(|shadows| shadows.remove(id)).unwrap_or_default()
+    }
+
+    fn put(&mut self, machine: usize, id: MapId, shadow: Shadow) {
+        if let Some(shadows) = self.shadows.get_mut(machine) {
+            shadows.insert(id, shadow);
+        }
+    }
+
+    fn forget_dropped(&mut self, turn: &Turn<'_>) {
+        let maps = turn.process.node.maps();
+        if let Some(shadows) = self.shadows.get_mut(turn.machine) {
+            shadows.retain(|(topic, replica), _| maps.progress(*topic, replica).is_some());
+        }
+    }
+
+    /// RP-6: which lives have maps.
+    fn lives(&self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let node = &turn.process.node;
+        let mut last: Option<(Topic, Replica)> = None;
+        for held in node.maps().held() {
+            let fence = node.membership().fence(&held.replica.node);
+            let fenced = fence.is_some_and(|fence| held.replica.incarnation <= fence);
+            let fenced = fenced && held.replica != node.local();
+            ledger.hold(Id::RP6, turn.machine, !fenced, || {
+                format!("{:?} of {} is held, whose fence is {fence:?}", held.topic, held.replica)
+            })?;
+            if !held.shown {
+                continue;
+            }
+            let twice = last.as_ref().is_some_and(|(topic, replica)| {
+                *topic == held.topic && replica.node == held.replica.node
+            });
+            ledger.hold(Id::RP6, turn.machine, !twice, || {
+                format!("two lives of {} are in view in {:?}", held.replica.node, held.topic)
+            })?;
+            last = Some((held.topic, held.replica.clone()));
+        }
+        Ok(())
+    }
+
+    /// RP-10: at quiescence the maps of everybody in `core` are equal at everybody in `core`.
+    pub fn quiet(
+        &self,
+        core: &[usize],
+        machines: &[Machine],
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let running = |index: &usize| {
+            let machine = machines.get(*index)?;
+            machine.process.as_ref().map(|process| (*index, process))
+        };
+        let core: Vec<_> = core.iter().filter_map(running).collect();
+        for (_, owner) in &core {
+            for (reader, process) in &core {
+                for topic in Topic::ALL {
+                    let difference = difference(topic, owner, process);
+                    ledger.hold(Id::RP10, *reader, difference.is_none(), || {
+                        format!(
+                            "{topic:?} of {}: {}",
+                            owner.replica,
+                            difference.unwrap_or_default()
+                        )
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+use crate::world::machine::Process;
+
+/// In what way `reader` does not hold `owner`'s map as `owner` does.
+fn difference(topic: Topic, owner: &Process, reader: &Process) -> Option<String> {
+    let find = |process: &'_ Process| {
+        let mut held = process.node.maps().held().map(|held| {
+            (held.topic, held.replica.clone(), held.progress, held.sizes(), entries_of(&held))
+        });
+        held.find(|(this, replica, ..)| *this == topic && *replica == owner.replica)
+    };
+    let Some((_, _, progress, sizes, mine)) = find(owner) else {
+        return Some("the owner has none".to_owned());
+    };
+    let Some((_, _, theirs, held, seen)) = find(reader) else {
+        return Some("not held".to_owned());
+    };
+    if sizes.1 > 0 || held.1 > 0 || held.2 > 0 {
+        return Some(format!("(live, tombstones, doubtful) {sizes:?} at the owner, {held:?} here"));
+    }
+    if theirs.complete != progress.head || mine != seen {
+        return Some(format!("{progress:?} at the owner, {theirs:?} here"));
+    }
+    None
+}
+
+fn entries_of(held: &Held<'_>) -> Vec<(u64, Key, Option<Blob>)> {
+    held.entries(0).map(|entry| (entry.sequence, entry.key.clone(), entry.value.cloned())).collect()
+}
+
+/// One moved copy beside what is known of it.
+struct Look<'a> {
+    machine: usize,
+    id: &'a MapId,
+    written: &'a Written,
+    held: &'a Held<'a>,
+}
+
+impl Look<'_> {
+    fn name(&self) -> String {
+        format!("{:?} of {}", self.id.0, self.id.1)
+    }
+
+    /// RP-2.
+    fn progress(&self, shadow: &Shadow, ledger: &mut Ledger) -> Result<(), Failure> {
+        let (before, after) = (shadow.seen.progress, self.held.progress);
+        let falls = after.head < before.head || after.floor < before.floor;
+        let back = after.complete < before.complete && !self.held.sweeping;
+        let legal = after.complete <= after.head && !falls && !back;
+        ledger.hold(Id::RP2, self.machine, legal, || {
+            format!("{} went from {before:?} to {after:?}", self.name())
+        })
+    }
+
+    /// RP-1, RP-3 and RP-5 for entries that were not held before.
+    fn appeared(&self, shadow: &mut Shadow, ledger: &mut Ledger) -> Result<(), Failure> {
+        let mut former = shadow.entries.iter().peekable();
+        for entry in self.held.entries(0) {
+            while former.next_if(|kept| kept.sequence < entry.sequence).is_some() {}
+            if former.peek().is_some_and(|kept| kept.sequence == entry.sequence) {
+                continue;
+            }
+            let written = self.written.writes.get(&entry.sequence);
+            ledger.hold(Id::RP5, self.machine, written.is_some(), || {
+                format!(
+                    "{} holds `{}` at {}, which was never written",
+                    self.name(),
+                    entry.key,
+                    entry.sequence
+                )
+            })?;
+            let same = written
+                .is_some_and(|(key, value)| key == entry.key && value.as_ref() == entry.value);
+            ledger.hold(Id::RP1, self.machine, same, || {
+                format!(
+                    "{} holds `{}` at {}, where the owner wrote {written:?}",
+                    self.name(),
+                    entry.key,
+                    entry.sequence
+                )
+            })?;
+            if entry.value.is_none() {
+                continue;
+            }
+            let last = shadow.shown.get(entry.key).copied().unwrap_or_default();
+            let level = shadow.level;
+            ledger.hold(
+                Id::RP3,
+                self.machine,
+                entry.sequence > last && entry.sequence > level,
+                || {
+                    format!(
+                        "{} shows `{}` at {} again: it showed {last}, and was level at {level}",
+                        self.name(),
+                        entry.key,
+                        entry.sequence
+                    )
+                },
+            )?;
+            shadow.shown.insert(entry.key.clone(), entry.sequence);
+        }
+        Ok(())
+    }
+
+    /// RP-4 for values that were visible before.
+    fn vanished(&self, shadow: &Shadow, now: &[Kept], ledger: &mut Ledger) -> Result<(), Failure> {
+        let mut present = now.iter().peekable();
+        let mut missing = Vec::new();
+        for kept in shadow.entries.iter().filter(|kept| kept.live) {
+            while present.next_if(|other| other.sequence < kept.sequence).is_some() {}
+            if present.peek().is_none_or(|other| other.sequence != kept.sequence) {
+                missing.push(kept);
+            }
+        }
+        for kept in missing {
+            let replaced = now.iter().any(|other| other.live && other.key == kept.key);
+            let newest = self.written.newest.get(&kept.key).copied();
+            let throughout =
+                newest.and_then(|(_, since)| since).is_some_and(|since| since <= kept.sequence);
+            ledger.hold(Id::RP4, self.machine, replaced || !throughout, || {
+                format!(
+                    "{} lost `{}` of {}, which lives all the time",
+                    self.name(),
+                    kept.key,
+                    kept.sequence
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// RP-1 for what became complete: the owner's newest writes there are held exactly.
+    fn complete(&self, shadow: &Shadow, now: &[Kept], ledger: &mut Ledger) -> Result<(), Failure> {
+        let upto = self.held.progress.complete;
+        let before = shadow.seen.progress.complete;
+        let from = if upto < before { 0 } else { before };
+        for (sequence, key) in self.written.current.range(from + 1..=upto.max(from + 1)) {
+            if *sequence > upto {
+                break;
+            }
+            let alive = self.written.newest.get(key).is_some_and(|(_, since)| since.is_some());
+            let place = now.binary_search_by_key(sequence, |kept| kept.sequence).ok();
+            let held = place.and_then(|place| now.get(place));
+            let legal = match held {
+                Some(kept) => kept.live == alive && !kept.doubtful,
+                None => {
+                    !alive
+                        && !now.iter().any(|kept| kept.key == *key && kept.live && !kept.doubtful)
+                }
+            };
+            ledger.hold(Id::RP1, self.machine, legal, || {
+                let what = if alive { "wrote" } else { "deleted" };
+                format!("{} is complete through {upto}; the owner {what} `{key}` at {sequence}, here it is {held:?}", self.name())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// RP-13.
+    fn size(&self, bound: usize, ledger: &mut Ledger) -> Result<(), Failure> {
+        let (live, tombstones, doubtful) = self.held.sizes();
+        let most = bound.max(1) + if self.held.sweeping { bound } else { 0 };
+        ledger.hold(Id::RP13, self.machine, tombstones <= most, || {
+            format!("{} holds {live} values, {tombstones} tombstones, {doubtful} doubtful; the bound is {bound}", self.name())
+        })
+    }
+}
+
+fn seen(held: &Held<'_>) -> Seen {
+    Seen { progress: held.progress, sweeping: held.sweeping, sizes: held.sizes() }
+}
+
+fn kept(entry: &HeldEntry<'_>) -> Kept {
+    Kept {
+        sequence: entry.sequence,
+        key: entry.key.clone(),
+        live: entry.value.is_some(),
+        doubtful: entry.doubtful,
+    }
+}

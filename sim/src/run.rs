@@ -1,0 +1,364 @@
+//! One run: a plan and a seed, from the first process to the verdict.
+//!
+//! | phase | virtual time | what happens |
+//! | --- | --- | --- |
+//! | boot | 5 s | nodes start, some later |
+//! | safety | the plan's first time | load and plan; anything may fail |
+//! | calm | 10 s | load has ended, open calls run out |
+//! | liveness | at most the plan's second time | the core heals, the others are broken for good |
+//!
+//! Times in a plan count from the beginning of safety.
+
+pub mod agenda;
+pub mod verify;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use quorate_core::ids::Ticket;
+use quorate_core::random::Rng;
+
+use crate::clock::Micros;
+use crate::invariants::{Checks, Ledger};
+use crate::net::{Kind, State};
+use crate::plan::Plan;
+use crate::trace::{Trace, hex};
+use crate::verdict::{Failure, Kind as FailureKind};
+use crate::world::World;
+use crate::world::faults::FaultCounts;
+use crate::world::machine::Machine;
+use agenda::Step;
+
+/// Virtual time before safety.
+pub const BOOT_US: Micros = 5_000_000;
+/// Virtual time between safety and liveness.
+pub const CALM_US: Micros = 10_000_000;
+/// How often promises across nodes are looked at.
+const TICK_US: Micros = 1_000_000;
+/// Turns that a failure shows.
+const SHOWN: usize = 200;
+
+/// How a run is watched.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where its trace is written.
+    pub trace: Option<PathBuf>,
+    /// Keep the last turns for a failure's report.
+    pub keep: bool,
+    /// Look at no promise: only to see what looking costs.
+    pub blind: bool,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// What did not hold.
+    pub failure: Option<Failure>,
+    /// The hash of its trace.
+    pub hash: u64,
+    /// Inputs that nodes took.
+    pub events: u64,
+    /// Virtual time.
+    pub virtual_us: Micros,
+    /// What was done to the world.
+    pub faults: FaultCounts,
+    /// What was looked at.
+    pub ledger: Ledger,
+    /// How long the core took to become quiet.
+    pub converged: Option<Micros>,
+    /// The last turns of the machines concerned.
+    pub story: Vec<String>,
+    /// Datagrams that nodes sent.
+    pub datagrams: u64,
+}
+
+/// A run under way.
+pub struct Run<'a> {
+    plan: &'a Plan,
+    /// The world it happens in.
+    pub world: World,
+    steps: Vec<Step>,
+    rng: Rng,
+    core: Vec<usize>,
+    /// Machines of which nobody hears any more.
+    mute: Vec<usize>,
+    tags: BTreeMap<String, Ticket>,
+    converged: Option<Micros>,
+    operations: u64,
+}
+
+/// Runs `plan` under `seed`.
+pub fn run(plan: &Plan, seed: u64, options: &Options) -> Outcome {
+    hush_panics();
+    let mut run = Run::new(plan, seed, options);
+    let ended = catch_unwind(AssertUnwindSafe(|| run.go()));
+    if ended.is_err() {
+        let (message, machine) = (last_panic(), run.world.turning());
+        let failure = Failure::new(FailureKind::Panic, "panic", machine, message);
+        let at = run.world.now();
+        run.world.fail(failure.at(at, run.world.trace.turns()));
+    }
+    run.outcome(seed)
+}
+
+impl Run<'_> {
+    /// A world for `plan`, in which nothing has happened yet.
+    pub fn new<'a>(plan: &'a Plan, seed: u64, options: &Options) -> Run<'a> {
+        let rng = Rng::from_number(seed);
+        let nodes = plan.nodes();
+        let stored = plan.given.get("store").map_or("all", String::as_str);
+        let stored = crate::settings::names(stored, nodes).unwrap_or_default();
+        let machine = |index: usize| {
+            let node = crate::settings::node_id(index);
+            let settings = crate::settings::of_node(plan, index);
+            Machine::new(index, node, settings, stored.contains(&index))
+        };
+        let machines: Vec<Machine> = (0..nodes).map(machine).collect();
+        let mut trace = Trace::new(options.keep);
+        if let Some(path) = &options.trace {
+            let head = serde_json::json!({
+                "trace": 1, "kind": "world", "build": crate::build(), "seed": seed,
+                "command": format!("quorate-sim run --seed {seed}"), "plan": plan.to_string(),
+            });
+            let written = trace.write_to(path, &head);
+            written
+                .unwrap_or_else(|error| panic!("the trace cannot be written to {path:?}: {error}"));
+        }
+        let mut checks = Checks::new(nodes);
+        checks.on = !options.blind;
+        checks.workers.secrets = plan.loads.iter().any(|load| load.keys.contains_key("secret"));
+        let world = World::new(&rng.child("world"), machines, trace, checks);
+        let core = plan.given.get("core").map_or("all", String::as_str);
+        let core = crate::settings::names(core, nodes).unwrap_or_default();
+        Run {
+            plan,
+            world,
+            steps: Vec::new(),
+            rng: rng.child("run"),
+            core,
+            mute: Vec::new(),
+            tags: BTreeMap::new(),
+            converged: None,
+            operations: 0,
+        }
+    }
+
+    /// All phases.
+    pub fn go(&mut self) {
+        let (safety, liveness) = self.plan.time();
+        self.lay_out(safety);
+        self.until(BOOT_US + safety);
+        self.world.calm();
+        self.until(BOOT_US + safety + CALM_US);
+        self.heal();
+        let healed = self.world.now();
+        let end = healed + liveness;
+        while self.world.failure().is_none() && self.converged.is_none() {
+            let next = (self.world.now() + TICK_US).min(end);
+            self.until(next);
+            let mut scratch = Ledger::default();
+            match self.quiet(&mut scratch) {
+                Ok(()) => self.converged = Some(self.world.now() - healed),
+                Err(failure) if next >= end => self.never_quiet(failure),
+                Err(_) => {}
+            }
+        }
+        self.until_last_then(end);
+        self.verify();
+    }
+
+    /// A scenario goes on until its last `by`.
+    fn until_last_then(&mut self, end: Micros) {
+        let last = self.steps.iter().map(Step::is_then).count();
+        let due = self.plan.thens.iter().filter_map(|then| match then {
+            crate::plan::Then::By(at, _) => Some(*at),
+            crate::plan::Then::Count { by, .. } => *by,
+            _ => None,
+        });
+        if let Some(at) = due.max().filter(|_| last > 0) {
+            self.until((BOOT_US + at).min(end));
+        }
+    }
+
+    /// Lets the world go on, doing what is due.
+    fn until(&mut self, end: Micros) {
+        while let Some(number) = self.world.advance(end) {
+            self.step(number);
+        }
+    }
+
+    /// The core heals; whoever is not in it is broken for good.
+    fn heal(&mut self) {
+        if self.world.failure().is_some() {
+            return;
+        }
+        self.world.heal_links();
+        self.world.resume_all();
+        let nodes = self.world.machines.len();
+        let core = self.core.clone();
+        for machine in (0..nodes).filter(|machine| !core.contains(machine)) {
+            self.break_for_good(machine);
+        }
+        for machine in core {
+            self.world.start(machine);
+        }
+    }
+
+    fn break_for_good(&mut self, machine: usize) {
+        let others: Vec<usize> =
+            (0..self.world.machines.len()).filter(|other| *other != machine).collect();
+        let (mut deaf, mut mute) = (true, true);
+        match self.rng.below(4) {
+            0 => self.world.crash(machine, true),
+            1 => {}
+            2 => deaf = false,
+            _ => mute = false,
+        }
+        for other in others {
+            if mute {
+                self.world.cut_for_good(machine, other);
+            }
+            if deaf {
+                self.world.cut_for_good(other, machine);
+            }
+        }
+        if mute {
+            self.mute.push(machine);
+        }
+    }
+
+    /// Every quiescence promise on the core.
+    fn quiet(&self, ledger: &mut Ledger) -> Result<(), Failure> {
+        let (core, machines) = (self.core.as_slice(), self.world.machines.as_slice());
+        let checks = &self.world.checks;
+        if !checks.on {
+            return Ok(());
+        }
+        checks.membership.quiet(core, &self.mute, machines, ledger)?;
+        checks.replica.quiet(core, machines, ledger)?;
+        checks.gossip.quiet(core, machines, ledger)?;
+        checks.workers.quiet(core, machines, ledger)
+    }
+
+    fn never_quiet(&mut self, why: Failure) {
+        let wakes: Vec<String> = self
+            .core
+            .iter()
+            .filter_map(|index| {
+                let machine = self.world.machines.get(*index)?;
+                let wake = machine.next_wake()?;
+                let after = wake.at.since(machine.clock.local(self.world.now()));
+                Some(format!("{} in {after:?}: {}", machine.node, wake.what))
+            })
+            .collect();
+        let message = format!("{} ({}); still wanted: {}", why.message, why.id, wakes.join(", "));
+        let failure = Failure { kind: FailureKind::Liveness, message, ..why };
+        let (at, turns) = (self.world.now(), self.world.trace.turns());
+        self.world.fail(failure.at(at, turns));
+    }
+
+    /// Whether packets get from one machine to another and back, directly or by one helper.
+    fn reach(&self, one: usize, other: usize) -> bool {
+        let pair = |left: usize, right: usize| {
+            let open = |from, to| {
+                let link = self.world.link(from, to);
+                let fine = link.rates.loss <= 300_000 && link.rates.delay_us <= 100_000;
+                link.state(Kind::Datagram) == State::Open && fine && link.mtu >= 1400
+            };
+            open(left, right) && open(right, left)
+        };
+        let runs = |index: &usize| self.world.machines.get(*index).is_some_and(Machine::runs);
+        pair(one, other)
+            || (0..self.world.machines.len())
+                .filter(|helper| *helper != one && *helper != other)
+                .any(|helper| runs(&helper) && pair(one, helper) && pair(helper, other))
+    }
+
+    fn outcome(mut self, seed: u64) -> Outcome {
+        let failure = self.world.failure().cloned();
+        let story = failure.as_ref().map(|failure| self.story(failure)).unwrap_or_default();
+        if let Err(error) = self.world.trace.finish() {
+            self.world.fail(Failure::new(FailureKind::Log, "trace", None, error.to_string()));
+        }
+        Outcome {
+            seed,
+            failure,
+            hash: self.world.trace.hash(),
+            events: self.world.inputs(),
+            virtual_us: self.world.now(),
+            faults: self.world.faults.clone(),
+            ledger: self.world.checks.ledger.clone(),
+            converged: self.converged,
+            story,
+            datagrams: self.world.datagrams(),
+        }
+    }
+
+    /// The last turns of the machine concerned, or of all.
+    fn story(&self, failure: &Failure) -> Vec<String> {
+        let concerned = self
+            .world
+            .trace
+            .kept()
+            .rev()
+            .filter(|kept| failure.machine.is_none_or(|machine| machine == kept.machine));
+        let mut lines: Vec<String> = concerned
+            .take(SHOWN)
+            .map(|kept| {
+                let node = crate::settings::node_id(kept.machine);
+                format!(
+                    "{:>8} {:>12} us {node} {:?} => {:?}",
+                    kept.sequence, kept.at, kept.inputs, kept.effects
+                )
+            })
+            .collect();
+        lines.reverse();
+        lines
+    }
+}
+
+impl Outcome {
+    /// One line.
+    pub fn line(&self) -> String {
+        let seed = self.seed;
+        let virtual_s = self.virtual_us as f64 / 1e6;
+        match &self.failure {
+            None => {
+                let (events, hash) = (self.events, hex(self.hash));
+                format!("seed {seed} ok events {events} virtual {virtual_s:.1}s hash {hash}")
+            }
+            Some(failure) => {
+                let node = failure
+                    .machine
+                    .map_or("-".to_owned(), |m| crate::settings::node_id(m).to_string());
+                let at = failure.at as f64 / 1e6;
+                let (kind, id) = (failure.kind.name(), &failure.id);
+                format!("seed {seed} FAILED {kind} {id} at {at:.6}s on {node}: {}", failure.message)
+            }
+        }
+    }
+}
+
+thread_local! {
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// A panic of the code under test is a verdict, not a mess on the terminal.
+fn hush_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|info| {
+            let text = info.payload_as_str().unwrap_or("no message").to_owned();
+            let place = info.location().map(ToString::to_string).unwrap_or_default();
+            PANIC.with(|panic| panic.replace(format!("{text} ({place})")));
+        }));
+    });
+}
+
+fn last_panic() -> String {
+    PANIC.with(|panic| panic.borrow().clone())
+}

@@ -1,0 +1,259 @@
+//! What a plan says, laid out in time and done when it is due.
+
+use std::collections::BTreeMap;
+
+use quorate_core::ids::Ticket;
+
+use super::{BOOT_US, Run, TICK_US};
+use crate::clock::Micros;
+use crate::plan::{Actor, Class, Operation, Pick, Targets, Then, What};
+use crate::surfaces::{Wish, url_of};
+use crate::world::faults::{Fault, Place};
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A machine starts its first process.
+    Start(usize),
+    /// A line of the plan comes due.
+    Event(usize),
+    /// A fault of that number ends: the line, and where it struck.
+    End(usize, usize, Place),
+    /// A caller of that load acts.
+    Load(usize),
+    /// Promises across nodes are looked at.
+    Tick,
+    /// A `then` line comes due.
+    Then(usize),
+    /// A link joins or leaves a swizzle.
+    Swizzle(usize, bool),
+}
+
+impl Step {
+    /// Whether it is a `then` line.
+    pub fn is_then(&self) -> bool {
+        matches!(self, Step::Then(_))
+    }
+}
+
+impl Run<'_> {
+    /// Puts everything that is known from the start into the world's queue.
+    pub(super) fn lay_out(&mut self, safety: Micros) {
+        let late = self.plan.given.get("late").map(String::as_str).unwrap_or("none");
+        let late = crate::settings::names(late, self.plan.nodes()).unwrap_or_default();
+        for machine in (0..self.plan.nodes()).filter(|machine| !late.contains(machine)) {
+            let at = self.rng.below(1_500_000);
+            self.remind(at, Step::Start(machine));
+        }
+        for (index, when) in self.plan.events.iter().enumerate() {
+            let (distance, count) = when.every.unwrap_or((0, 1));
+            for turn in 0..u64::from(count) {
+                self.remind(BOOT_US + when.at + turn * distance, Step::Event(index));
+            }
+        }
+        for (index, load) in self.plan.loads.iter().enumerate() {
+            if load.rate_milli > 0 && load.from < safety {
+                self.remind(BOOT_US + load.from, Step::Load(index));
+            }
+        }
+        for (index, then) in self.plan.thens.iter().enumerate() {
+            let at = match then {
+                Then::By(at, _) => Some(*at),
+                Then::Count { by, .. } => *by,
+                Then::Always(_) | Then::End(_) | Then::Answer(..) => None,
+            };
+            if let Some(at) = at {
+                self.remind(BOOT_US + at, Step::Then(index));
+            }
+        }
+        self.remind(TICK_US, Step::Tick);
+    }
+
+    fn remind(&mut self, at: Micros, step: Step) {
+        self.steps.push(step);
+        self.world.note(at, self.steps.len() - 1);
+    }
+
+    /// Does what is due.
+    pub(super) fn step(&mut self, number: usize) {
+        let Some(step) = self.steps.get(number).cloned() else { return };
+        match step {
+            Step::Start(machine) => self.world.start(machine),
+            Step::Event(index) => self.event(number, index),
+            Step::End(fault, index, place) => self.end(fault, index, place),
+            Step::Load(index) => self.load(number, index),
+            Step::Tick => self.tick(number),
+            Step::Then(index) => self.check_then(index),
+            Step::Swizzle(machine, on) => self.world.clog_machine(machine, on),
+        }
+    }
+
+    fn event(&mut self, number: usize, index: usize) {
+        let Some(when) = self.plan.events.get(index) else { return };
+        let lasts = when.lasts;
+        match &when.what {
+            What::Fault { class, targets, keys } => {
+                let place = self.place(*class, targets);
+                if class.0 == "swizzle" {
+                    return self.swizzle(&place, lasts.unwrap_or(10_000_000));
+                }
+                let fault = Fault { number, class: class.0, place: place.clone(), keys, lasts };
+                self.world.begin(&fault);
+                if let Some(lasts) = lasts {
+                    self.remind(self.world.now() + lasts, Step::End(number, index, place));
+                }
+            }
+            What::Act { actor, tag, operation, words, keys } => {
+                self.act(actor, tag.as_deref(), *operation, words, keys);
+            }
+        }
+    }
+
+    fn end(&mut self, number: usize, index: usize, place: Place) {
+        let Some(when) = self.plan.events.get(index) else { return };
+        if let What::Fault { class, keys, .. } = &when.what {
+            let fault = Fault { number, class: class.0, place, keys, lasts: when.lasts };
+            self.world.end(&fault);
+        }
+    }
+
+    /// A random subset is clogged one by one and freed in another order.
+    fn swizzle(&mut self, place: &Place, lasts: Micros) {
+        let mut machines = place.machines.clone();
+        self.rng.shuffle(&mut machines);
+        let count = 1 + self.rng.index(machines.len());
+        machines.truncate(count);
+        let now = self.world.now();
+        let span = (lasts / 3).max(1);
+        for machine in &machines {
+            let at = now + self.rng.below(span);
+            self.remind(at, Step::Swizzle(*machine, true));
+            let at = now + 2 * span + self.rng.below(span);
+            self.remind(at, Step::Swizzle(*machine, false));
+        }
+        self.world.faults.count("swizzle");
+    }
+
+    fn act(
+        &mut self,
+        actor: &Actor,
+        tag: Option<&str>,
+        operation: Operation,
+        words: &[String],
+        keys: &BTreeMap<String, String>,
+    ) {
+        let Actor::Node(pick) = actor else {
+            let health = words.get(1).map_or("error", String::as_str);
+            let health = crate::outside::Health::ALL.into_iter().find(|(name, _)| *name == health);
+            if let (Some(url), Some((_, health))) = (words.first(), health) {
+                self.world.outside.set(url, health);
+            }
+            return;
+        };
+        self.operations += 1;
+        let wish = Wish { operation: operation.0, words, keys, turn: self.operations };
+        for machine in self.resolve(std::slice::from_ref(pick)) {
+            let ticket = self.wish(machine, &wish);
+            if let (Some(tag), Some(ticket)) = (tag, ticket) {
+                self.tags.insert(tag.to_owned(), ticket);
+            }
+        }
+    }
+
+    fn wish(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
+        match wish.request() {
+            Ok(request) => self.world.request(machine, request),
+            Err(error) => panic!("the plan asks for what cannot be: {error}"),
+        }
+    }
+
+    /// A caller of a load acts, and the next one is planned.
+    fn load(&mut self, number: usize, index: usize) {
+        let Some(load) = self.plan.loads.get(index) else { return };
+        let distance = (1_000_000_000 / load.rate_milli).max(1);
+        let next = self.world.now() + distance;
+        if next < BOOT_US + load.upto {
+            self.world.note(next, number);
+        }
+        let nodes = self.plan.nodes();
+        let on = load.keys.get("on").and_then(|text| crate::settings::names(text, nodes));
+        let on = on.unwrap_or_else(|| (0..nodes).collect());
+        let Some(machine) = self.rng.pick(&on).copied() else { return };
+        let keys: u64 = load.keys.get("keys").and_then(|text| text.parse().ok()).unwrap_or(10);
+        self.operations += 1;
+        let drawn = self.rng.below(keys.max(1));
+        let key = match load.keys.get("order").map(String::as_str) {
+            Some("rising") => self.operations % keys.max(1),
+            _ => drawn,
+        };
+        let words = [url_of(key + 1)];
+        let wish = Wish {
+            operation: load.operation.0,
+            words: &words,
+            keys: &load.keys,
+            turn: self.operations,
+        };
+        self.wish(machine, &wish);
+    }
+
+    fn resolve(&mut self, picks: &[Pick]) -> Vec<usize> {
+        let mut machines = Vec::new();
+        for pick in picks {
+            match pick {
+                Pick::Node(number) => machines.push(number - 1),
+                Pick::Range(first, last) => machines.extend(first - 1..*last),
+                Pick::All => machines.extend(0..self.plan.nodes()),
+                Pick::Random => {
+                    let running = |index: &usize| self.world.machine(*index).process.is_some();
+                    let running: Vec<usize> = (0..self.plan.nodes()).filter(running).collect();
+                    machines.extend(self.rng.pick(&running));
+                }
+            }
+        }
+        machines
+    }
+
+    fn place(&mut self, class: Class, targets: &Targets) -> Place {
+        let all: Vec<usize> = (0..self.plan.nodes()).collect();
+        let product = |from: &[usize], to: &[usize]| -> Vec<(usize, usize)> {
+            let pairs = from.iter().flat_map(|one| to.iter().map(move |other| (*one, *other)));
+            pairs.filter(|(one, other)| one != other).collect()
+        };
+        let both = |one: &[usize], other: &[usize]| {
+            let mut links = product(one, other);
+            links.extend(product(other, one));
+            links.sort_unstable();
+            links.dedup();
+            links
+        };
+        match targets {
+            Targets::None => Place { links: product(&all, &all), machines: all },
+            Targets::Nodes(picks) => {
+                let machines = self.resolve(picks);
+                let outside: Vec<usize> = match class.0 {
+                    "isolate" | "cut" => {
+                        all.into_iter().filter(|m| !machines.contains(m)).collect()
+                    }
+                    _ => all,
+                };
+                Place { links: both(&machines, &outside), machines }
+            }
+            Targets::OneWay(from, to) => {
+                let (from, to) = (self.resolve(from), self.resolve(to));
+                Place { links: product(&from, &to), machines: from }
+            }
+            Targets::Between(one, other) | Targets::Halves(one, other) => {
+                let (one, other) = (self.resolve(one), self.resolve(other));
+                Place { links: both(&one, &other), machines: one }
+            }
+        }
+    }
+
+    fn tick(&mut self, number: usize) {
+        self.world.note(self.world.now() + TICK_US, number);
+        if let Err(failure) = self.global() {
+            let (at, turns) = (self.world.now(), self.world.trace.turns());
+            self.world.fail(failure.at(at, turns));
+        }
+    }
+}

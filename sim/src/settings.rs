@@ -1,0 +1,246 @@
+//! What nodes are configured to be in a run: every key that a plan may name, with its legal range.
+//!
+//! Times are milliseconds, as in a configuration file. A swarm draws half of all keys from their ranges,
+//! the smallest legal value included.
+
+use std::time::Duration;
+
+use quorate_core::ids::{ClusterId, NodeId};
+use quorate_core::node::Settings;
+use quorate_core::node::settings::{Profile, SETTINGS};
+use quorate_core::random::Rng;
+use quorate_core::time::millis;
+
+use crate::plan::Plan;
+use crate::plan::names::nearest;
+use crate::plan::text::parse_phases;
+use crate::world::machine::Machine;
+
+/// The range of a key from which a swarm draws.
+pub struct Knob {
+    /// The key, as in a configuration.
+    pub key: &'static str,
+    /// Its smallest value that leaves the promises in reach; mostly the smallest legal one.
+    pub min: u64,
+    /// The greatest.
+    pub max: u64,
+}
+
+const fn knob(key: &'static str, min: u64, max: u64) -> Knob {
+    Knob { key, min, max }
+}
+
+/// What a swarm draws, in order of name.
+pub const KNOBS: [Knob; 27] = [
+    knob("gossip.backlog_max", 1, 4096),
+    knob("gossip.burst", 1, 8),
+    knob("gossip.digest_interval_ms", 100, 10_000),
+    knob("gossip.direct_max", 0, 64),
+    knob("gossip.fanout", 1, 6),
+    knob("gossip.interval_ms", 5, 1000),
+    knob("gossip.pull_timeout_ms", 10, 5000),
+    knob("link.accepts_max", 1, 64),
+    knob("link.connect_timeout_ms", 500, 5000),
+    knob("link.handshake_timeout_ms", 500, 5000),
+    knob("link.idle_timeout_ms", 10_000, 60_000),
+    knob("link.ping_interval_ms", 500, 9999),
+    knob("link.queue_bytes_max", 4096, 512 << 20),
+    knob("link.redial_max_ms", 500, 5000),
+    knob("link.redial_min_ms", 1, 500),
+    knob("membership.fences_max", 16, 65_536),
+    knob("membership.forget_after_ms", 5000, 1_800_000),
+    knob("membership.indirect_probes", 1, 5),
+    knob("membership.leave_timeout_ms", 100, 15_000),
+    knob("membership.members_max", 128, 2048),
+    knob("membership.probe_interval_ms", 200, 2000),
+    knob("membership.probe_timeout_ms", 80, 900),
+    knob("membership.restart_grace_ms", 0, 30_000),
+    knob("membership.suspicion_mult", 3, 8),
+    knob("membership.sync_interval_ms", 100, 30_000),
+    knob("replica.ready_timeout_ms", 100, 60_000),
+    knob("replica.tombstones_max", 1, 4096),
+];
+
+/// Keys that are no number of the node's table.
+const EXTRA_KEYS: [&str; 2] = ["workers.linger_ms", "workers.remove_failed_after_ms"];
+
+/// Keys of a `given` line that are about the world.
+const WORLD_KEYS: [&str; 9] =
+    ["nodes", "time", "zones", "store", "core", "late", "membership.profile", "outside", "wire"];
+
+/// Whether a `given` line may name `key`.
+pub fn known(key: &str) -> Result<(), String> {
+    let all = || SETTINGS.iter().map(|known| known.key).chain(EXTRA_KEYS).chain(WORLD_KEYS);
+    if all().any(|known| known == key) {
+        return Ok(());
+    }
+    Err(format!("no key is called `{key}`{}", nearest(key, all())))
+}
+
+/// Whether every value of a plan's `given` lines can be used.
+pub fn check(plan: &Plan) -> Result<(), String> {
+    for (key, value) in &plan.given {
+        let wrong = || Err(format!("`{key}={value}` cannot be used"));
+        let legal = match key.as_str() {
+            "nodes" => value.parse().is_ok_and(|nodes: usize| (1..=1000).contains(&nodes)),
+            "time" => parse_phases(value).is_some(),
+            "store" | "core" | "late" => names(value, plan.nodes()).is_some(),
+            "zones" => zones(value).is_some(),
+            "membership.profile" => ["local", "lan", "wan"].contains(&value.as_str()),
+            "outside" | "wire" => return Err(format!("`{key}` has no subject yet")),
+            name => {
+                let value = value.parse().ok();
+                value.is_some_and(|value| {
+                    set_number(&mut base(&Plan::default()), name, value).is_ok()
+                })
+            }
+        };
+        if !legal {
+            return wrong();
+        }
+    }
+    base(plan).conflicts().first().map_or(Ok(()), |conflict| Err(conflict.to_string()))
+}
+
+/// Positions of the nodes that a list like `n1,n3..n5`, `all` or `none` names.
+pub fn names(text: &str, nodes: usize) -> Option<Vec<usize>> {
+    match text {
+        "all" => return Some((0..nodes).collect()),
+        "none" => return Some(Vec::new()),
+        _ => {}
+    }
+    let number = |text: &str| {
+        let number: usize = text.strip_prefix('n')?.parse().ok()?;
+        (1..=nodes).contains(&number).then_some(number)
+    };
+    let mut named = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once("..").unwrap_or((part, part));
+        named.extend(number(first)? - 1..number(last)?);
+    }
+    Some(named)
+}
+
+fn zones(text: &str) -> Option<Vec<(String, usize)>> {
+    text.split(',')
+        .map(|zone| {
+            let (name, nodes) = zone.split_once(':')?;
+            Some((name.to_owned(), nodes.parse().ok()?))
+        })
+        .collect()
+}
+
+/// The name of the node at `index`.
+pub fn node_id(index: usize) -> NodeId {
+    format!("n{}", index + 1).parse().expect("a letter and digits are a node id")
+}
+
+/// The settings that all nodes of a plan share.
+pub fn base(plan: &Plan) -> Settings {
+    let profile = match plan.given.get("membership.profile").map(String::as_str) {
+        Some("local") => Profile::Local,
+        Some("wan") => Profile::Wan,
+        _ => Profile::Lan,
+    };
+    let cluster = ClusterId("sim".into());
+    let mut settings = Settings::new(node_id(0), cluster, Machine::address_of(0, 0), profile);
+    for (name, value) in &plan.given {
+        set(&mut settings, name, value);
+    }
+    settings
+}
+
+/// Sets one key; a key of the world is left alone.
+pub fn set(settings: &mut Settings, name: &str, value: &str) {
+    if let Ok(value) = value.parse() {
+        // Keys of the world are no settings of a node; `check` has seen every value.
+        let _ = set_number(settings, name, value);
+    }
+}
+
+fn set_number(settings: &mut Settings, name: &str, value: u64) -> Result<(), String> {
+    match name {
+        "workers.linger_ms" => settings.workers.linger = Duration::from_millis(value),
+        "workers.remove_failed_after_ms" => {
+            settings.workers.remove_failed_after = Some(Duration::from_millis(value));
+        }
+        _ => return settings.set(name, value).map_err(|error| error.to_string()),
+    }
+    Ok(())
+}
+
+/// The settings of the node at `index`.
+pub fn of_node(plan: &Plan, index: usize) -> Settings {
+    let mut settings = base(plan);
+    let address = Machine::address_of(index, 0);
+    settings.membership.node = node_id(index);
+    settings.membership.address = address;
+    settings.link.address = address;
+    let seeds = (0..plan.nodes().min(3)).filter(|seed| *seed != index);
+    settings.membership.join =
+        seeds.map(|seed| format!("{}:{}", node_id(seed), address.port())).collect();
+    let zones = plan.given.get("zones").and_then(|text| zones(text)).unwrap_or_default();
+    let mut first = 0;
+    for (zone, nodes) in zones {
+        if (first..first + nodes).contains(&index) {
+            settings.membership.zone = zone;
+        }
+        first += nodes;
+    }
+    settings
+}
+
+/// Draws half of all keys: one in four of them at its minimum, the others log-uniformly.
+pub fn draw(plan: &mut Plan, rng: &Rng) {
+    for knob in &KNOBS {
+        let mut rng = rng.child(knob.key);
+        let wanted = rng.chance(1, 2);
+        let smallest = rng.chance(1, 4);
+        let drawn = if smallest { knob.min } else { log_uniform(&mut rng, knob.min, knob.max) };
+        if wanted {
+            plan.given.insert(knob.key.to_owned(), drawn.to_string());
+        }
+    }
+    let settings = base(plan).membership;
+    if settings.probe_timeout >= settings.probe_interval {
+        let timeout = millis(settings.probe_interval) / 2;
+        plan.given.insert("membership.probe_timeout_ms".to_owned(), timeout.to_string());
+    }
+}
+
+/// A number from `min` to `max`, as likely to have few digits as many.
+pub fn log_uniform(rng: &mut Rng, min: u64, max: u64) -> u64 {
+    let doublings = u64::from((max / min.max(1)).max(1).ilog2());
+    let low = min.max(1) << rng.below(doublings + 1);
+    let drawn = low + rng.below(low);
+    if min == 0 && rng.chance(1, 4) { 0 } else { drawn.clamp(min, max) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_nodes_are_read_and_bounded() {
+        assert_eq!(names("n1,n3..n5", 5), Some(vec![0, 2, 3, 4]));
+        assert_eq!(names("none", 5), Some(Vec::new()));
+        assert_eq!(names("n6", 5), None);
+        assert_eq!(names("n3..n9", 5), None);
+    }
+
+    #[test]
+    fn keys_are_in_order_and_a_drawn_plan_is_legal() {
+        assert!(KNOBS.is_sorted_by_key(|knob| knob.key));
+        for seed in 0..200 {
+            let mut plan = Plan { name: "swarm/x".to_owned(), ..Plan::default() };
+            draw(&mut plan, &Rng::from_number(seed));
+            assert_eq!(check(&plan), Ok(()), "seed {seed}: {plan}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_neighbour() {
+        let error = known("gossip.fanuot").expect_err("no such key");
+        assert_eq!(error, "no key is called `gossip.fanuot`; did you mean `gossip.fanout`?");
+    }
+}

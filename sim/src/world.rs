@@ -1,0 +1,545 @@
+//! A false world with real nodes in it.
+//!
+//! [`World`] holds machines, the network between them, their disks and the outside. It hands inputs to
+//! nodes in turns of at most 64, performs their effects in one exhaustive match, and tells the
+//! [`Checks`](crate::invariants::Checks) everything it did: that record, and never a node's word about
+//! itself, is what promises are compared with.
+//!
+//! Absent on purpose: what goes wrong, and when. A [plan](crate::plan) says so; `world/faults.rs` obeys.
+
+pub mod faults;
+pub mod machine;
+pub mod streams;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use quorate_core::ids::{Incarnation, Replica, Ticket};
+use quorate_core::limits;
+use quorate_core::machine::Machine as _;
+use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Request};
+use quorate_core::random::Rng;
+use quorate_core::wire::Blob;
+
+use crate::backend::direct::Queue;
+use crate::clock::Micros;
+use crate::invariants::{Checks, Turn};
+use crate::net::{Fate, Kind, Link, State};
+use crate::outside::Outside;
+use crate::trace::Trace;
+use crate::verdict::{Failure, Kind as FailureKind};
+use faults::FaultCounts;
+use machine::{Machine, Process};
+use streams::{StreamEvent, Streams};
+
+/// Inputs that may meet at one instant before the run counts as stuck.
+const INPUTS_AT_ONCE_MAX: u64 = 10_000;
+/// Processor time of a turn.
+const TURN_US: Micros = 10;
+/// Datagrams that wait in the buffer of a socket nobody reads.
+const SOCKET_DATAGRAMS_MAX: usize = 512;
+
+/// What is still to happen.
+#[derive(Debug)]
+pub enum Event {
+    /// A process looks at its inputs.
+    Turn {
+        /// Where.
+        machine: usize,
+        /// In which process.
+        process: u64,
+    },
+    /// A datagram is there.
+    Datagram {
+        /// At which machine.
+        to: usize,
+        /// At which of its addresses.
+        at: SocketAddr,
+        /// Whence.
+        from: SocketAddr,
+        /// It.
+        bytes: Blob,
+    },
+    /// The oldest pending batch of a disk is durable.
+    Synced {
+        /// Where.
+        machine: usize,
+        /// Whose.
+        process: u64,
+    },
+    /// An outside call ended.
+    Answered {
+        /// Where.
+        machine: usize,
+        /// Whose.
+        process: u64,
+        /// Which.
+        ticket: Ticket,
+        /// How.
+        answer: Answer,
+    },
+    /// Something became of a connection.
+    Stream(StreamEvent),
+    /// A process that stands still goes on.
+    Resume {
+        /// Where.
+        machine: usize,
+        /// Which.
+        process: u64,
+    },
+    /// The supervisor starts a process where none runs.
+    Start {
+        /// Where.
+        machine: usize,
+    },
+    /// What the run's driver wants to be reminded of.
+    Note(usize),
+}
+
+/// Everything there is in a run.
+pub struct World {
+    now: Micros,
+    queue: Queue<Event>,
+    /// The machines, by index.
+    pub machines: Vec<Machine>,
+    links: Vec<Link>,
+    held: BTreeMap<usize, Vec<(Micros, Event)>>,
+    addresses: BTreeMap<SocketAddr, usize>,
+    streams: Streams,
+    /// Model servers and names.
+    pub outside: Outside,
+    /// What happened.
+    pub trace: Trace,
+    /// What must be true.
+    pub checks: Checks,
+    /// What was done to the world.
+    pub faults: FaultCounts,
+    crash_effect: u64,
+    disk_slow_us: Micros,
+    rates: Vec<faults::Overlay>,
+    rng: Rng,
+    processes: u64,
+    tickets: u64,
+    inputs: u64,
+    datagrams: u64,
+    instant: (Micros, u64),
+    failure: Option<Failure>,
+    turning: Option<usize>,
+}
+
+impl World {
+    /// An empty world with `machines` machines, none of which runs anything.
+    pub fn new(rng: &Rng, machines: Vec<Machine>, trace: Trace, checks: Checks) -> World {
+        let count = machines.len();
+        let net = rng.child("net");
+        let label = |index: usize| format!("{}>{}", index / count, index % count);
+        let links = (0..count * count).map(|index| Link::new(&net, &label(index))).collect();
+        let addresses =
+            machines.iter().enumerate().map(|(index, machine)| (machine.address, index)).collect();
+        World {
+            now: 0,
+            queue: Queue::new(),
+            machines,
+            links,
+            held: BTreeMap::new(),
+            addresses,
+            streams: Streams::default(),
+            outside: Outside::new(rng.child("outside")),
+            trace,
+            checks,
+            faults: FaultCounts::default(),
+            crash_effect: 0,
+            disk_slow_us: 0,
+            rates: Vec::new(),
+            rng: rng.child("world"),
+            processes: 0,
+            tickets: 0,
+            inputs: 0,
+            datagrams: 0,
+            instant: (0, 0),
+            failure: None,
+            turning: None,
+        }
+    }
+
+    /// World time.
+    pub fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// Inputs that nodes took so far.
+    pub fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    /// Datagrams that nodes sent so far.
+    pub fn datagrams(&self) -> u64 {
+        self.datagrams
+    }
+
+    /// What did not hold, once something did not.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Ends the run with `failure`, unless it ended already.
+    pub fn fail(&mut self, failure: Failure) {
+        self.failure.get_or_insert(failure);
+    }
+
+    /// A reminder at `at`.
+    pub fn note(&mut self, at: Micros, number: usize) {
+        self.queue.push(at, Event::Note(number));
+    }
+
+    /// Lets the world go on until `end`, a reminder, or a failure. `None`: the end was reached.
+    pub fn advance(&mut self, end: Micros) -> Option<usize> {
+        while self.failure.is_none() {
+            let Some((at, event)) = self.queue.pop(end) else {
+                self.now = end;
+                return None;
+            };
+            self.now = at;
+            match event {
+                Event::Note(number) => return Some(number),
+                Event::Turn { machine, process } => self.turn(machine, process),
+                Event::Datagram { to, at, from, bytes } => self.arrive(to, at, from, bytes),
+                Event::Synced { machine, process } => self.synced(machine, process),
+                Event::Answered { machine, process, ticket, answer } => {
+                    self.input(machine, process, Input::Answered { ticket, answer });
+                }
+                Event::Stream(event) => self.stream(event),
+                Event::Resume { machine, process } => self.resume(machine, process),
+                Event::Start { machine } => self.start(machine),
+            }
+        }
+        None
+    }
+
+    /// The machine at `index`.
+    pub fn machine(&self, index: usize) -> &Machine {
+        self.machines.get(index).expect("an index of a machine stays valid")
+    }
+
+    fn machine_mut(&mut self, index: usize) -> &mut Machine {
+        self.machines.get_mut(index).expect("an index of a machine stays valid")
+    }
+
+    /// The link from `from` to `to`.
+    pub fn link(&self, from: usize, to: usize) -> &Link {
+        let index = from * self.machines.len() + to;
+        self.links.get(index).expect("there is a link per ordered pair")
+    }
+
+    fn link_mut(&mut self, from: usize, to: usize) -> &mut Link {
+        let index = from * self.machines.len() + to;
+        self.links.get_mut(index).expect("there is a link per ordered pair")
+    }
+
+    fn process_mut(&mut self, machine: usize, number: u64) -> Option<&mut Process> {
+        self.machine_mut(machine).process.as_mut().filter(|process| process.number == number)
+    }
+
+    /// Hands `input` to a process that still runs.
+    fn input(&mut self, machine: usize, process: u64, input: Input) {
+        let now = self.now;
+        let Some(running) = self.process_mut(machine, process) else { return };
+        running.inbox.push_back(input);
+        let at = running.busy_until.max(now);
+        if running.schedule(at) {
+            self.queue.push(at, Event::Turn { machine, process });
+        }
+    }
+
+    /// Hands a caller's wish to the process on `machine`; its ticket, if one runs there.
+    pub fn request(&mut self, machine: usize, request: Request) -> Option<Ticket> {
+        let process = self.machine(machine).process.as_ref()?.number;
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.checks.asked(machine, ticket, &request);
+        self.input(machine, process, Input::Request { ticket, request });
+        Some(ticket)
+    }
+
+    /// Starts a process on a machine that runs none.
+    pub fn start(&mut self, machine: usize) {
+        if self.machine(machine).process.is_some() {
+            return;
+        }
+        self.processes += 1;
+        let number = self.processes;
+        let now = self.now;
+        let label = format!("node/{machine}/{number}");
+        let mut seed = [0; 32];
+        let mut words = self.rng.child(&label);
+        seed.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&words.word().to_le_bytes()));
+        let host = self.machine_mut(machine);
+        host.boot(now, number, seed);
+        let replica = host.process.as_ref().map(|process| process.replica.clone());
+        let replica = replica.expect("a machine that booted runs a process");
+        self.checks.started(machine, &replica, self.machines.as_slice());
+        self.input(machine, number, Input::Start);
+    }
+
+    /// Ends the process on `machine` at once: nothing it still meant to do happens.
+    pub fn kill(&mut self, machine: usize, silently: bool) {
+        let pending = self.machine(machine).disk.as_ref().map_or(0, |disk| disk.pending());
+        let kept = self.rng.index(pending + 1);
+        let now = self.now;
+        let host = self.machine_mut(machine);
+        let Some(process) = host.process.take() else { return };
+        if let Some(disk) = &mut host.disk {
+            disk.crash(kept);
+        }
+        let number = process.number;
+        host.ended_at = Some(now);
+        self.checks.stopped(now, machine);
+        self.streams_of_ended(machine, number, silently);
+    }
+
+    fn synced(&mut self, machine: usize, process: u64) {
+        let host = self.machine_mut(machine);
+        if host.process.as_ref().is_none_or(|running| running.number != process) {
+            return;
+        }
+        let Some(ticket) = host.disk.as_mut().and_then(|disk| disk.sync()) else { return };
+        host.note_durable();
+        self.input(machine, process, Input::Stored { ticket });
+    }
+
+    fn turn(&mut self, machine: usize, number: u64) {
+        let now = self.now;
+        let Some(process) = self.process_mut(machine, number) else { return };
+        if !process.due(now) {
+            return;
+        }
+        if process.standing_until.is_some() {
+            return; // `resume` schedules the next turn.
+        }
+        let local = self.machine(machine).clock.local(now);
+        let process = self.process_mut(machine, number).expect("it runs, a line above");
+        let inputs = process.batch(local);
+        if inputs.is_empty() {
+            self.schedule_wake(machine, number);
+            return;
+        }
+        self.inputs += inputs.len() as u64;
+        if self.is_stuck(machine, inputs.len() as u64) {
+            return;
+        }
+        self.turning = Some(machine);
+        let process = self.process_mut(machine, number).expect("it runs, a line above");
+        let effects = process.turn(local, &inputs);
+        self.turning = None;
+        if let Err(failure) = self.look(machine, &inputs, &effects) {
+            self.fail(failure.at(now, self.trace.turns()));
+            return;
+        }
+        self.perform_all(machine, number, effects);
+        self.schedule_wake(machine, number);
+    }
+
+    /// Traces a turn and looks at every promise that it touches.
+    fn look(
+        &mut self,
+        machine: usize,
+        inputs: &[Input],
+        effects: &[Effect],
+    ) -> Result<(), Failure> {
+        let host = self.machines.get(machine).expect("an index of a machine stays valid");
+        self.trace.turn(self.now, machine, &host.node, inputs, effects);
+        let Some(process) = &host.process else { return Ok(()) };
+        let now = self.now;
+        self.checks.turn(&Turn { now, machine, machines: &self.machines, process, inputs, effects })
+    }
+
+    /// The machine whose node is at work, for whoever caught its panic.
+    pub fn turning(&self) -> Option<usize> {
+        self.turning
+    }
+
+    fn is_stuck(&mut self, machine: usize, inputs: u64) -> bool {
+        if self.instant.0 != self.now {
+            self.instant = (self.now, 0);
+        }
+        self.instant.1 += inputs;
+        if self.instant.1 <= INPUTS_AT_ONCE_MAX {
+            return false;
+        }
+        let what = self.machine(machine).next_wake().map_or("nothing", |wake| wake.what);
+        let message =
+            format!("more than {INPUTS_AT_ONCE_MAX} inputs at one instant; it wants: {what}");
+        let failure = Failure::new(FailureKind::Livelock, "livelock", Some(machine), message);
+        self.fail(failure.at(self.now, self.trace.turns()));
+        true
+    }
+
+    fn schedule_wake(&mut self, machine: usize, number: u64) {
+        let now = self.now;
+        let host = self.machine_mut(machine);
+        let clock = host.clock.clone();
+        let Some(process) = host.process.as_mut().filter(|process| process.number == number) else {
+            return;
+        };
+        process.busy_until = now + TURN_US;
+        let wake = process.node.next_wake().map(|wake| clock.world(wake.at));
+        let waiting = (!process.inbox.is_empty()).then_some(now);
+        let Some(next) = wake.into_iter().chain(waiting).min() else { return };
+        let at = next.max(process.busy_until);
+        if process.schedule(at) {
+            self.queue.push(at, Event::Turn { machine, process: number });
+        }
+    }
+
+    /// Performs effects in order, unless the process dies between two of them.
+    fn perform_all(&mut self, machine: usize, number: u64, effects: Vec<Effect>) {
+        let rate = self.crash_effect;
+        let unlucky = rate > 0 && self.rng.below(crate::net::ALWAYS) < rate;
+        let drawn = unlucky.then(|| self.rng.index(effects.len() + 1));
+        let last = self.machine_mut(machine).doomed.take().or(drawn);
+        for effect in effects.into_iter().take(last.unwrap_or(usize::MAX)) {
+            self.perform(machine, number, effect);
+        }
+        if last.is_some() && self.machine(machine).process.is_some() {
+            self.faults.count("crash_effect");
+            self.kill(machine, false);
+            if unlucky {
+                let down = 1000 + self.rng.below(10_000_000);
+                self.queue.push(self.now + down, Event::Start { machine });
+            }
+        }
+    }
+
+    fn perform(&mut self, machine: usize, process: u64, effect: Effect) {
+        match effect {
+            Effect::Datagram { to, bytes } => self.send_datagram(machine, to, bytes),
+            Effect::Send { connection, bytes } => self.write(machine, process, connection, bytes),
+            Effect::Connect { connection, to } => self.dial(machine, process, connection, to),
+            Effect::Disconnect { connection } => self.hang_up(machine, process, connection),
+            Effect::Store { ticket, batch } => self.store(machine, process, ticket, batch),
+            Effect::Call { ticket, call } => self.call(machine, process, ticket, call),
+            Effect::Reply { ticket, reply } => self.checks.answered(machine, ticket, &reply),
+            Effect::Announce(announcement) => self.announced(machine, announcement),
+        }
+    }
+
+    fn announced(&mut self, machine: usize, announcement: Announcement) {
+        if let Announcement::Raised { replica } = &announcement
+            && let Some(process) = self.machine_mut(machine).process.as_mut()
+        {
+            process.replica = replica.clone();
+        }
+        if matches!(announcement, Announcement::Stopped | Announcement::Duplicate { .. }) {
+            self.kill(machine, false);
+        }
+    }
+
+    fn send_datagram(&mut self, machine: usize, address: SocketAddr, bytes: Blob) {
+        self.datagrams += 1;
+        let from = self.machine(machine).address;
+        let Some(to) = self.addresses.get(&address).copied() else { return };
+        if to == machine {
+            return;
+        }
+        let link = self.link_mut(machine, to);
+        if link.state(Kind::Datagram) == State::Cut {
+            return;
+        }
+        if bytes.len() + limits::SEAL_BYTES > link.mtu {
+            self.faults.count("mtu");
+            return;
+        }
+        let fate = link.datagram();
+        let clogged = link.state(Kind::Datagram) == State::Clogged;
+        for (class, done) in Fate::CLASSES.into_iter().zip(fate.done) {
+            if done {
+                self.faults.count(class);
+            }
+        }
+        for after in [fate.first, fate.second, fate.replayed].into_iter().flatten() {
+            let event = Event::Datagram { to, at: address, from, bytes: bytes.clone() };
+            let at = self.now + after;
+            if clogged {
+                let index = machine * self.machines.len() + to;
+                self.held.entry(index).or_default().push((after, event));
+            } else {
+                self.queue.push(at, event);
+            }
+        }
+    }
+
+    /// What a clogged link kept is on its way again.
+    fn release(&mut self, from: usize, to: usize) {
+        let index = from * self.machines.len() + to;
+        if self.link(from, to).state(Kind::Datagram) == State::Open {
+            for (after, event) in self.held.remove(&index).unwrap_or_default() {
+                self.queue.push(self.now + after, event);
+            }
+        }
+        if self.link(from, to).state(Kind::Stream) == State::Open {
+            self.unblock_streams();
+        }
+    }
+
+    fn arrive(&mut self, to: usize, at: SocketAddr, from: SocketAddr, bytes: Blob) {
+        let host = self.machine(to);
+        let Some(process) = host.process.as_ref().filter(|_| host.address == at) else { return };
+        let full = process.inbox.len() >= SOCKET_DATAGRAMS_MAX;
+        if process.asleep || (process.standing_until.is_some() && full) {
+            return;
+        }
+        let number = process.number;
+        self.input(to, number, Input::Datagram { from, bytes });
+    }
+
+    fn store(&mut self, machine: usize, process: u64, ticket: Ticket, batch: crate::disk::Batch) {
+        let took = 200 + self.rng.below(2000) + self.rng.below(self.disk_slow_us + 1);
+        let now = self.now;
+        let host = self.machine_mut(machine);
+        let Some(disk) = &mut host.disk else {
+            // Without a store there is nothing to wait for.
+            self.input(machine, process, Input::Stored { ticket });
+            return;
+        };
+        disk.write(ticket, batch);
+        let at = (now + took).max(host.disk_busy_until + 1);
+        host.disk_busy_until = at;
+        self.queue.push(at, Event::Synced { machine, process });
+    }
+
+    fn call(&mut self, machine: usize, process: u64, ticket: Ticket, call: Call) {
+        let (took, answer) = match call {
+            Call::Resolve { name } => (500, Answer::Resolved(self.resolve(&name))),
+            Call::Probe(probe) => self.probe(machine, &probe),
+        };
+        let at = self.now + took;
+        self.queue.push(at, Event::Answered { machine, process, ticket, answer });
+    }
+
+    fn resolve(&self, name: &str) -> Vec<SocketAddr> {
+        let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
+        let named = self.machines.iter().find(|machine| machine.node.as_str() == host);
+        named.map(|machine| machine.address).or_else(|| name.parse().ok()).into_iter().collect()
+    }
+
+    fn probe(&mut self, machine: usize, probe: &quorate_core::workers::Probe) -> (Micros, Answer) {
+        let (url, timeout) = crate::surfaces::probe_target(probe);
+        let (outcome, took, lie) = self.outside.probe(&url, timeout);
+        if lie {
+            self.faults.count("service");
+        }
+        self.checks.probed(machine, &url, outcome);
+        (took, Answer::Probed { outcome, took: Duration::from_micros(took) })
+    }
+
+    /// The life that a process on `machine` has by the simulator's record.
+    pub fn replica(&self, machine: usize) -> Option<&Replica> {
+        self.machine(machine).process.as_ref().map(|process| &process.replica)
+    }
+
+    /// The greatest durable incarnation of a machine with a store.
+    pub fn durable(&self, machine: usize) -> Option<Incarnation> {
+        self.machine(machine).durable
+    }
+}
