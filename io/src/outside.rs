@@ -1,16 +1,60 @@
 //! The world beyond the peers, as the shell asks it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use quorate_core::node::{Answer, Call};
+use quorate_core::node::{Answer, Call, Published};
+
+use crate::config::Secret;
+use crate::meters::Meters;
+use crate::probe::Prober;
+use crate::resolve;
 
 /// The answer to a call, in time.
-pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// Whoever performs calls: this machine in production, a script in a false world. A call always has an
 /// answer, and has it in the time that the call itself allows.
-pub trait Outside: Send + Sync + 'static {
+pub(crate) trait Outside: Send + Sync + 'static {
     /// Begins `call`.
     fn answer(&self, call: Call) -> Answering;
+}
+
+/// The world of this machine.
+pub(crate) struct World {
+    published: Arc<Published>,
+    prober: Arc<Prober>,
+    meters: Arc<Meters>,
+}
+
+impl World {
+    /// `keys` are secrets by URL prefix.
+    pub(crate) fn new(
+        published: Arc<Published>,
+        keys: BTreeMap<String, Secret>,
+        meters: Arc<Meters>,
+    ) -> World {
+        World { published, prober: Arc::new(Prober::new(keys)), meters }
+    }
+}
+
+impl Outside for World {
+    fn answer(&self, call: Call) -> Answering {
+        match call {
+            Call::Resolve { name } => {
+                Box::pin(async move { Answer::Resolved(resolve::addresses(&name).await) })
+            }
+            Call::Probe(probe) => {
+                let policy = self.published.workers.load().policy.clone();
+                let (prober, meters) = (self.prober.clone(), self.meters.clone());
+                Box::pin(async move {
+                    let (outcome, took) = prober.probe(&policy, &probe).await;
+                    meters.probe_seconds.observe(took.as_secs_f64());
+                    Answer::Probed { outcome, took }
+                })
+            }
+        }
+    }
 }

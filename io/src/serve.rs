@@ -22,8 +22,8 @@ use crate::config::{Config, Secret};
 use crate::datagrams::{self, SharedKeyring};
 use crate::handle::Handle;
 use crate::meters::Meters;
-use crate::net::{self, Net};
-use crate::outside::Outside;
+use crate::net::{self, Net, TokioNet};
+use crate::outside::{Outside, World};
 use crate::peers;
 use crate::perform::{End, Hands, Replies};
 use crate::seal::{KeyringError, KeyringSource};
@@ -147,12 +147,24 @@ impl Running {
     }
 }
 
+/// Starts a node on the network of this machine.
+pub async fn start(serve: ServeSettings) -> Result<Running, StartError> {
+    let keys = serve.worker_keys.clone();
+    let boot = |settings, incarnation, image: &Image, seed, now| {
+        Node::boot(settings, incarnation, image, seed, now)
+    };
+    let world = |published: &Arc<Published>, meters: &Arc<Meters>| {
+        Arc::new(World::new(published.clone(), keys, meters.clone())) as Arc<dyn Outside>
+    };
+    start_on(TokioNet, serve, boot, world).await
+}
+
 /// Starts a node on `net`: `boot` makes it, `outside` performs its calls.
 pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     net: N,
     mut serve: ServeSettings,
     boot: impl FnOnce(Settings, Incarnation, &Image, [u8; 32], Instant) -> M,
-    outside: impl FnOnce(&Arc<Published>) -> Arc<dyn Outside>,
+    outside: impl FnOnce(&Arc<Published>, &Arc<Meters>) -> Arc<dyn Outside>,
 ) -> Result<Running, StartError> {
     check_protection(&serve)?;
     let keyring = serve.keyring.load(&serve.node.link.cluster)?;
@@ -188,7 +200,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
         keeper,
         lanes: BTreeMap::new(),
         events,
-        outside: outside(mind.published()),
+        outside: outside(mind.published(), &meters),
         answers,
         replies: Replies::default(),
         announcements,

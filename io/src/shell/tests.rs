@@ -113,7 +113,7 @@ where
         let published = Arc::new(published(Replica { node, incarnation }, now));
         Puppet { act, wake: None, published }
     };
-    start_on(TokioNet, serve, boot, |_| Arc::new(Literal)).await.expect("a free port")
+    start_on(TokioNet, serve, boot, |_, _| Arc::new(Literal)).await.expect("a free port")
 }
 
 fn said(what: impl Into<String>) -> Effect {
@@ -355,7 +355,7 @@ async fn each_start_is_a_new_life_and_a_second_process_is_refused() {
             TokioNet,
             serve.clone(),
             never::<fn(&mut Option<Instant>, Instant, Input, &mut Vec<Effect>)>,
-            |_| Arc::new(Literal),
+            |_, _| Arc::new(Literal),
         );
         let refused = second.await.expect_err("held").to_string();
         assert!(refused.contains("is in use by process"), "{refused}");
@@ -396,7 +396,7 @@ async fn beyond_this_machine_a_node_must_be_told_that_it_is_insecure() {
     let mut serve = settings();
     serve.listen = "0.0.0.0:0".parse().unwrap();
     let boot = never::<fn(&mut Option<Instant>, Instant, Input, &mut Vec<Effect>)>;
-    let refused = start_on(TokioNet, serve.clone(), boot, |_| Arc::new(Literal)).await;
+    let refused = start_on(TokioNet, serve.clone(), boot, |_, _| Arc::new(Literal)).await;
     assert!(refused.expect_err("unprotected").to_string().contains("cluster.insecure"));
     serve.insecure = true;
     let running = start(serve, |_, _, _, _| {}).await;
