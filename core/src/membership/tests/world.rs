@@ -58,6 +58,8 @@ pub(super) struct World {
     wakes: Vec<Option<Instant>>,
     rng: Rng,
     folded: Vec<BTreeMap<Replica, &'static str>>,
+    /// Each node's rows as somebody holds them who reads only what is said to have changed.
+    watched: Vec<BTreeMap<NodeId, Member>>,
 }
 
 impl World {
@@ -79,6 +81,7 @@ impl World {
             wakes: Vec::new(),
             rng: Rng::from_number(seed),
             folded: Vec::new(),
+            watched: Vec::new(),
         }
     }
 
@@ -98,6 +101,7 @@ impl World {
         self.wakes.push(None);
         self.facts.push(BTreeMap::new());
         self.folded.push(BTreeMap::new());
+        self.watched.push(BTreeMap::new());
         self.restart(index, 1);
         index
     }
@@ -112,6 +116,8 @@ impl World {
         self.nodes[index] = Some(node);
         self.folded[index].clear();
         self.facts[index].clear();
+        let node = self.nodes[index].as_ref().expect("it was just made");
+        self.watched[index] = node.members().map(|row| (row.node.clone(), row)).collect();
         self.hand(index, Input::Start);
     }
 
@@ -163,6 +169,15 @@ impl World {
         let Some(node) = self.nodes[index].as_mut() else { return };
         let mut out = Vec::new();
         node.handle(self.now, input, &mut out);
+        for output in &out {
+            if let Output::Changed { node: changed } = output {
+                let watched = &mut self.watched[index];
+                match node.member(changed) {
+                    Some(row) => watched.insert(changed.clone(), row),
+                    None => watched.remove(changed),
+                };
+            }
+        }
         for output in out {
             self.perform(index, output);
         }
@@ -391,8 +406,13 @@ impl World {
     }
 
     pub(super) fn check(&self) {
-        for node in self.nodes.iter().flatten() {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let Some(node) = node else { continue };
             node.check().expect("an invariant");
+            let rows: BTreeMap<_, _> = node.members().map(|row| (row.node.clone(), row)).collect();
+            assert_eq!(rows, self.watched[index], "M-6: what changed at n{index} was not told");
+            let own = &rows[&node.local().node];
+            assert_eq!(own.incarnation, node.local().incarnation, "M-1");
         }
     }
 }
