@@ -83,7 +83,9 @@ impl Prober {
         let asking = async {
             match probe.mode {
                 Mode::Grpc => ask::grpc(stream, &target, key).await,
-                _ => ask::http(stream, &target, &probe.path, key).await,
+                Mode::Http | Mode::Ipc | Mode::Unknown(_) => {
+                    ask::http(stream, &target, &probe.path, key).await
+                }
             }
         };
         tokio::time::timeout(probe.timeout, asking).await.unwrap_or(Err(ProbeOutcome::Timeout))

@@ -209,15 +209,19 @@ fn checksum(keyspace: Keyspace, key: &str, value: &[u8]) -> u64 {
 /// The engine's error in our words: a lie of the file, or a refusal of the disk.
 fn unusable(error: impl Into<redb::Error>) -> StoreError {
     let error: redb::Error = error.into();
-    match &error {
-        redb::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
-            StoreError::Corrupt("it is no store".into())
-        }
+    let lies = matches!(
+        error,
         redb::Error::Corrupted(_)
-        | redb::Error::UpgradeRequired(_)
-        | redb::Error::TableTypeMismatch { .. }
-        | redb::Error::RepairAborted => StoreError::Corrupt(error.to_string()),
-        _ => StoreError::Write(error.to_string()),
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::RepairAborted
+    );
+    let foreign =
+        matches!(&error, redb::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData);
+    match (lies, foreign) {
+        (_, true) => StoreError::Corrupt("it is no store".to_owned()),
+        (true, _) => StoreError::Corrupt(error.to_string()),
+        (false, false) => StoreError::Write(error.to_string()),
     }
 }
 

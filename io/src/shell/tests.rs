@@ -1,5 +1,11 @@
 //! The loop over real sockets of this machine, around a node that does what the test says.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    clippy::single_match,
+    reason = "a puppet acts on the inputs that its test is about"
+)]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -141,9 +141,12 @@ fn a_flipped_bit_is_refused_or_harmless_and_never_read() {
     let _ = std::panic::take_hook();
 }
 
+/// Something done to the rows behind the store's back.
+type Change<'a> = &'a dyn Fn(&mut redb::Table<'_, &str, &[u8]>);
+
 #[test]
 fn a_row_under_another_key_or_missing_is_noticed_although_every_page_is_well() {
-    let corrupt = |change: &dyn Fn(&mut redb::Table<'_, &str, &[u8]>)| {
+    let corrupt = |change: Change<'_>| {
         let disk = Disk::default();
         let (store, _) = Store::open_on(disk.clone()).expect("an empty disk");
         store.apply(&[vec![put("a", "1"), put("b", "2")]]).expect("room");
