@@ -5,9 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use foca::{Member as Known, Message, State as Seen};
-
-use super::swim::{Identity, Packet};
+use super::swim::{Identity, Known, Message, Packet, Seen};
 use super::{Membership, Output};
 use crate::ids::{NodeId, Replica};
 use crate::time::Instant;

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU8, NonZeroUsize};
 
-use foca::{Config, Foca, Member, Message, NoCustomBroadcast, State, Timer};
+use foca::{Config, Foca, Member, NoCustomBroadcast, State, Timer};
 
 use super::Settings;
 use crate::ids::NodeId;
@@ -30,6 +30,8 @@ pub(super) mod codec;
 mod world;
 
 pub(super) use codec::{Identity, Packet};
+/// The engine's words that our screen and table share.
+pub(super) use foca::{Member as Known, Message, State as Seen};
 pub(super) use world::Probes;
 
 /// One node's SWIM.

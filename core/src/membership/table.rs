@@ -16,9 +16,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use foca::State as Seen;
-
-use super::swim::Identity;
+use super::swim::{Identity, Known, Seen};
 use super::{Burst, Member, Membership, Output, State};
 use crate::ids::{Incarnation, NodeId, Notice, Reason, Replica};
 use crate::time::Instant;
@@ -315,7 +313,7 @@ impl Membership {
             Goodbye::Restarting => {}
             Goodbye::Leaving | Goodbye::Evicted if row.is_member() => {
                 let down = row.identity();
-                self.swim.learn(now, [foca::Member::down(down)], true);
+                self.swim.learn(now, [Known::down(down)], true);
                 if self.rows.get(&replica.node).is_some_and(|row| row.withheld_until.is_some()) {
                     self.depart(now, &replica.node, out);
                 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::swim::{self, Identity};
+#[cfg(any(test, feature = "simulation"))]
+use super::swim::Seen;
+use super::swim::{self, Identity, Known};
 use super::table::Row;
 use super::{Membership, Output, Refusal, Seed, State, contact};
 use crate::ids::NodeId;
@@ -64,7 +66,7 @@ impl Membership {
             self.tell_departed(now, &node, out);
             return;
         }
-        let met = foca::Member::alive(peer.clone());
+        let met = Known::alive(peer.clone());
         if !self.listens_to(&peer.replica) || !self.admits(now, &met, &mut BTreeSet::new(), out) {
             return;
         }
@@ -215,8 +217,8 @@ impl Membership {
             if row.is_member() && self.fences.holds(&row.replica) {
                 return Err(format!("M-2: {} is fenced and a member", row.replica));
             }
-            let seen = self.swim.seen(&row.replica.node).map(foca::Member::state);
-            let down = seen.is_none_or(|state| state == foca::State::Down);
+            let seen = self.swim.seen(&row.replica.node).map(Known::state);
+            let down = seen.is_none_or(|state| state == Seen::Down);
             if down != (row.is_down() || !row.is_member()) {
                 return Err(format!(
                     "M-9: {} is {:?} but SWIM says {seen:?}",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::*;
 use crate::ids::{Notice, Reason};
+use crate::limits;
 
 pub(super) fn settings(name: &str, address: SocketAddr, join: Vec<String>) -> Settings {
     Settings {
