@@ -43,7 +43,7 @@ use crate::time::Instant;
 use crate::wire::Transport;
 use crate::wire::datagram::Kind;
 use crate::wire::message::{Digest, Pull, Rows};
-use crate::wire::segment::{Progress, Segment, Topic};
+use crate::wire::segment::{Progress, Segment, Topic, Unused};
 
 /// How gossip is paced.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -110,21 +110,6 @@ pub enum Direction {
     Sent,
     /// To here.
     Received,
-}
-
-/// Why a segment that arrived moved nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unused {
-    /// It named nothing new.
-    Duplicate,
-    /// Its producer knows less than a sweep demands.
-    Stale,
-    /// It broke its domain's rule.
-    Foreign,
-    /// Its owner is fenced.
-    Fenced,
-    /// Its owner is not known here, or not yet.
-    Unknown,
 }
 
 /// What gossip asks of the world.

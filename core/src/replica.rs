@@ -40,7 +40,7 @@ use crate::limits;
 use crate::machine::{Machine, Wake};
 use crate::time::Instant;
 use crate::wire::message::Retired;
-use crate::wire::segment::{Key, Progress, Segment, Topic};
+use crate::wire::segment::{Key, Progress, Segment, Topic, Unused};
 use crate::wire::{Blob, Transport};
 
 pub use self::read::Row;
@@ -133,8 +133,8 @@ pub enum Output {
     Progress { topic: Topic, replica: Replica, progress: Option<Progress> },
     /// A segment lies beyond our progress; its sender has it through `through`.
     Gap { topic: Topic, replica: Replica, from: NodeId, through: u64 },
-    /// A segment named nothing new.
-    Duplicate { topic: Topic },
+    /// A segment moved nothing.
+    Unused { topic: Topic, why: Unused },
     /// The visible entry of `key` in the view of `owner`'s node changed; `None` when it is gone. Foreign
     /// nodes only: what we write ourselves is known to its domain. A rewrite with an equal value is no
     /// change.

@@ -1,8 +1,9 @@
 //! What gossip tells its observers.
 
-use super::{Direction, Gossip, PeerRow, Snapshot, TopicRow, Unused, backlog, drain};
+use super::{Direction, Gossip, PeerRow, Snapshot, TopicRow, backlog, drain};
 use crate::machine::{Count, Counted, Labels};
 use crate::wire::segment::Topic;
+use crate::wire::segment::Unused;
 
 /// Numbers that no part of the machine needs.
 #[derive(Debug, Default)]

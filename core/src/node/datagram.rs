@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::Node;
 use super::contract::Effect;
 use super::route::Step;
-use crate::gossip;
+use crate::gossip::{self, Direction};
 use crate::ids::{NodeId, Replica};
 use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::membership;
@@ -95,7 +95,12 @@ impl Node {
         self.steps.push_back(Step::Link(crate::link::Input::Heard { peer: from.node.clone() }));
         for (kind, bytes) in &datagram.sections {
             match self.section(from, *kind, bytes) {
-                Ok(step) => self.steps.push_back(step),
+                Ok(step) => {
+                    if let Step::Maps(replica::Input::Segment { segment, .. }) = &step {
+                        self.carried(segment.topic, Direction::Received, bytes.len());
+                    }
+                    self.steps.push_back(step);
+                }
                 Err(_) => self.misbehaved(Some(from.node.clone()), "undecodable section", out),
             }
         }

@@ -3,8 +3,11 @@
 //! Only here does one domain hear of another. Each function is one exhaustive match; a new output has to
 //! visit it. Steps are applied in the order in which they arose, so that a turn has one total order.
 
+use std::collections::VecDeque;
+
 use super::contract::{Announcement, Answer, Call, Effect, Input, Keyspace, Reply, Request};
 use super::{FENCE_PREFIX, INCARNATION_KEY, Node, Question};
+use crate::gossip::Direction;
 use crate::ids::{Incarnation, NodeId, Notice, Replica, Ticket};
 use crate::link::Message;
 use crate::machine::Machine;
@@ -29,6 +32,9 @@ pub(super) enum Step {
         segments: Segments,
     },
 }
+
+/// An interval of one of our maps that nobody has heard of yet.
+type Fresh = (Topic, Replica, u64, u64);
 
 /// Steps of one turn. More mean that two machines answer each other for ever.
 const STEPS_MAX: usize = 1_000_000;
@@ -318,7 +324,7 @@ impl Node {
             Output::Gap { topic, replica, from, through } => {
                 self.gossip_step(gossip::Input::Gap { topic, replica, from, through });
             }
-            Output::Duplicate { .. } => {}
+            Output::Unused { topic: _, why } => self.gossip_step(gossip::Input::Unused { why }),
             Output::Changed { topic, owner, key, value } => match topic {
                 Topic::FACTS => {
                     self.membership_step(membership::Input::Fact { owner, key, value });
@@ -519,6 +525,7 @@ impl Node {
         let mut changed = false;
         for segment in message.segments.0 {
             let (from, transport) = (from.node.clone(), Transport::Link);
+            self.carried(segment.topic, Direction::Received, segment.encoded_bytes());
             changed |=
                 self.maps_step(now, replica::Input::Segment { from, transport, segment }, out);
         }
@@ -543,7 +550,9 @@ impl Node {
         for want in pull.wants.iter() {
             let held = self.maps.segment(want.topic, &want.replica, want.from, u64::MAX, budget);
             if let Some(segment) = held {
-                budget = budget.saturating_sub(segment.encoded_bytes());
+                let bytes = segment.encoded_bytes();
+                budget = budget.saturating_sub(bytes);
+                self.carried(segment.topic, Direction::Sent, bytes);
                 segments.push(segment);
             }
         }
@@ -551,23 +560,55 @@ impl Node {
         self.send_gossip(to, Gossip::Segments(answer));
     }
 
-    /// Sends fresh intervals of our own maps to every connected peer, encoded once. What one link
-    /// refuses becomes a rumour.
-    fn push(
-        &mut self,
-        now: Instant,
-        fresh: Vec<(Topic, Replica, u64, u64)>,
-        out: &mut Vec<Effect>,
-    ) {
-        let segments: Vec<Segment> = fresh
-            .iter()
-            .filter_map(|(topic, replica, from, upto)| {
-                let budget = limits::SEGMENTS_BYTES_MAX / limits::TOPICS_MAX;
-                self.maps.segment(*topic, replica, *from, *upto, budget)
-            })
-            .collect();
-        let message = Gossip::Segments(Segments { segments: segments.into(), answers: None });
-        let bytes = Blob::from(encode(&message));
+    /// Sends fresh intervals of our own maps to every connected peer, each frame encoded once. As soon as
+    /// a link refuses one, all of it becomes rumours as well.
+    fn push(&mut self, now: Instant, fresh: Vec<Fresh>, out: &mut Vec<Effect>) {
+        let mut waiting: VecDeque<Fresh> = fresh.iter().cloned().collect();
+        while let Some(segments) = self.cut_frame(&mut waiting) {
+            for segment in &segments {
+                let bytes = segment.encoded_bytes() * self.linked.len();
+                self.carried(segment.topic, Direction::Sent, bytes);
+            }
+            let message = Gossip::Segments(Segments { segments: segments.into(), answers: None });
+            if !self.send_to_all(now, &message, out) {
+                for (topic, replica, from, upto) in fresh {
+                    self.gossip_step(gossip::Input::PushRefused { topic, replica, from, upto });
+                }
+                return;
+            }
+        }
+    }
+
+    /// As much of what waits as one frame holds; `None` when nothing is left.
+    fn cut_frame(&self, waiting: &mut VecDeque<Fresh>) -> Option<Vec<Segment>> {
+        let mut budget = limits::SEGMENTS_BYTES_MAX;
+        let mut segments: Vec<Segment> = Vec::new();
+        while let Some((topic, replica, from, upto)) = waiting.pop_front() {
+            match self.maps.segment(topic, &replica, from, upto, budget) {
+                Some(segment) => {
+                    budget = budget.saturating_sub(segment.encoded_bytes());
+                    let cut = segment.upto;
+                    segments.push(segment);
+                    if cut < upto {
+                        waiting.push_front((topic, replica, cut, upto));
+                        break;
+                    }
+                }
+                // Its first entry needs a frame of its own.
+                None if !segments.is_empty() => {
+                    waiting.push_front((topic, replica, from, upto));
+                    break;
+                }
+                // Written over meanwhile: there is nothing to say.
+                None => {}
+            }
+        }
+        (!segments.is_empty()).then_some(segments)
+    }
+
+    /// Sends a message to every connected peer; tells whether no link refused it.
+    fn send_to_all(&mut self, now: Instant, message: &Gossip, out: &mut Vec<Effect>) -> bool {
+        let bytes = Blob::from(encode(message));
         let mut refused = false;
         for to in self.linked.clone() {
             let mut outputs = Vec::new();
@@ -576,11 +617,12 @@ impl Node {
             refused |= outputs.iter().any(|output| matches!(output, link::Output::Refused { .. }));
             outputs.into_iter().for_each(|output| self.from_links(output, out));
         }
-        if refused {
-            for (topic, replica, from, upto) in fresh {
-                self.gossip_step(gossip::Input::PushRefused { topic, replica, from, upto });
-            }
-        }
+        !refused
+    }
+
+    /// Bytes of segments that arrived, or left by link, for gossip's counts.
+    pub(super) fn carried(&mut self, topic: Topic, direction: Direction, bytes: usize) {
+        self.gossip_step(gossip::Input::Carried { topic, direction, bytes });
     }
 
     /// Ends the turn of gossip: what was written in it is pushed.

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::time::Instant;
 use crate::wire::Transport;
 use crate::wire::message::Retired;
-use crate::wire::segment::{Segment, Topic};
+use crate::wire::segment::{Segment, Topic, Unused};
 
 /// What becomes of a segment that may not be merged.
 enum Unwanted {
@@ -19,7 +19,7 @@ enum Unwanted {
     /// Row 2: its replica is fenced.
     Fenced(Retired),
     /// Row 2: its replica is not known, or was replaced.
-    Stale,
+    Unknown,
 }
 
 impl Maps {
@@ -35,23 +35,29 @@ impl Maps {
         if segment.replica.node == self.local.node {
             return self.reflected(from, segment, out);
         }
+        let topic = segment.topic;
         match self.judge(segment) {
             Ok(()) => self.merge(&from, segment, out),
             Err(Unwanted::Refused(what)) => {
-                self.count(segment.topic, |counts| &mut counts.refused);
+                self.count(topic, |counts| &mut counts.refused);
+                out.push(Output::Unused { topic, why: Unused::Foreign });
                 out.push(Output::Misbehaved { peer: from, what });
             }
             Err(Unwanted::Fenced(notice)) => {
-                self.count(segment.topic, |counts| &mut counts.ignored);
+                self.count(topic, |counts| &mut counts.ignored);
+                out.push(Output::Unused { topic, why: Unused::Fenced });
                 self.retire(now, from, transport, notice, out);
             }
-            Err(Unwanted::Stale) => self.count(segment.topic, |counts| &mut counts.ignored),
+            Err(Unwanted::Unknown) => {
+                self.count(topic, |counts| &mut counts.ignored);
+                out.push(Output::Unused { topic, why: Unused::Unknown });
+            }
         }
     }
 
     /// Rows 1 and 2.
     fn judge(&self, segment: &Segment) -> Result<(), Unwanted> {
-        let room = self.rooms.get(&segment.topic).ok_or(Unwanted::Stale)?;
+        let room = self.rooms.get(&segment.topic).ok_or(Unwanted::Unknown)?;
         let copy = self.copy(segment.topic, &segment.replica);
         admit(&room.registration, segment, copy.map_or(0, Copy::seen))
             .map_err(Unwanted::Refused)?;
@@ -59,7 +65,7 @@ impl Maps {
         if let Some(fence) = self.fences.get(node).filter(|fence| incarnation <= *fence) {
             return Err(Unwanted::Fenced(Retired { node: node.clone(), fence: *fence }));
         }
-        let copy = copy.ok_or(Unwanted::Stale)?;
+        let copy = copy.ok_or(Unwanted::Unknown)?;
         if overfills(copy, segment, room.registration.held_max()) {
             return Err(Unwanted::Refused("a map holds more entries than its topic allows"));
         }
@@ -77,12 +83,12 @@ impl Maps {
             out.push(progress(topic, copy));
         }
         match merged.step {
-            Step::Weak => {}
+            Step::Weak => out.push(Output::Unused { topic, why: Unused::Stale }),
             Step::Gap => {
                 let (replica, from) = (replica.clone(), from.clone());
                 out.push(Output::Gap { topic, replica, from, through });
             }
-            Step::Known => out.push(Output::Duplicate { topic }),
+            Step::Known => out.push(Output::Unused { topic, why: Unused::Duplicate }),
             Step::Advanced { from: complete } => {
                 let (replica, learnt_from) = (replica.clone(), from.clone());
                 out.push(Output::Applied { topic, replica, from: complete, upto, learnt_from });

@@ -126,6 +126,21 @@ pub struct Progress {
     pub floor: u64,
 }
 
+/// Why a segment that arrived moved nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unused {
+    /// It named nothing new.
+    Duplicate,
+    /// Its producer knows less than a sweep demands.
+    Stale,
+    /// It broke its domain's rule.
+    Foreign,
+    /// Its owner is fenced.
+    Fenced,
+    /// Its owner is not known here, or not yet.
+    Unknown,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -187,7 +187,7 @@ fn print(output: &Output) -> String {
         Output::Gap { replica, from, through, .. } => {
             format!("gap {replica} at {from} through {through}")
         }
-        Output::Duplicate { .. } => String::from("duplicate"),
+        Output::Unused { why, .. } => format!("{why:?}").to_lowercase(),
         Output::Changed { owner, key, value: Some(value), .. } => {
             format!("changed {owner} {key}={}", text(value))
         }
@@ -374,6 +374,7 @@ fn a_sweep_is_not_vouched_for_by_one_who_never_heard_of_it() {
         when   1ms     look o
         then   o/5 complete=0 head=10 floor=10 a@5
         when   2ms     segment o/5 0..5 c@3 a@5=a
+        then   stale
         when   2ms     look o
         then   o/5 complete=0 head=10 floor=10 a@5
         when   3ms     segment o/5 0..10 floor=10 c@3 a@5=a d@9
@@ -423,28 +424,40 @@ fn row_1_refuses_what_no_honest_node_sends() {
         then   changed o/5 a=a1
         then   changed o/5 b=b2
         when   1ms     segment o/5 5..3
+        then   foreign
         then   misbehaved peer: a segment's bounds contradict each other
         when   1ms     segment o/5 2..5 through=4 head=5
+        then   foreign
         then   misbehaved peer: a segment's bounds contradict each other
         when   1ms     segment o/5 2..5 head=4
+        then   foreign
         then   misbehaved peer: a segment's bounds contradict each other
         when   1ms     segment o/5 2..5 floor=6
+        then   foreign
         then   misbehaved peer: a segment's bounds contradict each other
         when   1ms     segment o/5 2..5 a@2
+        then   foreign
         then   misbehaved peer: a segment's entries do not ascend inside its interval
         when   1ms     segment o/5 2..5 a@6
+        then   foreign
         then   misbehaved peer: a segment's entries do not ascend inside its interval
         when   1ms     segment o/5 2..5 a@4 b@4
+        then   foreign
         then   misbehaved peer: a segment's entries do not ascend inside its interval
         when   1ms     segment o/5 2..5 a@3 a@4
+        then   foreign
         then   misbehaved peer: a segment names a key twice
         when   1ms     segment o/5 2..5 foreign@3
+        then   foreign
         then   misbehaved peer: a key of another author
         when   1ms     segment o/5 2..5 @3=loud
+        then   foreign
         then   misbehaved peer: the marker `ready` carries something
         when   1ms     segment o/5 2..5 head=72057594037927936
+        then   foreign
         then   misbehaved peer: a segment's head is absurd
         when   1ms     segment o/5 2..5 head=4294967299
+        then   foreign
         then   misbehaved peer: a segment's head is absurd
         when   1ms     look o
         then   o/5 complete=2 head=2 floor=0 a@1 b@2
@@ -507,14 +520,20 @@ fn row_2_ignores_the_unknown_and_answers_the_fenced_once_a_second() {
         "
         given  up=o/5
         when   0ms     segment u/1 0..1 a@1
+        then   unknown
         when   0ms     segment o/6 0..1 a@1
+        then   unknown
         when   0ms     segment o/4 0..1 a@1
+        then   unknown
         when   0ms     forgotten o/5
         then   dropped o/5
         when   0ms     segment o/5 0..1 a@1
+        then   fenced
         then   retired o through 5 to peer
         when   10ms    segment o/5 0..1 a@1
+        then   fenced
         when   1000ms  segment o/4 0..1 a@1
+        then   fenced
         then   retired o through 5 to peer
         when   1000ms  up o/5
         when   1000ms  look o
@@ -764,6 +783,7 @@ fn a_restart_switches_in_one_turn_and_reports_only_what_differs() {
         then   changed o/6 b=y
         then   changed o/6 e=x
         when   5ms     segment o/5 5..6 f@6=x
+        then   unknown
         when   6ms     segment o/6 4..5 b@5=z
         then   applied o/6 4..5 from peer
         then   changed o/6 b=z
