@@ -14,9 +14,9 @@ use quorate_core::limits;
 use quorate_core::wire::Blob;
 use tokio::sync::{mpsc, watch};
 
-use crate::meters::{Meters, Queue};
 use crate::net::Net;
 use crate::seal::{Keyring, Unopened};
+use crate::traffic::{Queue, Traffic};
 
 /// Datagrams that wait for the loop.
 const INCOMING_MAX: usize = 1024;
@@ -41,14 +41,14 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     waiting: mpsc::Sender<(SocketAddr, Blob)>,
-    meters: Arc<Meters>,
+    traffic: Arc<Traffic>,
 }
 
 impl Outbox {
     /// Sends `plain`, or drops it if the socket cannot follow.
     pub(crate) fn send(&self, to: SocketAddr, plain: Blob) {
         if self.waiting.try_send((to, plain)).is_err() {
-            self.meters.dropped(Queue::DatagramsOut);
+            self.traffic.dropped(Queue::DatagramsOut);
         }
     }
 
@@ -63,22 +63,22 @@ pub(crate) fn start<N: Net>(
     net: &N,
     udp: N::Udp,
     keyring: SharedKeyring,
-    meters: Arc<Meters>,
+    traffic: Arc<Traffic>,
     open: watch::Receiver<()>,
 ) -> (Outbox, mpsc::Receiver<Incoming>) {
     let udp = Arc::new(udp);
     let (waiting, outgoing) = mpsc::channel(OUTGOING_MAX);
     let (arrived, incoming) = mpsc::channel(INCOMING_MAX);
-    net.spawn(send_all::<N>(udp.clone(), outgoing, keyring.clone(), meters.clone()));
-    net.spawn(receive_all(net.clone(), udp, arrived, keyring, meters.clone(), open));
-    (Outbox { waiting, meters }, incoming)
+    net.spawn(send_all::<N>(udp.clone(), outgoing, keyring.clone(), traffic.clone()));
+    net.spawn(receive_all(net.clone(), udp, arrived, keyring, traffic.clone(), open));
+    (Outbox { waiting, traffic }, incoming)
 }
 
 async fn send_all<N: Net>(
     udp: Arc<N::Udp>,
     mut outgoing: mpsc::Receiver<(SocketAddr, Blob)>,
     keyring: SharedKeyring,
-    meters: Arc<Meters>,
+    traffic: Arc<Traffic>,
 ) {
     while let Some((to, plain)) = outgoing.recv().await {
         let datagram = keyring.load().seal(&plain);
@@ -89,8 +89,8 @@ async fn send_all<N: Net>(
         );
         // An error is the network's: no route, a full queue. Whatever was lost is sent again.
         if N::udp_send(&udp, &datagram, to).await.is_ok() {
-            meters.datagrams_sent.add(1);
-            meters.datagram_bytes_sent.add(datagram.len() as u64);
+            traffic.datagrams_sent.add(1);
+            traffic.datagram_bytes_sent.add(datagram.len() as u64);
         }
     }
 }
@@ -100,7 +100,7 @@ async fn receive_all<N: Net>(
     udp: Arc<N::Udp>,
     arrived: mpsc::Sender<Incoming>,
     keyring: SharedKeyring,
-    meters: Arc<Meters>,
+    traffic: Arc<Traffic>,
     mut open: watch::Receiver<()>,
 ) {
     // One byte more than is legal, so that what is longer is seen to be.
@@ -115,17 +115,17 @@ async fn receive_all<N: Net>(
             net.sleep_until(net.now() + ERROR_PAUSE).await;
             continue;
         };
-        meters.datagrams_received.add(1);
-        meters.datagram_bytes_received.add(length as u64);
+        traffic.datagrams_received.add(1);
+        traffic.datagram_bytes_received.add(length as u64);
         let datagram = buffer.get(..length).ok_or(Unopened::Size);
         match datagram.and_then(|datagram| keyring.load().unseal(datagram)) {
             Ok(plain) => {
                 let incoming = Incoming { from, plain: plain.into() };
                 if arrived.try_send(incoming).is_err() {
-                    meters.dropped(Queue::DatagramsIn);
+                    traffic.dropped(Queue::DatagramsIn);
                 }
             }
-            Err(why) => meters.unopened(why),
+            Err(why) => traffic.unopened(why),
         }
     }
 }

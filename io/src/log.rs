@@ -21,7 +21,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::clock;
-use crate::meters::Number;
+use crate::traffic::Number;
 
 pub use announced::follow;
 use limit::{Limit, Verdict};

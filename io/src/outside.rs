@@ -1,16 +1,15 @@
 //! The world beyond the peers, as the shell asks it.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate_core::node::{Answer, Call, Published};
 
-use crate::config::Secret;
-use crate::meters::Meters;
+use crate::metrics::Meters;
 use crate::probe::Prober;
 use crate::resolve;
+use crate::serve::SharedKeys;
 
 /// The answer to a call, in time.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -31,11 +30,7 @@ pub(crate) struct World {
 
 impl World {
     /// `keys` are secrets by URL prefix.
-    pub(crate) fn new(
-        published: Arc<Published>,
-        keys: BTreeMap<String, Secret>,
-        meters: Arc<Meters>,
-    ) -> World {
+    pub(crate) fn new(published: Arc<Published>, keys: SharedKeys, meters: Arc<Meters>) -> World {
         World { published, prober: Arc::new(Prober::new(keys)), meters }
     }
 }
@@ -51,7 +46,7 @@ impl Outside for World {
                 let (prober, meters) = (self.prober.clone(), self.meters.clone());
                 Box::pin(async move {
                     let (outcome, took) = prober.probe(&policy, &probe).await;
-                    meters.probe_seconds.observe(took.as_secs_f64());
+                    meters.probe_duration.observe(took.as_secs_f64());
                     Answer::Probed { outcome, took }
                 })
             }

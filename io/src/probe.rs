@@ -11,7 +11,6 @@
 
 mod ask;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,10 +27,11 @@ use tokio_rustls::TlsConnector;
 use crate::clock;
 use crate::config::Secret;
 use crate::resolve;
+use crate::serve::SharedKeys;
 
 /// Holds what probes need: roots of trust and the keys of workers.
 pub(crate) struct Prober {
-    keys: BTreeMap<String, Secret>,
+    keys: SharedKeys,
     tls: Arc<ClientConfig>,
     tls_grpc: Arc<ClientConfig>,
 }
@@ -50,7 +50,7 @@ struct Target<'a> {
 }
 
 impl Prober {
-    pub(crate) fn new(keys: BTreeMap<String, Secret>) -> Prober {
+    pub(crate) fn new(keys: SharedKeys) -> Prober {
         let plain = client(&[]);
         let grpc = client(&[b"h2"]);
         Prober { keys, tls: Arc::new(plain), tls_grpc: Arc::new(grpc) }
@@ -78,6 +78,7 @@ impl Prober {
         }
         let target = Target::of(&probe.url).ok_or(ProbeOutcome::Local)?;
         let key = self.key(probe)?;
+        let key = key.as_ref();
         let stream = self.reach(policy, probe, &target).await?;
         *sent = Some(clock::now());
         let asking = async {
@@ -92,9 +93,9 @@ impl Prober {
     }
 
     /// The key that goes along. One that the node believes in and we do not hold is no evidence.
-    fn key(&self, probe: &Probe) -> Result<Option<&Secret>, ProbeOutcome> {
+    fn key(&self, probe: &Probe) -> Result<Option<Secret>, ProbeOutcome> {
         let Some(prefix) = &probe.key else { return Ok(None) };
-        self.keys.get(prefix).map(Some).ok_or(ProbeOutcome::Local)
+        self.keys.load().get(prefix).cloned().map(Some).ok_or(ProbeOutcome::Local)
     }
 
     async fn connect_local(&self, probe: &Probe, path: &str) -> Result<(), ProbeOutcome> {

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use quorate_core::ids::Incarnation;
+use quorate_core::ids::{Incarnation, NodeId};
 use quorate_core::node::{INCARNATION_KEY, Image, Keyspace, Node, Published, Request, Settings};
 use quorate_core::time::Instant;
 use quorate_core::wire::{self, Blob};
@@ -21,14 +21,16 @@ use crate::clock;
 use crate::config::{Config, Secret};
 use crate::datagrams::{self, SharedKeyring};
 use crate::handle::Handle;
-use crate::meters::Meters;
+use crate::health::Vitals;
+use crate::metrics::{Build, Meters, Source};
 use crate::net::{self, Net, TokioNet};
 use crate::outside::{Outside, World};
 use crate::peers;
 use crate::perform::{End, Hands, Replies};
 use crate::seal::{KeyringError, KeyringSource};
 use crate::shell::{Ears, Mind, Shell};
-use crate::store::{Directory, Keeper, Store, StoreError};
+use crate::store::{Directory, Keeper, Store, StoreError, Watch};
+use crate::traffic::Traffic;
 
 /// Answers of calls that wait for the loop.
 const ANSWERS_MAX: usize = 256;
@@ -70,6 +72,9 @@ impl From<&Config> for ServeSettings {
     }
 }
 
+/// Secrets by URL prefix; a reload swaps them.
+pub(crate) type SharedKeys = Arc<ArcSwap<BTreeMap<String, Secret>>>;
+
 /// Why a node did not start. Nothing is held when this is returned.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -105,10 +110,16 @@ pub struct Running {
     pub handle: Handle,
     /// Where peers reach it.
     pub address: SocketAddr,
-    /// What the shell counts.
+    /// What is measured, and the page of it.
     pub meters: Arc<Meters>,
+    /// What the shell knows of itself.
+    pub vitals: Arc<Vitals>,
+    /// Bearer keys of workers by URL prefix, in use.
+    pub(crate) worker_keys: SharedKeys,
     /// The keys in use.
-    pub keyring: SharedKeyring,
+    pub(crate) keyring: SharedKeyring,
+    #[cfg(test)]
+    pub(crate) traffic: Arc<Traffic>,
     ended: oneshot::Receiver<End>,
     released: oneshot::Receiver<()>,
     halt: Option<oneshot::Sender<()>>,
@@ -147,50 +158,57 @@ impl Running {
     }
 }
 
-/// Starts a node on the network of this machine.
-pub async fn start(serve: ServeSettings) -> Result<Running, StartError> {
-    let keys = serve.worker_keys.clone();
+/// Starts a node on the network of this machine; `counted` is shown among its metrics.
+pub async fn start(serve: ServeSettings, counted: Vec<Source>) -> Result<Running, StartError> {
     let boot = |settings, incarnation, image: &Image, seed, now| {
         Node::boot(settings, incarnation, image, seed, now)
     };
-    let world = |published: &Arc<Published>, meters: &Arc<Meters>| {
-        Arc::new(World::new(published.clone(), keys, meters.clone())) as Arc<dyn Outside>
+    let world = |published: &Arc<Published>, meters: &Arc<Meters>, keys: &SharedKeys| {
+        let world = World::new(published.clone(), keys.clone(), meters.clone());
+        Arc::new(world) as Arc<dyn Outside>
     };
-    start_on(TokioNet, serve, boot, world).await
+    start_on(TokioNet, serve, counted, boot, world).await
 }
 
 /// Starts a node on `net`: `boot` makes it, `outside` performs its calls.
 pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     net: N,
     mut serve: ServeSettings,
+    mut counted: Vec<Source>,
     boot: impl FnOnce(Settings, Incarnation, &Image, [u8; 32], Instant) -> M,
-    outside: impl FnOnce(&Arc<Published>, &Arc<Meters>) -> Arc<dyn Outside>,
+    outside: impl FnOnce(&Arc<Published>, &Arc<Meters>, &SharedKeys) -> Arc<dyn Outside>,
 ) -> Result<Running, StartError> {
     check_protection(&serve)?;
     let keyring = serve.keyring.load(&serve.node.link.cluster)?;
     let keyring: SharedKeyring = Arc::new(ArcSwap::from_pointee(keyring));
+    let worker_keys: SharedKeys = Arc::new(ArcSwap::from_pointee(serve.worker_keys));
     let listen = serve.listen;
     let (listener, udp, address) = net::bind_peers(&net, listen)
         .await
         .map_err(|error| StartError::Listen { listen, error })?;
-    let advertised = advertised(address, serve.advertise);
-    serve.node.membership.address = advertised;
-    serve.node.link.address = advertised;
+    let reached = advertised(address, serve.advertise);
+    serve.node.membership.address = reached;
+    serve.node.link.address = reached;
 
-    let (released, when_released) = oneshot::channel();
-    let meters = Arc::new(Meters::default());
-    let Kept { incarnation, image, keeper } = Kept::open(&serve, released, meters.clone())?;
+    let kept = Kept::open(serve.data.as_deref(), &serve.node.membership.node)?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).expect("the machine has entropy");
-    let mind = boot(serve.node, incarnation, &image, seed, net.now());
+    let mind = boot(serve.node, kept.incarnation, &kept.image, seed, net.now());
 
-    meters.beat(net.now());
+    let traffic = Arc::new(Traffic::default());
+    counted.push(traffic.clone());
+    let vitals = Arc::new(Vitals::new(net.now()));
     let (handle, asks, announcements) = Handle::new(mind.published().clone());
+    let meters = Arc::new(Meters::new(&handle, &build(), counted));
+    let outside = outside(mind.published(), &meters, &worker_keys);
+    let (released, when_released) = oneshot::channel();
+    let keeper = kept.keeper(Watch { meters: meters.clone(), vitals: vitals.clone() }, released);
+
     let (open, closed) = watch::channel(());
     let (events, heard) = unbounded_channel();
     let (answers, answered) = mpsc::channel(ANSWERS_MAX);
     let (outbox, incoming) =
-        datagrams::start(&net, udp, keyring.clone(), meters.clone(), closed.clone());
+        datagrams::start(&net, udp, keyring.clone(), traffic.clone(), closed.clone());
     net.spawn(peers::accept_all(net.clone(), listener, events.clone(), closed));
     let (halt, halted) = oneshot::channel();
     let (end, ended) = oneshot::channel();
@@ -200,20 +218,37 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
         keeper,
         lanes: BTreeMap::new(),
         events,
-        outside: outside(mind.published(), &meters),
+        outside,
         answers,
         replies: Replies::default(),
         announcements,
     };
     let ears = Ears { answers: answered, datagrams: incoming, events: heard, asks, halted };
-    let shell = Shell { mind, ears, hands, meters: meters.clone() };
+    let running = Running {
+        handle,
+        address,
+        meters: meters.clone(),
+        vitals: vitals.clone(),
+        worker_keys,
+        keyring,
+        #[cfg(test)]
+        traffic: traffic.clone(),
+        ended,
+        released: when_released,
+        halt: Some(halt),
+    };
+    let shell = Shell { mind, ears, hands, meters, vitals, traffic };
     net.spawn(async move {
         let _open = open; // Sockets close when the loop has ended.
         let why = shell.run().await;
         let _ = end.send(why); // Nobody waits.
     });
-    let halt = Some(halt);
-    Ok(Running { handle, address, meters, keyring, ended, released: when_released, halt })
+    Ok(running)
+}
+
+fn build() -> Build {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Build { version, started_seconds: clock::wall().0 / 1000 }
 }
 
 /// Datagrams can be sealed, links cannot yet be encrypted.
@@ -228,26 +263,28 @@ fn check_protection(serve: &ServeSettings) -> Result<(), StartError> {
 struct Kept {
     incarnation: Incarnation,
     image: Image,
-    keeper: Keeper,
+    store: Option<(Directory, Store)>,
 }
 
 impl Kept {
-    /// Opens the store and makes the new life durable in it. `released` is dropped when the directory
-    /// is free again.
-    fn open(
-        serve: &ServeSettings,
-        released: oneshot::Sender<()>,
-        meters: Arc<Meters>,
-    ) -> Result<Kept, StoreError> {
-        let Some(path) = &serve.data else {
+    /// Opens the store and makes the new life durable in it.
+    fn open(data: Option<&Path>, node: &NodeId) -> Result<Kept, StoreError> {
+        let Some(path) = data else {
             let incarnation = Incarnation(clock::wall_micros());
-            return Ok(Kept { incarnation, image: Image::new(), keeper: Keeper::of_memory() });
+            return Ok(Kept { incarnation, image: Image::new(), store: None });
         };
-        let directory = Directory::take(path, &serve.node.membership.node)?;
+        let directory = Directory::take(path, node)?;
         let (store, mut image) = directory.open()?;
         let incarnation = next_life(&store, &mut image)?;
-        let keeper = Keeper::of_store(store, (directory, released), meters);
-        Ok(Kept { incarnation, image, keeper })
+        Ok(Kept { incarnation, image, store: Some((directory, store)) })
+    }
+
+    /// Hands the store to its thread. `released` is dropped when the directory is free again.
+    fn keeper(self, watch: Watch, released: oneshot::Sender<()>) -> Keeper {
+        match self.store {
+            Some((directory, store)) => Keeper::of_store(store, (directory, released), watch),
+            None => Keeper::of_memory(),
+        }
     }
 }
 
@@ -296,3 +333,6 @@ fn outward(wildcard: IpAddr) -> IpAddr {
     };
     probe.map_or(loopback, |address| address.ip())
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,11 +25,13 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::oneshot;
 
 use crate::datagrams::Incoming;
-use crate::meters::{Meters, Queue};
+use crate::health::Vitals;
+use crate::metrics::Meters;
 use crate::net::Net;
 use crate::peers::{Event, Lane, What};
 use crate::perform::{Asks, End, Hands};
 use crate::store::Kept;
+use crate::traffic::{Queue, Traffic};
 
 /// Longest time between two turns.
 const BEAT: Duration = Duration::from_secs(1);
@@ -67,6 +69,8 @@ pub(crate) struct Shell<N: Net, M> {
     pub(crate) ears: Ears,
     pub(crate) hands: Hands<N>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// Something that was heard.
@@ -133,7 +137,7 @@ impl<N: Net, M: Mind> Shell<N, M> {
     fn turn(&mut self, first: Noise, due: Instant, effects: &mut Vec<Effect>) -> Option<End> {
         let now = self.hands.net.now();
         if self.mind.next_wake().is_some_and(|wake| wake.at <= now) {
-            self.meters.lag_seconds.observe(now.since(due).as_secs_f64());
+            self.meters.loop_lag.observe(now.since(due).as_secs_f64());
             self.mind.handle(now, Input::Wake, effects);
         }
         let mut ended = self.take(now, first, effects);
@@ -228,17 +232,17 @@ impl<N: Net, M: Mind> Shell<N, M> {
             ended = ended.or(self.hands.perform(now, effect));
         }
         let done = self.hands.net.now();
-        self.meters.publish_seconds.observe(flushed.since(before).as_secs_f64());
-        self.meters.turn_seconds.observe(done.since(now).as_secs_f64());
-        self.meters.depth(Queue::DatagramsIn, self.ears.datagrams.len());
-        self.meters.depth(Queue::DatagramsOut, self.hands.outbox.depth());
-        self.meters.depth(Queue::Peers, self.ears.events.len());
-        self.meters.depth(Queue::Requests, self.ears.asks.len() + self.hands.replies.len());
-        self.meters.depth(Queue::Store, self.hands.keeper.waiting());
-        self.meters.beat(done);
+        self.meters.snapshot_publish.observe(flushed.since(before).as_secs_f64());
+        self.meters.loop_turn.observe(done.since(now).as_secs_f64());
+        self.traffic.depth(Queue::DatagramsIn, self.ears.datagrams.len());
+        self.traffic.depth(Queue::DatagramsOut, self.hands.outbox.depth());
+        self.traffic.depth(Queue::Peers, self.ears.events.len());
+        self.traffic.depth(Queue::Requests, self.ears.asks.len() + self.hands.replies.len());
+        self.traffic.depth(Queue::Store, self.hands.keeper.waiting());
+        self.vitals.turned(done);
         ended
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

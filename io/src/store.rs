@@ -24,8 +24,8 @@ use quorate_core::wire::Blob;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use directory::Directory;
-pub use keeper::{Keeper, Kept};
+pub(crate) use directory::Directory;
+pub(crate) use keeper::{Keeper, Kept, Watch};
 
 /// Bytes of the file that are kept in memory.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;

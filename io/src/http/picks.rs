@@ -254,14 +254,8 @@ mod tests {
     use super::*;
 
     fn candidate(number: u64) -> Candidate {
-        Candidate {
-            number,
-            id: "1ac6b397-575f-5727-a589-7406f6c41dc3".into(),
-            url: "http://10.0.0.7:8000".into(),
-            weight: 100,
-            in_flight_max: 0,
-            labels: Arc::default(),
-        }
+        let id = "1ac6b397-575f-5727-a589-7406f6c41dc3".into();
+        Candidate::new(number, id, "http://10.0.0.7:8000".into(), 100, 0, Arc::default())
     }
 
     fn issue(picks: &Picks, now: Instant, number: u64, trial: bool) -> Picked {

@@ -1,10 +1,16 @@
 //! Probes of workers that are well, ill, slow, hostile and forbidden.
 
+use std::collections::BTreeMap;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
+
+fn prober(keys: BTreeMap<String, Secret>) -> Prober {
+    Prober::new(Arc::new(arc_swap::ArcSwap::from_pointee(keys)))
+}
 
 fn policy(allow: &[&str]) -> Policy {
     let allow: Vec<String> = allow.iter().map(|rule| (*rule).to_owned()).collect();
@@ -45,7 +51,7 @@ async fn worker(answer: Vec<u8>, holds: bool) -> (u16, mpsc::UnboundedReceiver<S
 }
 
 async fn outcome(probe: &Probe) -> ProbeOutcome {
-    Prober::new(BTreeMap::new()).probe(&policy(&[]), probe).await.0
+    prober(BTreeMap::new()).probe(&policy(&[]), probe).await.0
 }
 
 #[tokio::test]
@@ -54,7 +60,7 @@ async fn an_answer_of_200_to_299_is_good_and_nothing_needless_is_sent() {
     let mut asked = probe(format!("http://localhost:{port}/base"), "localhost");
     asked.key = Some("http://localhost".to_owned());
     let keys = BTreeMap::from([("http://localhost".to_owned(), Secret::new("hush"))]);
-    let (good, _) = Prober::new(keys).probe(&policy(&[]), &asked).await;
+    let (good, _) = prober(keys).probe(&policy(&[]), &asked).await;
     assert_eq!(good, ProbeOutcome::Good);
     let request = requests.recv().await.unwrap().to_lowercase();
     let mut lines: Vec<&str> = request.trim().split("\r\n").collect();
@@ -134,7 +140,7 @@ async fn no_packet_leaves_for_an_address_that_policy_denies() {
         ("http://169.254.169.254".to_owned(), "169.254.169.254"),
     ] {
         let foreign = Probe { own: false, ..probe(url, host) };
-        let (outcome, _) = Prober::new(BTreeMap::new()).probe(&policy(&["*"]), &foreign).await;
+        let (outcome, _) = prober(BTreeMap::new()).probe(&policy(&["*"]), &foreign).await;
         assert_eq!(outcome, ProbeOutcome::Policy, "{host}");
     }
     assert!(requests.try_recv().is_err());

@@ -6,12 +6,14 @@
 //! Absent on purpose: a second attempt. After a failure nothing more is written or reported.
 
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use quorate_core::ids::Ticket;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock;
-use crate::meters::Meters;
+use crate::health::{StoreState, Vitals};
+use crate::metrics::Meters;
 
 use super::{Batch, Store, StoreError};
 
@@ -20,17 +22,30 @@ const BATCHES_WAITING_MAX: usize = 256;
 
 /// What becomes of batches.
 #[derive(Debug)]
-pub enum Kept {
+pub(crate) enum Kept {
     /// It is durable.
     Stored(Ticket),
     /// It is not, and nothing after it will be.
     Failed(StoreError),
 }
 
+/// Who is told how the store does.
+pub(crate) struct Watch {
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) vitals: Arc<Vitals>,
+}
+
+impl Watch {
+    fn committed(&self, latency: Duration) {
+        self.meters.store_duration.observe(latency.as_secs_f64());
+        self.vitals.store(StoreState::Well { latency });
+    }
+}
+
 /// The loop's end of the store. The reports are as many as the batches, so their bound is
 /// [`BATCHES_WAITING_MAX`] and what one turn may add.
 #[derive(Debug)]
-pub struct Keeper {
+pub(crate) struct Keeper {
     batches: Way,
     reports: UnboundedReceiver<Kept>,
     waiting: usize,
@@ -46,19 +61,19 @@ enum Way {
 
 impl Keeper {
     /// For a node without a store.
-    pub fn of_memory() -> Keeper {
+    pub(crate) fn of_memory() -> Keeper {
         let (kept, reports) = unbounded_channel();
         Keeper { batches: Way::Memory(kept), reports, waiting: 0 }
     }
 
     /// Starts the thread over `store`. It ends, and `held` is dropped, when this value was dropped and
     /// everything that waited is written.
-    pub fn of_store(store: Store, held: impl Send + 'static, meters: Arc<Meters>) -> Keeper {
+    pub(crate) fn of_store(store: Store, held: impl Send + 'static, watch: Watch) -> Keeper {
         let (batches, waiting) = mpsc::channel();
         let (kept, reports) = unbounded_channel();
         let work = move || {
             let (_held, store) = (held, store); // The file is closed before it is let go.
-            write_all(&store, &waiting, &kept, &meters);
+            write_all(&store, &waiting, &kept, &watch);
         };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(work);
         thread.expect("the machine can start a thread");
@@ -66,7 +81,7 @@ impl Keeper {
     }
 
     /// Hands over a batch.
-    pub fn store(&mut self, ticket: Ticket, batch: Batch) {
+    pub(crate) fn store(&mut self, ticket: Ticket, batch: Batch) {
         self.waiting += 1;
         match &self.batches {
             // Neither receiver can be gone: one is ours, the other reports before it ends.
@@ -76,17 +91,17 @@ impl Keeper {
     }
 
     /// Batches not yet reported.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
 
     /// Whether new work may be taken.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.waiting < BATCHES_WAITING_MAX
     }
 
     /// The next report. Cancel safe.
-    pub async fn report(&mut self) -> Kept {
+    pub(crate) async fn report(&mut self) -> Kept {
         match self.reports.recv().await {
             Some(kept) => self.reported(kept),
             None => std::future::pending().await, // Failed, and said so.
@@ -94,7 +109,7 @@ impl Keeper {
     }
 
     /// The next report that is already there.
-    pub fn try_report(&mut self) -> Option<Kept> {
+    pub(crate) fn try_report(&mut self) -> Option<Kept> {
         let kept = self.reports.try_recv().ok()?;
         Some(self.reported(kept))
     }
@@ -109,18 +124,18 @@ fn write_all(
     store: &Store,
     waiting: &mpsc::Receiver<(Ticket, Batch)>,
     kept: &UnboundedSender<Kept>,
-    meters: &Meters,
+    watch: &Watch,
 ) {
     while let Ok(first) = waiting.recv() {
         let group = std::iter::once(first).chain(waiting.try_iter().take(BATCHES_WAITING_MAX));
         let (tickets, batches): (Vec<Ticket>, Vec<Batch>) = group.unzip();
         let began = clock::now();
-        let outcome = store.apply(&batches);
-        meters.committed(clock::now().since(began), outcome.is_ok());
-        if let Err(error) = outcome {
+        if let Err(error) = store.apply(&batches) {
+            watch.vitals.store(StoreState::Fatal { why: error.to_string() });
             let _ = kept.send(Kept::Failed(error)); // The loop may have ended before us.
             return;
         }
+        watch.committed(clock::now().since(began));
         for ticket in tickets {
             let _ = kept.send(Kept::Stored(ticket));
         }

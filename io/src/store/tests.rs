@@ -176,11 +176,20 @@ fn a_full_disk_is_named_and_nothing_is_reported_stored() {
     assert!(matches!(error, StoreError::Write(_)), "{error}");
 }
 
+fn watch() -> Watch {
+    let local = quorate_core::ids::Replica { node: node(), incarnation: Default::default() };
+    let published = Arc::new(crate::shell::tests::published(local, Default::default()));
+    let (handle, _, _) = crate::handle::Handle::new(published);
+    let build = crate::metrics::Build { version: String::new(), started_seconds: 0 };
+    let meters = Arc::new(crate::metrics::Meters::new(&handle, &build, Vec::new()));
+    Watch { meters, vitals: Arc::new(crate::health::Vitals::new(Default::default())) }
+}
+
 #[tokio::test]
 async fn waiting_batches_are_reported_in_order_and_after_a_failure_none_is() {
     let disk = Disk::default();
     let (store, _) = Store::open_on(disk.clone()).expect("an empty disk");
-    let mut keeper = Keeper::of_store(store, (), Arc::default());
+    let mut keeper = Keeper::of_store(store, (), watch());
     for number in 0..100 {
         keeper.store(Ticket(number), vec![put("n", &number.to_string())]);
     }

@@ -1,47 +1,39 @@
-//! What the shell counts of itself; the node counts the rest.
+//! What sockets and queues count; the node counts the rest.
 //!
-//! Plain numbers are visited like those of a machine, so that one family may have series of both.
+//! The numbers are visited like those of a machine, so that one family may have series of both.
 //!
-//! Absent on purpose: the registry. One exists per node, where `/metrics` is answered.
+//! Absent on purpose: durations, which `metrics` holds, and the registry.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use prometheus_client::metrics::histogram::Histogram;
 use quorate_core::machine::{Count, Counted, Labels};
-use quorate_core::time::Instant;
 
 use crate::seal::Unopened;
 
-/// Durations of what should be far below a second.
-const SHORT_SECONDS: [f64; 8] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
-/// Durations of what waits for a disk or a clock.
-const LONG_SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
 /// A number that threads share.
 #[derive(Debug, Default)]
-pub struct Number(AtomicU64);
+pub(crate) struct Number(AtomicU64);
 
 impl Number {
     /// Adds to a total.
-    pub fn add(&self, more: u64) {
+    pub(crate) fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
     /// Sets a level.
-    pub fn set(&self, value: u64) {
+    pub(crate) fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
 
     /// Its value.
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// The queues between the loop and the tasks around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Queue {
+pub(crate) enum Queue {
     /// Datagrams that opened and wait for the loop.
     DatagramsIn,
     /// Datagrams that wait for the socket.
@@ -69,72 +61,22 @@ const UNOPENED: [(Unopened, &str); 4] = [
 ];
 
 /// What one shell counts.
-#[derive(Debug)]
-pub struct Meters {
-    /// `loop_turn_duration_seconds`: one batch with its flush and its effects.
-    pub turn_seconds: Histogram,
-    /// `loop_lag_seconds`: how much later than it was due a wake was handled.
-    pub lag_seconds: Histogram,
-    /// `snapshot_publish_seconds`: the flush of a turn.
-    pub publish_seconds: Histogram,
-    /// `store_operation_duration_seconds{store="node",operation="commit",outcome="ok"}`.
-    pub commit_seconds: Histogram,
-    /// The same with `outcome="failed"`: at most one, since the process ends.
-    pub commit_failed_seconds: Histogram,
-    /// `worker_probe_duration_seconds`: probes that were sent.
-    pub probe_seconds: Histogram,
+#[derive(Debug, Default)]
+pub struct Traffic {
     /// Datagrams sent.
-    pub datagrams_sent: Number,
+    pub(crate) datagrams_sent: Number,
     /// Datagrams received, whatever they were.
-    pub datagrams_received: Number,
+    pub(crate) datagrams_received: Number,
     /// Their bytes, seal included.
-    pub datagram_bytes_sent: Number,
+    pub(crate) datagram_bytes_sent: Number,
     /// Their bytes, as received.
-    pub datagram_bytes_received: Number,
+    pub(crate) datagram_bytes_received: Number,
     unopened: [Number; UNOPENED.len()],
     depths: [Number; QUEUES.len()],
     dropped: [Number; QUEUES.len()],
-    beat: Number,
 }
 
-impl Default for Meters {
-    fn default() -> Meters {
-        Meters {
-            turn_seconds: Histogram::new(SHORT_SECONDS),
-            lag_seconds: Histogram::new(SHORT_SECONDS),
-            publish_seconds: Histogram::new(SHORT_SECONDS),
-            commit_seconds: Histogram::new(LONG_SECONDS),
-            commit_failed_seconds: Histogram::new(LONG_SECONDS),
-            probe_seconds: Histogram::new(LONG_SECONDS),
-            datagrams_sent: Number::default(),
-            datagrams_received: Number::default(),
-            datagram_bytes_sent: Number::default(),
-            datagram_bytes_received: Number::default(),
-            unopened: Default::default(),
-            depths: Default::default(),
-            dropped: Default::default(),
-            beat: Number::default(),
-        }
-    }
-}
-
-impl Meters {
-    /// How long the loop has not finished a turn: what liveness is about.
-    pub fn silence(&self, now: Instant) -> Duration {
-        now.since(Instant::from_micros(self.beat.get()))
-    }
-
-    /// A group of batches was written, or not.
-    pub(crate) fn committed(&self, took: Duration, well: bool) {
-        let histogram = if well { &self.commit_seconds } else { &self.commit_failed_seconds };
-        histogram.observe(took.as_secs_f64());
-    }
-
-    /// A turn was finished.
-    pub(crate) fn beat(&self, now: Instant) {
-        self.beat.set(now.as_micros());
-    }
-
+impl Traffic {
     /// A datagram did not open.
     pub(crate) fn unopened(&self, why: Unopened) {
         series(&UNOPENED, &self.unopened, why).add(1);
@@ -151,7 +93,7 @@ impl Meters {
     }
 }
 
-impl Counted for Meters {
+impl Counted for Traffic {
     fn counts(&self, visit: &mut dyn FnMut(Count)) {
         let directed = [
             ("datagrams_total", &self.datagrams_sent, &self.datagrams_received),
@@ -195,7 +137,7 @@ mod tests {
     #[test]
     fn every_series_is_there_at_zero_and_none_twice() {
         let mut seen = Vec::new();
-        Meters::default().counts(&mut |count| {
+        Traffic::default().counts(&mut |count| {
             assert_eq!(count.value, 0);
             seen.push((count.name, count.labels));
         });
@@ -203,12 +145,5 @@ mod tests {
         seen.sort();
         seen.dedup();
         assert_eq!(seen.len(), 4 + UNOPENED.len() + 2 * QUEUES.len());
-    }
-
-    #[test]
-    fn silence_is_measured_from_the_last_beat() {
-        let meters = Meters::default();
-        meters.beat(Instant::from_millis(1000));
-        assert_eq!(meters.silence(Instant::from_millis(1250)), Duration::from_millis(250));
     }
 }
