@@ -15,6 +15,10 @@ mod route;
 
 mod pipeline;
 
+mod guard;
+
+mod request_id;
+
 mod problem;
 
 mod strict;
@@ -54,7 +58,7 @@ use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock;
 use crate::handle::Handle;
-use crate::health::{Health, Phase, Vitals};
+use crate::health::{Health, Vitals};
 use crate::metrics::Meters;
 
 pub use serve::{Listener, serve};
@@ -237,10 +241,7 @@ pub async fn tend(surface: Arc<Surface>) {
                 workers::cancel_trials(&surface, trials).await;
                 surface.settle_audit(false).await;
             }
-            stopping = phases.wait_for(|phase| *phase == Phase::Stopping) => {
-                drop(stopping);
-                break;
-            }
+            () = stream::stopping(&mut phases) => break,
         }
     }
     surface.settle_audit(true).await;

@@ -22,6 +22,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use quorate_core::machine::{Count, Counted, Labels};
 
+use crate::audit::AuditError;
 use crate::handle::Handle;
 
 /// The content type of the page.
@@ -51,8 +52,8 @@ pub struct Meters {
     pub store_duration: Histogram,
     pub(crate) request_duration: Histogram,
     pub(crate) sse_readers: Gauge,
-    pub(crate) audit_lines: Counter,
-    pub(crate) audit_refusing: Gauge,
+    audit_lines: Counter,
+    audit_refusing: Gauge,
     requests: Family<Pairs, Counter>,
     auth_failures: Family<Pairs, Counter>,
     picks: Family<Pairs, Counter>,
@@ -177,6 +178,17 @@ impl Meters {
         self.picks.get_or_create(&pick_labels(policy, result)).inc();
     }
 
+    /// What the audit log tells its lines and failures to.
+    pub fn audit_observer(&self) -> impl Fn(Result<usize, &AuditError>) + Send + 'static {
+        let (lines, refusing) = (self.audit_lines.clone(), self.audit_refusing.clone());
+        move |told| {
+            refusing.set(i64::from(told.is_err()));
+            if let Ok(written) = told {
+                lines.inc_by(written as u64);
+            }
+        }
+    }
+
     /// The page.
     pub(crate) fn page(&self) -> String {
         let mut page = String::new();
@@ -267,8 +279,7 @@ fn encode_family(
     let kind = if rises.is_some() { MetricType::Counter } else { MetricType::Gauge };
     // The page's format puts `_total` behind a counter's name by itself.
     let name = rises.unwrap_or(name);
-    let prefixed = format!("quorate_{name}");
-    let mut family = encoder.encode_descriptor(&prefixed, "See docs/METRICS.md", None, kind)?;
+    let mut family = encoder.encode_descriptor(name, "See docs/METRICS.md", None, kind)?;
     for (labels, value) in series {
         let pairs = pairs(labels);
         let level = i64::try_from(*value).unwrap_or(i64::MAX);

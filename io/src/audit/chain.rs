@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -149,6 +149,9 @@ impl Chain {
     }
 
     fn write(&mut self, text: &str) -> io::Result<()> {
+        if self.file.as_ref().is_some_and(is_unlinked) {
+            self.file = None; // Somebody removed it: lines into nowhere are no log.
+        }
         let full = self.bytes > 0 && self.bytes + text.len() as u64 > self.bytes_max;
         if self.file.is_none() || full {
             self.begin_file(full)?;
@@ -205,6 +208,10 @@ impl Chain {
         (self.bytes, self.file) = (bytes, Some(file));
         Ok(())
     }
+}
+
+fn is_unlinked(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
 }
 
 /// Length of the file up to its last line that is whole, and that line.

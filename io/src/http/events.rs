@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::problem::{Code, Problem};
-use super::route::{Answer, Call, Outcome, Route};
+use super::route::{Answer, Call, Outcome, Route, merged};
 use super::stream::{Place, Tail, frame};
 use super::{Surface, members};
 use crate::handle::Heard;
@@ -101,10 +101,8 @@ impl Events {
     }
 
     fn push(&self, surface: &Surface, kind: &'static str, at: String, details: Value) {
-        let mut data = json!({"type": kind, "at": at, "node_id": surface.node_id()});
-        if let (Some(data), Value::Object(details)) = (data.as_object_mut(), details) {
-            data.extend(details);
-        }
+        let head = json!({"type": kind, "at": at, "node_id": surface.node_id()});
+        let data = merged(head, details);
         let mut ring = self.ring.lock().expect("no holder of this lock panics");
         ring.last += 1;
         let id = format!("{}.{}", self.instance, ring.last);
@@ -245,10 +243,8 @@ fn noticed(notice: &Notice) -> (&'static str, Value) {
     let of = |replica: &quorate_core::ids::Replica| json!({"member": replica.node, "incarnation": replica.incarnation});
     match notice {
         Notice::Up { replica, born, address } => {
-            let mut details = of(replica);
-            details["born"] = json!(born);
-            details["address"] = json!(address);
-            ("member.up", details)
+            let more = json!({"born": born, "address": address});
+            ("member.up", merged(of(replica), more))
         }
         Notice::Suspect { replica } => ("member.suspect", of(replica)),
         Notice::Refuted { replica } => ("member.refuted", of(replica)),
@@ -256,11 +252,8 @@ fn noticed(notice: &Notice) -> (&'static str, Value) {
         Notice::Departed { replica, reason: Reason::Left } => ("member.left", of(replica)),
         Notice::Departed { replica, reason: Reason::Evicted } => ("member.evicted", of(replica)),
         Notice::Renamed { old, new, born, address } => {
-            let mut details = of(new);
-            details["before"] = json!(old.incarnation);
-            details["born"] = json!(born);
-            details["address"] = json!(address);
-            ("member.renamed", details)
+            let more = json!({"before": old.incarnation, "born": born, "address": address});
+            ("member.renamed", merged(of(new), more))
         }
         Notice::Forgotten { node, fence } => {
             ("member.forgotten", json!({"member": node, "fence": fence}))

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::lists::IfMatch;
 use super::problem::{Code, Problem};
-use super::route::{Answer, Call, Outcome, Route, Verb, digest, not_found};
+use super::route::{Answer, Call, Outcome, Route, Verb, digest, merged, not_found};
 use super::stream::{self, Watched};
 use super::{Surface, cluster};
 use crate::access::Scope;
@@ -59,9 +59,7 @@ fn list(mut call: Call) -> Outcome {
     };
     let rows = members.rows.iter().filter(|(_, member)| fits(member));
     let rows = rows.map(|(node, member)| (node.to_string(), row(surface, member)));
-    let mut document = page.cut(rows);
-    document["version"] = json!(members.version);
-    Ok(Answer::json(document))
+    Ok(Answer::json(merged(page.cut(rows), json!({"version": members.version}))))
 }
 
 fn one(call: Call) -> Outcome {
@@ -69,15 +67,11 @@ fn one(call: Call) -> Outcome {
     let members = surface.handle.published().members.load();
     let member = find(&members, call.parameter("id"))?;
     call.query.finish()?;
-    let mut document = row(&surface, member);
     let links = surface.handle.published().links.load();
-    document["links"] = links
-        .links
-        .iter()
-        .filter(|link| link.peer == member.node)
-        .map(|link| json!(link))
-        .collect();
-    document["asymmetric"] = json!(member.missing.map(transport));
+    let links: Vec<_> = links.links.iter().filter(|link| link.peer == member.node).collect();
+    let asymmetric = member.missing.map(transport);
+    let more = json!({"links": links, "asymmetric": asymmetric});
+    let document = merged(row(&surface, member), more);
     Ok(Answer::json(document).tag(&tag(member)))
 }
 

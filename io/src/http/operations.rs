@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cluster::ask;
 use super::members::{fact, labels_of, row};
 use super::problem::{Code, Problem};
-use super::route::{Answer, Call, Needs, Outcome, Route, Takes, Verb};
+use super::route::{Answer, Call, Needs, Outcome, Route, Takes, Verb, merged};
 use super::{Surface, strict, workers};
 use crate::access::Scope;
 use crate::audit;
@@ -44,11 +44,8 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// What every view carries besides its subject.
 fn view(surface: &Surface, subject: Value) -> Value {
-    let mut document = json!({"generated_at": surface.wall_now(), "node_id": surface.node_id()});
-    if let (Some(document), Value::Object(subject)) = (document.as_object_mut(), subject) {
-        document.extend(subject);
-    }
-    document
+    let head = json!({"generated_at": surface.wall_now(), "node_id": surface.node_id()});
+    merged(head, subject)
 }
 
 fn node(call: Call) -> Outcome {
@@ -162,7 +159,7 @@ pub(super) fn dump_document(surface: &Surface) -> Value {
         "members": {"version": members.version, "score": members.score, "items": rows},
         "workers": workers::all(surface),
         "gossip": gossip_document(surface),
-        "links": surface_links(surface)["links"],
+        "links": surface.handle.published().links.load().links,
         "replicas": replicas_document(surface, None),
         "health": surface
             .health

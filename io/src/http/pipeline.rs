@@ -20,27 +20,26 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Surface;
+use super::guard::{admit, authorise, check_size};
 use super::idempotency::{Kept, Key};
 use super::lists::Query;
 use super::problem::{Code, Problem};
+use super::request_id::{REQUEST_ID, request_id};
 use super::route::{
     Answer, AnswerBody, AuditRule, Call, Needs, Outcome, Route, Takes, Trace, Verb,
 };
 use super::strict;
-use crate::access::{Actor, Caller, Scope, Stranger};
+use crate::access::Actor;
 use crate::audit::{AuditError, Record};
 use crate::health::Phase;
 
 /// Bytes of a body.
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of all header names and values.
-pub(super) const HEADERS_BYTES_MAX: usize = 32 * 1024;
 /// How long a request may take to arrive.
 pub(super) const ARRIVAL_MAX: Duration = Duration::from_secs(10);
 /// How long an answer may take.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-const REQUEST_ID: &str = "x-request-id";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Answers one request of `route`.
@@ -159,157 +158,6 @@ async fn prepare(
         body,
     };
     Ok(Prepared { call, key })
-}
-
-/// What holds for every request but those of probes.
-fn admit(surface: &Surface, parts: &Parts) -> Result<(), Problem> {
-    check_size(parts)?;
-    check_host(surface, parts)
-}
-
-fn check_size(parts: &Parts) -> Result<(), Problem> {
-    let bytes: usize =
-        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if bytes > HEADERS_BYTES_MAX {
-        let detail = format!("the headers have {bytes} bytes; {HEADERS_BYTES_MAX} are allowed");
-        return Err(Problem::new(Code::HeadersTooLarge, detail));
-    }
-    Ok(())
-}
-
-/// Against DNS rebinding: a browser that was lured here names a host that is not ours.
-fn check_host(surface: &Surface, parts: &Parts) -> Result<(), Problem> {
-    if matches!(caller(parts), Caller::Unix { .. }) {
-        return Ok(());
-    }
-    let named = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let authority = parts.uri.authority().map(axum::http::uri::Authority::as_str).or(named);
-    let host = authority.map(without_port).unwrap_or_default().to_ascii_lowercase();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    let loopback = host == "localhost"
-        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    let ours = surface.settings.hosts.iter().any(|name| name.eq_ignore_ascii_case(&host));
-    if loopback || ours {
-        return Ok(());
-    }
-    let detail = "`Host` is neither loopback nor listed in `http.hosts`";
-    Err(Problem::new(Code::WrongHost, detail))
-}
-
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    }
-}
-
-fn caller(parts: &Parts) -> Caller {
-    let unknown = Caller::Tcp(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
-    parts.extensions.get::<Caller>().copied().unwrap_or(unknown)
-}
-
-fn authorise(
-    surface: &Surface,
-    route: Route,
-    parts: &Parts,
-    request_id: &str,
-) -> Result<Option<Actor>, Problem> {
-    let wanted = match route.needs {
-        Needs::NothingAtAll | Needs::Nothing => return Ok(None),
-        Needs::Metrics if surface.settings.metrics_open => return Ok(None),
-        Needs::Metrics => Scope::Read,
-        Needs::Scope(scope) => scope,
-    };
-    let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| bearer(value));
-    let recognised = surface.access.recognise(surface.host.now(), caller(parts), token);
-    let actor = match recognised {
-        Ok(actor) => actor,
-        Err(stranger) => {
-            let from = caller_name(caller(parts));
-            let problem = refuse_stranger(surface, stranger, &from);
-            note_refusal(surface, route, wanted, &from, &problem, request_id);
-            return Err(problem);
-        }
-    };
-    if actor.may(wanted) {
-        return Ok(Some(actor));
-    }
-    surface.meters.auth_failure("scope");
-    let detail = format!("this needs the scope `{wanted}`, which the token does not hold");
-    let problem = Problem::new(Code::ScopeMissing, detail).with("scope", wanted.name());
-    note_refusal(surface, route, wanted, &actor.name, &problem, request_id);
-    Err(problem)
-}
-
-fn bearer(value: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn refuse_stranger(surface: &Surface, stranger: Stranger, from: &str) -> Problem {
-    let challenge = HeaderValue::from_static("Bearer realm=\"quorate\"");
-    let unauthenticated = |detail: &str| {
-        Problem::new(Code::Unauthenticated, detail).header(header::WWW_AUTHENTICATE, challenge)
-    };
-    match stranger {
-        Stranger::Missing => {
-            surface.meters.auth_failure("missing");
-            unauthenticated("send `Authorization: Bearer qt_…`, or use the Unix socket")
-        }
-        Stranger::Unknown => {
-            surface.meters.auth_failure("unknown");
-            unauthenticated("the token is not known here; it may have been revoked")
-        }
-        Stranger::Closed { wait, just_now } => {
-            surface.meters.auth_failure("closed");
-            if just_now {
-                tracing::warn!(
-                    from,
-                    "ten wrong tokens in a minute; the address is closed for 60 s"
-                );
-            }
-            let detail = "too many wrong tokens came from this address";
-            Problem::new(Code::RateLimited, detail).retry_after(wait)
-        }
-    }
-}
-
-fn caller_name(caller: Caller) -> String {
-    match caller {
-        Caller::Tcp(address) => address.ip().to_string(),
-        Caller::Unix { uid } => format!("uid:{uid}"),
-    }
-}
-
-/// An access refusal of a change is a line; what is refused all day is one line a minute.
-fn note_refusal(
-    surface: &Surface,
-    route: Route,
-    wanted: Scope,
-    actor: &str,
-    problem: &Problem,
-    request_id: &str,
-) {
-    let Some(audit) = &surface.audit else { return };
-    let record = Record {
-        at: surface.wall_now(),
-        node: surface.node_id(),
-        actor: actor.to_owned(),
-        scope: wanted.name().to_owned(),
-        verb: route.audit.verb().unwrap_or("access.read").to_owned(),
-        object: route.path.to_owned(),
-        outcome: problem.code.name().to_owned(),
-        request_id: request_id.to_owned(),
-        ..Record::default()
-    };
-    match route.audit {
-        AuditRule::Line(_) if problem.code != Code::RateLimited => {
-            let _ = audit.note(record); // The refusal itself leaves whatever the log says.
-        }
-        AuditRule::Line(_) | AuditRule::Counted(_) | AuditRule::Never => {
-            audit.count(record, surface.host.now());
-        }
-    }
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
@@ -528,58 +376,4 @@ fn answer_parts(answer: Answer) -> (StatusCode, HeaderMap, Result<Bytes, Body>) 
 
 fn without_body(response: Response, method: &Method) -> Response {
     if method == Method::HEAD { response.map(|_| Body::empty()) } else { response }
-}
-
-/// The caller's request id if it is a decent one, else a new ULID.
-fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let decent = |id: &&str| {
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        (1..=128).contains(&id.len()) && id.bytes().all(word)
-    };
-    given.filter(decent).map_or_else(ulid, str::to_owned)
-}
-
-/// 48 bits of time and 80 random ones, in Crockford's alphabet.
-fn ulid() -> String {
-    const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    let mut random = [0_u8; 16];
-    // Without entropy an id repeats within its millisecond; that is worth no refusal.
-    let _ = getrandom::fill(&mut random);
-    let low = u128::from_le_bytes(random) & ((1 << 80) - 1);
-    let bits = u128::from(crate::clock::wall().0) << 80 | low;
-    let digit = |place: u32| {
-        let index = usize::try_from(bits >> (place * 5) & 31).expect("five bits are an index");
-        ALPHABET.get(index).copied().map(char::from)
-    };
-    (0..26).rev().filter_map(digit).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_id_is_echoed_if_decent_and_minted_otherwise() {
-        let with = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, HeaderValue::from_static(text));
-            request_id(&headers)
-        };
-        assert_eq!(with("job-7_a.b"), "job-7_a.b");
-        for odd in ["", "a b", "x;y", "<script>"] {
-            let minted = with(odd);
-            assert_eq!(minted.len(), 26, "{odd} gives a ULID");
-        }
-        assert_ne!(ulid(), ulid());
-        assert!(ulid() < "9".to_owned(), "time comes first, far below the year 10889");
-    }
-
-    #[test]
-    fn a_port_is_no_part_of_a_host() {
-        let cases = [("localhost:8420", "localhost"), ("[::1]:80", "[::1]"), ("a", "a")];
-        for (authority, host) in cases {
-            assert_eq!(without_port(authority), host);
-        }
-    }
 }

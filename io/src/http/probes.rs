@@ -96,8 +96,9 @@ fn health(call: Call) -> Outcome {
     let available = ask(Question::Live) && ask(Question::Started);
     let findings = surface.health.findings(published, now);
     let checks = parts(&call, &findings);
-    let degraded =
-        checks.values().any(|part| part["status"] != "ok" && part["status"] != "disabled");
+    let statuses = checks.as_object().into_iter().flatten();
+    let mut statuses = statuses.filter_map(|(_, part)| part.get("status"));
+    let degraded = statuses.any(|status| *status != "ok" && *status != "disabled");
     let word = match (available, degraded) {
         (false, _) => "unavailable",
         (true, true) => "degraded",
@@ -114,7 +115,7 @@ fn health(call: Call) -> Outcome {
     Ok(Answer::json(document).status(status(available)))
 }
 
-fn parts(call: &Call, findings: &[Finding]) -> serde_json::Map<String, Value> {
+fn parts(call: &Call, findings: &[Finding]) -> Value {
     let surface = &call.surface;
     let members = surface.handle.published().members.load();
     let (alive, known) = alive(&members);
@@ -139,18 +140,14 @@ fn parts(call: &Call, findings: &[Finding]) -> serde_json::Map<String, Value> {
         (true, _) => "ok",
     };
     let (ready, total) = workers;
-    let parts = json!({
+    json!({
         "loop": {"status": failed("loop")},
         "boot": {"status": failed("boot")},
         "store": store,
         "mesh": {"status": mesh, "alive": alive, "known": known},
         "workers": {"status": worker_status, "ready": ready, "total": total},
         "drain": {"status": if passed("drain") { "ok" } else { "degraded" }},
-    });
-    match parts {
-        Value::Object(parts) => parts,
-        _ => serde_json::Map::new(),
-    }
+    })
 }
 
 fn page(call: Call) -> Outcome {

@@ -288,6 +288,14 @@ impl Answer {
     }
 }
 
+/// `document` with the members of `more`; both are objects.
+pub(super) fn merged(mut document: Value, more: Value) -> Value {
+    if let (Some(document), Value::Object(more)) = (document.as_object_mut(), more) {
+        document.extend(more);
+    }
+    document
+}
+
 /// SHA-256 over a value's JSON, whose keys are in order.
 pub(super) fn digest(value: &Value) -> String {
     let hash = Sha256::digest(value.to_string().as_bytes());

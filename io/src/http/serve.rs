@@ -19,7 +19,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::pipeline::{ARRIVAL_MAX, HEADERS_BYTES_MAX};
+use super::guard::HEADERS_BYTES_MAX;
+use super::pipeline::ARRIVAL_MAX;
 use crate::access::Caller;
 
 /// Connections open at once on all listeners.

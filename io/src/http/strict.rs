@@ -152,7 +152,13 @@ impl Fields {
     pub(crate) fn of(value: Value) -> Result<Fields, Vec<Fault>> {
         match value {
             Value::Object(left) => Ok(Fields { prefix: String::new(), left, faults: Vec::new() }),
-            _ => Err(vec![Fault::new("", "wrong_type", "the body must be an object")]),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => {
+                Err(vec![Fault::new("", "wrong_type", "the body must be an object")])
+            }
         }
     }
 

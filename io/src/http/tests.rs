@@ -1,1 +1,7 @@
+//! The surface, asked without sockets.
 
+mod conventions;
+mod description;
+mod harness;
+mod streams;
+mod surfaces;

@@ -310,16 +310,13 @@ fn entry_of(call: &Call, done: Done, forward: Option<bool>) -> Result<Arc<EntryV
 }
 
 fn refused_or_forwarded(surface: &Surface, refusal: &Refusal, forward: bool) -> Problem {
-    match refusal {
-        Refusal::OwnedBy { owner, .. } if forward => {
-            let detail =
-                format!("{owner} owns it and cannot be reached from here; ask it directly");
-            let problem =
-                Problem::new(Code::OwnerUnreachable, detail).with("owner", owner.as_str());
-            problem.with("owner_http", owner_http(surface, owner))
-        }
-        _ => refused(surface, refusal),
+    if let (Refusal::OwnedBy { owner, .. }, true) = (refusal, forward) {
+        let detail = format!("{owner} owns it and cannot be reached from here; ask it directly");
+        return Problem::new(Code::OwnerUnreachable, detail)
+            .with("owner", owner.as_str())
+            .with("owner_http", owner_http(surface, owner));
     }
+    refused(surface, refusal)
 }
 
 fn refused(surface: &Surface, refusal: &Refusal) -> Problem {

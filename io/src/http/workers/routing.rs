@@ -95,7 +95,7 @@ fn policy_named(name: &str) -> Option<PickPolicy> {
 fn known_kind(name: &str) -> Option<Kind> {
     match Kind::from(name) {
         Kind::Unknown(_) => None,
-        known => Some(known),
+        known @ (Kind::Regular | Kind::Prefill | Kind::Decode | Kind::Encode) => Some(known),
     }
 }
 

@@ -1,0 +1,54 @@
+//! The name of a request: the caller's if it is a decent one, else a new ULID.
+
+use axum::http::HeaderMap;
+
+/// The header that carries it, both ways.
+pub(super) const REQUEST_ID: &str = "x-request-id";
+
+/// The caller's request id if it is a decent one, else a new ULID.
+pub(super) fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let decent = |id: &&str| {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        (1..=128).contains(&id.len()) && id.bytes().all(word)
+    };
+    given.filter(decent).map_or_else(ulid, str::to_owned)
+}
+
+/// 48 bits of time and 80 random ones, in Crockford's alphabet.
+fn ulid() -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let mut random = [0_u8; 16];
+    // Without entropy an id repeats within its millisecond; that is worth no refusal.
+    let _ = getrandom::fill(&mut random);
+    let low = u128::from_le_bytes(random) & ((1 << 80) - 1);
+    let bits = u128::from(crate::clock::wall().0) << 80 | low;
+    let digit = |place: u32| {
+        let index = usize::try_from(bits >> (place * 5) & 31).expect("five bits are an index");
+        ALPHABET.get(index).copied().map(char::from)
+    };
+    (0..26).rev().filter_map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_echoed_if_decent_and_minted_otherwise() {
+        let with = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_static(text));
+            request_id(&headers)
+        };
+        assert_eq!(with("job-7_a.b"), "job-7_a.b");
+        for odd in ["", "a b", "x;y", "<script>"] {
+            let minted = with(odd);
+            assert_eq!(minted.len(), 26, "{odd} gives a ULID");
+        }
+        assert_ne!(ulid(), ulid());
+        assert!(ulid().as_str() < "9", "time comes first, far below the year 10889");
+    }
+}

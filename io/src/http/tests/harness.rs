@@ -1,0 +1,382 @@
+//! A surface over a node that answers by a script, and a caller.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use http_body_util::BodyExt as _;
+use quorate_core::ids::{Incarnation, NodeId, Replica};
+use quorate_core::machine::{Count, Labels};
+use quorate_core::membership::{Member, State};
+use quorate_core::node::{Announcement, Members, Published, Reply, Request as Wish};
+use quorate_core::time::{Instant, UnixTime};
+use quorate_core::wire::Blob;
+use quorate_core::workers::claim::{Admin, Statement};
+use quorate_core::workers::view::{ClaimView, Lease, ProbeView};
+use quorate_core::workers::{EntryView, Snapshot, Spec, Status};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+use tower::ServiceExt as _;
+
+use super::super::{Host, HttpSettings, Parts, Surface, router};
+use crate::access::{Access, Caller, MintedToken, Scope, StaticToken};
+use crate::audit::Audit;
+use crate::handle::{Handle, Heard};
+use crate::health::Vitals;
+use crate::metrics::{Build, Meters};
+
+/// A clock that a test moves.
+pub(super) struct FalseHost {
+    micros: AtomicU64,
+    pub(super) filters: Mutex<Vec<String>>,
+    pub(super) keys: Mutex<BTreeMap<String, String>>,
+}
+
+impl Host for FalseHost {
+    fn now(&self) -> Instant {
+        Instant::from_micros(self.micros.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> UnixTime {
+        UnixTime(1_700_000_000_000 + self.micros.load(Ordering::Relaxed) / 1000)
+    }
+
+    fn key_ids(&self) -> Vec<String> {
+        vec!["a1b2c3d4".to_owned()]
+    }
+
+    fn set_log(&self, filter: &str, _lasts: std::time::Duration) -> Result<(), String> {
+        if filter == "nonsense[" {
+            return Err("`nonsense[` is no filter".to_owned());
+        }
+        self.filters.lock().expect("free").push(filter.to_owned());
+        Ok(())
+    }
+
+    fn keeps_worker_keys(&self) -> bool {
+        true
+    }
+
+    fn keep_worker_key(&self, url: &str, key: &str) {
+        self.keys.lock().expect("free").insert(url.to_owned(), key.to_owned());
+    }
+}
+
+/// Replies in the order of the wishes, and what was wished for.
+#[derive(Default)]
+pub(super) struct Script {
+    pub(super) replies: VecDeque<Reply>,
+    pub(super) wishes: Vec<Wish>,
+}
+
+pub(super) struct World {
+    pub(super) surface: Arc<Surface>,
+    pub(super) host: Arc<FalseHost>,
+    pub(super) published: Arc<Published>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) script: Arc<Mutex<Script>>,
+    pub(super) announce: broadcast::Sender<Heard>,
+    pub(super) tokens: BTreeMap<&'static str, String>,
+    pub(super) data: PathBuf,
+    router: axum::Router,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Reaction {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+impl Reaction {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    pub(super) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A request in the making; a reader on loopback unless told otherwise.
+pub(super) struct Asking {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Body,
+    pub(super) caller: Caller,
+}
+
+pub(super) fn asking(method: &str, path: &str) -> Asking {
+    Asking {
+        method: method.parse().expect("a method"),
+        path: path.to_owned(),
+        headers: vec![("host", "127.0.0.1:8420".to_owned())],
+        body: Body::empty(),
+        caller: Caller::Tcp(([127, 0, 0, 1], 40_000).into()),
+    }
+}
+
+impl Asking {
+    pub(super) fn header(mut self, name: &'static str, value: &str) -> Asking {
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    pub(super) fn json(self, body: &Value) -> Asking {
+        let mut asking = self.header("content-type", "application/json");
+        asking.body = Body::from(body.to_string());
+        asking
+    }
+
+    pub(super) fn body(mut self, body: impl Into<Body>) -> Asking {
+        self.body = body.into();
+        self
+    }
+
+    pub(super) fn by(mut self, caller: Caller) -> Asking {
+        self.caller = caller;
+        self
+    }
+
+    pub(super) fn token(self, token: &str) -> Asking {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+}
+
+impl World {
+    /// Three members, two workers, one token of each scope.
+    pub(super) fn new() -> World {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let data =
+            std::env::temp_dir().join(format!("quorate-http-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&data).expect("the temporary directory is writable");
+        let host = Arc::new(FalseHost {
+            micros: AtomicU64::new(20_000_000),
+            filters: Mutex::default(),
+            keys: Mutex::default(),
+        });
+        let published = Arc::new(published());
+        let (handle, mut asks, announce) = Handle::new(published.clone());
+        let script = Arc::new(Mutex::new(Script::default()));
+        let scripted = script.clone();
+        tokio::spawn(async move {
+            while let Some(ask) = asks.recv().await {
+                let mut script = scripted.lock().expect("free");
+                script.wishes.push(ask.request);
+                let reply = script.replies.pop_front().unwrap_or(Reply::Done);
+                let _ = ask.reply.send(reply);
+            }
+        });
+        let (access, tokens) = access();
+        let vitals = Arc::new(Vitals::new(Instant::ZERO));
+        vitals.booted();
+        vitals.turned(host.now());
+        let build = Build { version: "0.1.0".to_owned(), started_seconds: 1_700_000_000 };
+        let meters = Arc::new(Meters::new(&handle, &build, Vec::new()));
+        let audit = Audit::open(&data, meters.audit_observer()).expect("the log opens");
+        let surface = Surface::new(Parts {
+            handle,
+            settings: settings(),
+            host: host.clone(),
+            access,
+            audit: Some(audit),
+            meters,
+            vitals: vitals.clone(),
+        });
+        tokio::spawn(super::super::tend(surface.clone()));
+        let router = router(surface.clone());
+        World { surface, host, published, vitals, script, announce, tokens, data, router }
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.host.now()
+    }
+
+    pub(super) fn pass(&self, millis: u64) {
+        self.host.micros.fetch_add(millis * 1000, Ordering::Relaxed);
+        self.vitals.turned(self.host.now());
+    }
+
+    pub(super) fn will_reply(&self, reply: Reply) {
+        self.script.lock().expect("free").replies.push_back(reply);
+    }
+
+    pub(super) fn last_wish(&self) -> Option<Wish> {
+        self.script.lock().expect("free").wishes.last().cloned()
+    }
+
+    pub(super) fn announce(&self, announcement: Announcement) {
+        let _ = self.announce.send(Heard { at: self.now(), announcement });
+    }
+
+    /// The raw answer, for streams.
+    pub(super) async fn open(&self, asking: Asking) -> Response {
+        let mut request = Request::builder().method(asking.method).uri(asking.path);
+        for (name, value) in asking.headers {
+            request = request.header(name, value);
+        }
+        let mut request = request.body(asking.body).expect("a request");
+        request.extensions_mut().insert(asking.caller);
+        self.router.clone().oneshot(request).await.expect("a router always answers")
+    }
+
+    /// The whole answer.
+    pub(super) async fn ask(&self, asking: Asking) -> Reaction {
+        let (parts, body) = self.open(asking).await.into_parts();
+        let bytes = body.collect().await.expect("the body is there").to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).expect("answers are text");
+        Reaction { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// The answer to a holder of `scope`.
+    pub(super) async fn ask_as(&self, scope: &str, asking: Asking) -> Reaction {
+        let token = self.tokens.get(scope).expect("a scope");
+        self.ask(asking.token(token)).await
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Reaction {
+        self.ask_as("admin", asking("GET", path)).await
+    }
+
+    /// Every line of the audit log.
+    pub(super) fn audit_lines(&self) -> Vec<Value> {
+        let lines = crate::audit::read_after(&self.data.join("audit"), 0, 10_000);
+        let lines = lines.expect("the log reads");
+        lines.iter().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+    }
+
+    pub(super) fn set_members(&self, change: impl FnOnce(&mut Members)) {
+        let mut members = Members::clone(&self.published.members.load());
+        members.version += 1;
+        change(&mut members);
+        self.published.members.store(Arc::new(members));
+    }
+}
+
+fn settings() -> HttpSettings {
+    HttpSettings {
+        cluster: "prod".to_owned(),
+        version: "0.1.0".to_owned(),
+        started_at: UnixTime(1_700_000_000_000),
+        hosts: vec!["gw.example.org".to_owned()],
+        metrics_open: false,
+        ready_exclude: Vec::new(),
+        has_seeds: true,
+    }
+}
+
+fn access() -> (Access, BTreeMap<&'static str, String>) {
+    let scopes = [Scope::Read, Scope::Use, Scope::Operate, Scope::Admin, Scope::Secrets];
+    let mut tokens = BTreeMap::new();
+    let mut known = Vec::new();
+    for scope in scopes {
+        let minted = MintedToken::mint().expect("the system has entropy");
+        let label = format!("test-{scope}");
+        known.push(StaticToken { hash: minted.hash, scopes: vec![scope], label });
+        tokens.insert(scope.name(), minted.token);
+    }
+    (Access::new(known, 1000), tokens)
+}
+
+pub(super) fn node(name: &str) -> NodeId {
+    name.parse().expect("a node id")
+}
+
+pub(super) fn member(name: &str, state: State) -> Member {
+    let facts = [
+        ("zone", "\"eu-1\""),
+        ("labels", "{\"tier\":\"edge\"}"),
+        ("addresses", "{\"http\":\"http://10.0.0.9:8420\"}"),
+    ];
+    Member {
+        node: node(name),
+        incarnation: Incarnation(57),
+        born: Incarnation(57),
+        state,
+        address: "10.0.0.9:7420".parse().expect("an address"),
+        since: Instant::from_millis(1000),
+        local: name == "n1",
+        facts: facts.iter().map(|(key, value)| ((*key).into(), Blob::from(*value))).collect(),
+        missing: None,
+    }
+}
+
+fn published() -> Published {
+    let rows = [("n1", State::Alive), ("n2", State::Alive), ("n3", State::Failed)];
+    let rows = rows.map(|(name, state)| (node(name), Arc::new(member(name, state))));
+    let members = Members {
+        version: 912,
+        local: Replica { node: node("n1"), incarnation: Incarnation(57) },
+        born: Incarnation(57),
+        joined: true,
+        leaving: false,
+        draining: false,
+        rows: rows.into_iter().collect(),
+        score: 0,
+        at: Instant::ZERO,
+    };
+    let mut workers = Snapshot::default();
+    for (number, url) in [(1, "http://10.0.0.7:8000"), (2, "http://10.0.0.8:8000")] {
+        let entry = entry(number, url);
+        workers.ids.insert(entry.id.clone(), entry.url.clone());
+        workers.entries.insert(entry.url.clone(), Arc::new(entry));
+    }
+    let counts = vec![
+        Count { name: "membership_members", labels: Labels::One("state", "alive"), value: 2 },
+        Count { name: "membership_fences_dropped_total", labels: Labels::None, value: 3 },
+    ];
+    Published {
+        members: ArcSwap::from_pointee(members),
+        workers: ArcSwap::from_pointee(workers),
+        gossip: ArcSwap::default(),
+        links: ArcSwap::default(),
+        replicas: ArcSwap::default(),
+        counts: ArcSwap::from_pointee(counts),
+    }
+}
+
+pub(super) fn entry(number: u64, url: &str) -> EntryView {
+    let owner = node("n1");
+    let id = quorate_core::workers::claim::id(&owner, url);
+    let spec = json!({"url": url, "models": [{"id": "llama"}], "labels": {"gpu": "h100"}});
+    let spec = Spec::from_request(spec).expect("a spec");
+    let claim = ClaimView {
+        id: id.clone(),
+        owner: owner.clone(),
+        incarnation: Incarnation(57),
+        lease: Lease::Own,
+        statement: Statement::Healthy,
+        version: 1,
+        revision: 7,
+        admin: Admin::Active,
+    };
+    EntryView {
+        number,
+        id,
+        url: url.into(),
+        status: Status::Ready,
+        overlay: None,
+        since: Instant::from_millis(1000),
+        chosen: owner,
+        claims: vec![claim],
+        probe: ProbeView::default(),
+        spec: Arc::new(spec),
+        removing: false,
+    }
+}
