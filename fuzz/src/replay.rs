@@ -1,0 +1,75 @@
+//! Seeds and past crashes, replayed by plain `cargo test`.
+//!
+//! `fuzz/corpus/<target>/` holds small, well-formed inputs, `fuzz/regress/<target>/` one file per past
+//! crash.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILES_MAX: usize = 200;
+const BYTES_MAX: usize = 256 * 1024;
+
+/// Runs `check` on every file of the target.
+pub(crate) fn every_file(target: &str, check: impl Fn(&[u8])) {
+    for (path, bytes) in corpus(target).into_iter().chain(files("regress", target)) {
+        told(&path, "as it is", || check(&bytes));
+    }
+}
+
+/// Runs `check` on every seed of the target cut short anywhere, and with any one bit turned.
+pub(crate) fn every_damage(target: &str, check: impl Fn(&[u8])) {
+    for (path, bytes) in corpus(target) {
+        for length in 0..bytes.len() {
+            let cut = bytes.get(..length).unwrap_or_default();
+            told(&path, &format!("cut to {length} bytes"), || check(cut));
+        }
+        let mut damaged = bytes.clone();
+        for place in 0..bytes.len().min(DAMAGED_BYTES_MAX) {
+            for bit in 0..8 {
+                let turn = |damaged: &mut Vec<u8>| {
+                    if let Some(byte) = damaged.get_mut(place) {
+                        *byte ^= 1 << bit;
+                    }
+                };
+                turn(&mut damaged);
+                told(&path, &format!("bit {bit} of byte {place} turned"), || check(&damaged));
+                turn(&mut damaged);
+            }
+        }
+    }
+}
+
+/// Beyond this a seed repeats itself.
+const DAMAGED_BYTES_MAX: usize = 2048;
+
+fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let seeds = files("corpus", target);
+    let bytes: usize = seeds.iter().map(|(_, bytes)| bytes.len()).sum();
+    assert!(!seeds.is_empty(), "the target {target} has no seeds");
+    assert!(seeds.len() <= FILES_MAX && bytes <= BYTES_MAX, "the corpus of {target} is too large");
+    seeds
+}
+
+fn files(kind: &str, target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(kind).join(target);
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("a readable folder").path()).collect();
+    paths.sort();
+    let hidden =
+        |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
+    paths.retain(|path| !hidden(path));
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).expect("a readable file");
+        (path, bytes)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// Says which input it was when a check panics.
+fn told(path: &Path, how: &str, check: impl FnOnce()) {
+    if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)) {
+        eprintln!("the input was {} {how}", path.display());
+        std::panic::resume_unwind(panic);
+    }
+}
