@@ -81,6 +81,10 @@ pub fn decode<T: DeserializeOwned + Serialize, const LIMIT: usize>(
     // it must be eight times what was checked above. It still stops a length that lies.
     let decoded = if LIMIT <= limits::DATAGRAM_BYTES_MAX {
         decode_within::<T, { 8 * limits::DATAGRAM_BYTES_MAX }>(bytes)
+    } else if LIMIT <= limits::FRAME_SESSION_BYTES_MAX {
+        decode_within::<T, { 8 * limits::FRAME_SESSION_BYTES_MAX }>(bytes)
+    } else if LIMIT <= limits::FRAME_GOSSIP_BYTES_MAX {
+        decode_within::<T, { 8 * limits::FRAME_GOSSIP_BYTES_MAX }>(bytes)
     } else {
         decode_within::<T, { 8 * limits::FRAME_CONTROL_BYTES_MAX }>(bytes)
     };

@@ -115,4 +115,14 @@ mod tests {
         assert!(peak <= bound, "{peak} bytes were live for {} that arrived", frame.len());
         assert!(peak > 4 * frame.len(), "it was decoded whole");
     }
+
+    /// A refusal whose setting's name is said to have a million bytes.
+    #[test]
+    fn a_length_that_lies_asks_for_no_more_than_its_class() {
+        let mut payload = vec![2, 4, 252];
+        payload.extend_from_slice(&1_000_000_u32.to_le_bytes());
+        let frame = Frame::new(Class::Session, payload).encode();
+        let bound = heap::bound(limits::FRAME_SESSION_BYTES_MAX, frame.len());
+        heap::within(bound, || super::bytes(&frame));
+    }
 }

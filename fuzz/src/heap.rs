@@ -5,8 +5,6 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use quorate_core::limits;
-
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
@@ -63,7 +61,7 @@ pub(crate) fn within(bound: usize, work: impl FnOnce()) {
 /// A lying length can ask for eight times the limit of its class for a moment; many small things can
 /// ask for [`GROWTH`] times what arrived.
 pub(crate) fn bound(limit: usize, input: usize) -> usize {
-    (8 * limit.max(limits::FRAME_SESSION_BYTES_MAX)).max(GROWTH * input)
+    (8 * limit).max(GROWTH * input)
 }
 
 /// An entry of three bytes is 56 in memory, and its list doubles as it grows.
