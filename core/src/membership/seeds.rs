@@ -4,7 +4,7 @@
 //! from 500 ms to 8 s, ± 20 %. Every minute one random seed that is no member's address is tried as well,
 //! so two halves that forgot each other meet again (M-10).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -48,14 +48,22 @@ impl fmt::Display for Seed {
     }
 }
 
+/// What is known of a seed.
+#[derive(Debug, Clone, Default)]
+struct Tried {
+    /// How often it failed in a row.
+    failures: u32,
+    /// What its name stood for last.
+    addresses: Vec<SocketAddr>,
+}
+
 /// All seeds and the attempts on them.
 #[derive(Debug)]
 pub(super) struct Seeds {
     rng: Rng,
-    /// Seeds as configured or joined, and how often each failed in a row.
-    seeds: BTreeMap<String, u32>,
-    /// Seeds being resolved, and whether only strangers among their addresses are wanted.
-    resolving: BTreeMap<String, bool>,
+    /// Seeds as configured or joined.
+    seeds: BTreeMap<String, Tried>,
+    resolving: BTreeSet<String>,
     dialling: BTreeMap<SocketAddr, (String, Instant)>,
     delay: Duration,
     attempt_at: Option<Instant>,
@@ -67,12 +75,14 @@ pub(super) struct Seeds {
 
 impl Seeds {
     pub(super) fn new(join: &[String], now: Instant, mut rng: Rng) -> Seeds {
-        let seeds = join.iter().take(limits::SEEDS_MAX).map(|seed| (seed.clone(), 0)).collect();
+        let seeds =
+            join.iter().take(limits::SEEDS_MAX).map(|seed| (seed.clone(), Tried::default()));
+        let seeds = seeds.collect();
         let bridge_at = now + rng.jitter(BRIDGE_INTERVAL, JITTER_PERCENT);
         Seeds {
             rng,
             seeds,
-            resolving: BTreeMap::new(),
+            resolving: BTreeSet::new(),
             dialling: BTreeMap::new(),
             delay: DELAY_MIN,
             attempt_at: None,
@@ -89,7 +99,7 @@ impl Seeds {
             if self.seeds.len() >= limits::SEEDS_MAX && !self.seeds.contains_key(&seed) {
                 return false;
             }
-            self.seeds.entry(seed).or_insert(0);
+            self.seeds.entry(seed).or_default();
         }
         true
     }
@@ -107,7 +117,7 @@ impl Seeds {
     /// Tries these seeds once, now.
     pub(super) fn attempt(&mut self, seeds: &[String], out: &mut Vec<Output>) {
         for seed in seeds {
-            self.resolving.insert(seed.clone(), false);
+            self.resolving.insert(seed.clone());
             out.push(Output::Resolve { seed: seed.clone() });
         }
     }
@@ -117,7 +127,13 @@ impl Seeds {
         self.attempt_at.map_or(bridge_at, |at| at.min(bridge_at))
     }
 
-    pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+    /// Tries what is due. `known` tells addresses of members and our own.
+    pub(super) fn tick(
+        &mut self,
+        now: Instant,
+        known: impl Fn(&SocketAddr) -> bool,
+        out: &mut Vec<Output>,
+    ) {
         if self.attempt_at.is_some_and(|at| at <= now) {
             let all: Vec<String> = self.seeds.keys().cloned().collect();
             self.attempt(&all, out);
@@ -126,11 +142,13 @@ impl Seeds {
         }
         if self.bridge_at <= now {
             self.bridge_at = now + self.rng.jitter(BRIDGE_INTERVAL, JITTER_PERCENT);
-            let all: Vec<&String> = self.seeds.keys().collect();
-            if let Some(&seed) = self.rng.pick(&all) {
-                let seed = seed.clone();
-                self.resolving.entry(seed.clone()).or_insert(true);
-                out.push(Output::Resolve { seed });
+            let strange = |tried: &Tried| {
+                tried.addresses.is_empty() || tried.addresses.iter().any(|address| !known(address))
+            };
+            let strange = self.seeds.iter().filter(|(_, tried)| strange(tried));
+            let strange: Vec<&String> = strange.map(|(seed, _)| seed).collect();
+            if let Some(seed) = self.rng.pick(&strange).map(|seed| (*seed).clone()) {
+                self.attempt(&[seed], out);
             }
         }
     }
@@ -144,8 +162,12 @@ impl Seeds {
         known: impl Fn(&SocketAddr) -> bool,
         out: &mut Vec<Output>,
     ) {
-        if self.resolving.remove(seed).is_none() {
+        if !self.resolving.remove(seed) {
             return; // Asked by nobody, or answered before.
+        }
+        if let Some(tried) = self.seeds.get_mut(seed) {
+            tried.addresses.clone_from(&addresses);
+            tried.addresses.truncate(ADDRESSES_PER_SEED_MAX);
         }
         self.dialling.retain(|_, (_, until)| *until > now);
         if addresses.is_empty() {
@@ -164,7 +186,7 @@ impl Seeds {
     pub(super) fn linked(&mut self, address: SocketAddr) {
         if let Some((seed, _)) = self.dialling.remove(&address) {
             self.reached += 1;
-            self.seeds.entry(seed).and_modify(|failures| *failures = 0);
+            self.seeds.entry(seed).and_modify(|tried| tried.failures = 0);
         }
     }
 
@@ -176,9 +198,9 @@ impl Seeds {
     }
 
     fn fail(&mut self, seed: String, out: &mut Vec<Output>) {
-        let Some(failures) = self.seeds.get_mut(&seed) else { return };
-        *failures = failures.saturating_add(1);
-        out.push(Output::JoinFailed { failures: *failures, seed });
+        let Some(tried) = self.seeds.get_mut(&seed) else { return };
+        tried.failures = tried.failures.saturating_add(1);
+        out.push(Output::JoinFailed { failures: tried.failures, seed });
     }
 }
 
@@ -228,12 +250,30 @@ mod tests {
     }
 
     #[test]
+    fn a_bridge_leads_to_a_seed_that_is_not_all_members() {
+        let join = ["a:1".to_owned(), "b:1".to_owned(), "c:1".to_owned()];
+        let mut seeds = Seeds::new(&join, Instant::ZERO, Rng::from_number(1));
+        let address = |low| SocketAddr::from(([10, 0, 0, low], 1));
+        let (known, mut out) = (|known: &SocketAddr| *known != address(2), Vec::new());
+        seeds.attempt(&join, &mut out);
+        for (seed, low) in join.iter().zip(1..) {
+            seeds.resolved(Instant::ZERO, seed, vec![address(low)], known, &mut out);
+        }
+        for _ in 0..10 {
+            out.clear();
+            let now = seeds.next_wake();
+            seeds.tick(now, known, &mut out);
+            assert_eq!(out, [Output::Resolve { seed: "b:1".into() }], "M-10");
+        }
+    }
+
+    #[test]
     fn the_wait_doubles_from_half_a_second_to_eight() {
         let mut seeds = Seeds::new(&["a:1".into()], Instant::ZERO, Rng::from_number(1));
         seeds.pursue(Instant::ZERO, true);
         let (mut now, mut waits) = (Instant::ZERO, Vec::new());
         for _ in 0..8 {
-            seeds.tick(now, &mut Vec::new());
+            seeds.tick(now, |_| false, &mut Vec::new());
             let next = seeds.attempt_at.expect("for ever");
             waits.push(next.since(now));
             now = next;

@@ -20,13 +20,13 @@ impl Membership {
             self.started = true;
             self.write_facts(out);
             self.seeds.pursue(now, true);
-            self.seeds.tick(now, out);
+            self.try_seeds(now, out);
         }
     }
 
     pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.swim.tick(now, &self.linked);
-        self.seeds.tick(now, out);
+        self.try_seeds(now, out);
         self.expire_rows(now, out);
         self.continue_departed(now, out);
         self.expire_evictions(now, out);
@@ -95,9 +95,20 @@ impl Membership {
         addresses: Vec<SocketAddr>,
         out: &mut Vec<Output>,
     ) {
-        let members = self.rows.values().filter(|row| row.is_member()).map(|row| row.address);
-        let known: BTreeSet<SocketAddr> = members.chain([self.identity.address]).collect();
+        let known = self.known_addresses();
         self.seeds.resolved(now, seed, addresses, |address| known.contains(address), out);
+    }
+
+    pub(super) fn try_seeds(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.seeds.next_wake() <= now {
+            let known = self.known_addresses();
+            self.seeds.tick(now, |address| known.contains(address), out);
+        }
+    }
+
+    fn known_addresses(&self) -> BTreeSet<SocketAddr> {
+        let members = self.rows.values().filter(|row| row.is_member()).map(|row| row.address);
+        members.chain([self.identity.address]).collect()
     }
 
     pub(super) fn join(
