@@ -172,3 +172,19 @@ fn knows(world: &World, observer: usize, node: usize, state: State) -> bool {
     let observer = world.nodes[observer].as_ref().expect("it runs");
     observer.member(&World::name(node)).is_some_and(|member| member.state == state)
 }
+
+#[test]
+fn a_quiet_hour_of_seven_nodes_costs_little_and_says_nothing() {
+    let mut world = cluster(9, 7);
+    world.run(Duration::from_secs(30));
+    let (start, sent, told) = (world.now, world.sent, world.log.len());
+    world.run(Duration::from_secs(3600));
+    assert_eq!(world.deaths(start, |_| true) as u64 + world.suspicions(start), 0);
+    // These links carry no pings of their own, so they fall silent.
+    let link_silent = |output: &Output| matches!(output, Output::Asymmetric { .. });
+    let told = world.log.iter().skip(told).filter(|(_, _, output)| !link_silent(output));
+    assert_eq!(told.count(), 0, "nobody has anything to say");
+    // One ping and one acknowledgement each second; the sweeps and lists send no datagram.
+    assert!((world.sent - sent) <= 7 * 3600 * 2 + 100, "{} packets", world.sent - sent);
+    world.check();
+}
