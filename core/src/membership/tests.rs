@@ -1,5 +1,6 @@
 //! What must stay true of membership.
 
+mod anything;
 mod cluster;
 mod grammar;
 mod scripts;

@@ -56,6 +56,24 @@ impl Script for MembershipScript {
 }
 
 impl MembershipScript {
+    /// A started node with room for few, which forgets after a minute.
+    pub(super) fn small(members_max: usize) -> MembershipScript {
+        let configured = Settings {
+            members_max,
+            fences_max: 2,
+            forget_after: std::time::Duration::from_secs(60),
+            ..world::settings("a", address("a"), vec!["b:1".into()])
+        };
+        let (life, rng) = (Incarnation(5), Rng::from_number(1));
+        let mut node = Membership::new(configured, life, BTreeMap::new(), Instant::ZERO, rng);
+        node.handle(Instant::ZERO, Input::Start, &mut Vec::new());
+        MembershipScript { node, dead: false }
+    }
+
+    pub(super) fn life(&self) -> u64 {
+        self.node.local().incarnation.0
+    }
+
     /// Fires every timer up to `end`; what SWIM sends of itself is left out.
     fn run(&mut self, end: Instant) -> Vec<String> {
         let mut told = Vec::new();
