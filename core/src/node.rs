@@ -42,7 +42,7 @@ use crate::random::Rng;
 use crate::replica::{Maps, Registration};
 use crate::time::Instant;
 use crate::wire::Blob;
-use crate::wire::segment::{Key, Topic};
+use crate::wire::segment::Topic;
 use crate::workers::Workers;
 
 use publish::Touched;
@@ -85,6 +85,8 @@ impl Node {
         let rng = Rng::new(seed);
         let local = Replica { node: settings.membership.node.clone(), incarnation };
         let counts_interval = settings.counts_interval;
+        let mut workers = settings.workers;
+        workers.same_machine = settings.membership.address.ip().is_loopback();
         let registrations = registrations();
         let bounds = replica::Settings {
             tombstones_max: settings.tombstones_max,
@@ -101,7 +103,7 @@ impl Node {
         let maps = Maps::new(local.clone(), registrations, bounds);
         let gossip = Gossip::new(settings.gossip, local.clone(), now, rng.child("gossip"));
         let kept = kept(image);
-        let workers = Workers::new(settings.workers, local.clone(), &kept);
+        let workers = Workers::new(workers, local.clone(), &kept);
         let published = Arc::new(Published::new(local.clone(), now));
         Node {
             membership,
@@ -234,7 +236,7 @@ fn registrations() -> Vec<Registration> {
     vec![
         Registration {
             topic: Topic::FACTS,
-            check: check_fact,
+            check: crate::membership::check_fact,
             entries_max: limits::FACTS_BYTES_MAX,
             dies_with_process: false,
         },
@@ -245,17 +247,6 @@ fn registrations() -> Vec<Registration> {
             dies_with_process: false,
         },
     ]
-}
-
-/// A fact is JSON under a short key; which keys mean something is membership's to know.
-fn check_fact(_: &Replica, key: &Key, value: Option<&Blob>) -> Result<(), &'static str> {
-    let length = key.len() + value.map_or(0, |value| value.len());
-    let json = |value: &Blob| serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok();
-    match value {
-        _ if length > limits::FACTS_BYTES_MAX => Err("fact over its bound"),
-        Some(value) if !json(value) => Err("fact is no JSON"),
-        _ => Ok(()),
-    }
 }
 
 fn fences(image: &Image) -> BTreeMap<NodeId, Incarnation> {

@@ -56,6 +56,8 @@ pub struct Settings {
     pub allow: Vec<String>,
     /// Looked at first; always holds link-local, multicast, unspecified, and foreign loopback.
     pub deny: Vec<String>,
+    /// Whether every peer is on this machine, because they reach it by loopback.
+    pub same_machine: bool,
     /// The set of workers that configuration registers.
     pub registrations: Vec<Spec>,
     /// URL prefixes for which the host holds a bearer key. The keys never come here.
@@ -73,6 +75,7 @@ impl Default for Settings {
         Settings {
             allow: policy::ALLOW_DEFAULT.map(str::to_owned).to_vec(),
             deny: Vec::new(),
+            same_machine: false,
             registrations: Vec::new(),
             keys: BTreeSet::new(),
             linger: Duration::from_secs(600),

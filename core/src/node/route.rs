@@ -180,7 +180,9 @@ impl Node {
                 out.push(Effect::Reply { ticket, reply: Reply::Done });
             }
             Request::Reload { settings } => {
-                self.workers_step(workers::Input::Reload { settings: Box::new(settings.workers) });
+                let mut workers = settings.workers;
+                workers.same_machine = settings.membership.address.ip().is_loopback();
+                self.workers_step(workers::Input::Reload { settings: Box::new(workers) });
                 let labels = settings.membership.labels;
                 self.membership_step(membership::Input::Labels { ticket, labels });
             }

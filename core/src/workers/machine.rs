@@ -85,7 +85,7 @@ enum Timer {
 impl Workers {
     /// A machine that has done nothing yet. `persisted` holds the rows of [`Output::Persist`].
     pub fn new(settings: Settings, local: Replica, persisted: &BTreeMap<String, Blob>) -> Workers {
-        let policy = Arc::new(Policy::new(&settings.allow, &settings.deny));
+        let policy = Arc::new(Policy::new(&settings.allow, &settings.deny, settings.same_machine));
         Workers {
             members: BTreeSet::from([local.node.clone()]),
             folded: Folded::new(Arc::clone(&policy)),
@@ -131,7 +131,7 @@ impl Workers {
     }
 
     fn reload(&mut self, now: Instant, settings: Settings, out: &mut Vec<Output>) {
-        self.policy = Arc::new(Policy::new(&settings.allow, &settings.deny));
+        self.policy = Arc::new(Policy::new(&settings.allow, &settings.deny, settings.same_machine));
         self.folded.policy_changed(Arc::clone(&self.policy));
         let before = std::mem::replace(&mut self.settings, settings);
         self.apply_registrations(now, &before.registrations, out);

@@ -1,8 +1,9 @@
 //! Whose addresses we may call.
 //!
 //! Importing a worker means connecting to an address that a peer chose. `deny` is looked at first and
-//! always holds link-local, multicast, unspecified and, unless the claim is our own, loopback. Own claims
-//! are checked against `deny` only. An IPv4-mapped address is the IPv4 address it stands for.
+//! always holds link-local, multicast, unspecified and, unless the claim is our own, loopback. Where our
+//! own peers reach us by loopback all of them are on this machine and mean the same by it: then loopback
+//! is for `allow` to decide. Own claims are checked against `deny` only. An IPv4-mapped address is the IPv4 address it stands for.
 //!
 //! Absent on purpose: resolving. The host resolves a name and asks about *every* address; one denied
 //! address refuses the name as a whole.
@@ -18,6 +19,7 @@ pub const ALLOW_DEFAULT: [&str; 5] =
 pub struct Policy {
     allow: Vec<Rule>,
     deny: Vec<Rule>,
+    same_machine: bool,
 }
 
 /// A rule denied an address.
@@ -42,8 +44,9 @@ enum Matches {
 }
 
 impl Policy {
-    /// Compiles rules. One that does not parse allows nothing, or denies everything.
-    pub fn new(allow: &[String], deny: &[String]) -> Policy {
+    /// Compiles rules. One that does not parse allows nothing, or denies everything. `same_machine`: every
+    /// peer is on this machine.
+    pub fn new(allow: &[String], deny: &[String], same_machine: bool) -> Policy {
         let compile = |rules: &[String], broken: &Matches| {
             let rule = |text: &String| Rule {
                 text: text.clone(),
@@ -54,6 +57,7 @@ impl Policy {
         Policy {
             allow: compile(allow, &Matches::Nothing),
             deny: compile(deny, &Matches::Everything),
+            same_machine,
         }
     }
 
@@ -74,7 +78,7 @@ impl Policy {
     /// claim the worker ourselves.
     pub fn admit_address(&self, host: &str, address: IpAddr, own: bool) -> Result<(), Denied> {
         let address = address.to_canonical();
-        if let Some(rule) = built_in(address, own) {
+        if let Some(rule) = built_in(address, own || self.same_machine) {
             return Err(Denied { rule: rule.to_owned() });
         }
         let matching = |rule: &&Rule| rule.matches_address(address) || rule.matches_name(host);
@@ -108,7 +112,7 @@ impl Rule {
     }
 }
 
-fn built_in(address: IpAddr, own: bool) -> Option<&'static str> {
+fn built_in(address: IpAddr, loopback_is_ours: bool) -> Option<&'static str> {
     let link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
@@ -118,7 +122,7 @@ fn built_in(address: IpAddr, own: bool) -> Option<&'static str> {
         () if link_local => Some("link-local"),
         () if address.is_multicast() || broadcast => Some("multicast"),
         () if address.is_unspecified() => Some("unspecified"),
-        () if address.is_loopback() && !own => Some("loopback"),
+        () if address.is_loopback() && !loopback_is_ours => Some("loopback"),
         () => None,
     }
 }
@@ -159,7 +163,7 @@ mod tests {
     use super::*;
 
     fn default_policy() -> Policy {
-        Policy::new(&ALLOW_DEFAULT.map(str::to_owned), &["10.9.0.0/16".to_owned()])
+        Policy::new(&ALLOW_DEFAULT.map(str::to_owned), &["10.9.0.0/16".to_owned()], false)
     }
 
     fn verdict(policy: &Policy, host: &str, address: &str, own: bool) -> String {
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_suffix_allows_a_name_and_never_a_denied_address_behind_it() {
-        let policy = Policy::new(&[".gpu.internal".into()], &[".bad.gpu.internal".into()]);
+        let policy = Policy::new(&[".gpu.internal".into()], &[".bad.gpu.internal".into()], false);
         assert_eq!(verdict(&policy, "a.gpu.internal", "8.8.8.8", false), "ok");
         assert_eq!(verdict(&policy, "a.gpu.internal", "169.254.169.254", false), "link-local");
         assert_eq!(verdict(&policy, "gpu.internal.evil", "10.0.0.1", false), "allow");
@@ -227,10 +231,21 @@ mod tests {
         for text in ["", ".", "10.0.0.0/33", "host", "10.0.0.0/x", "fc00::/129"] {
             assert!(!Policy::is_rule(text), "{text}");
         }
-        let closed = Policy::new(&["nonsense".into()], &[]);
+        let closed = Policy::new(&["nonsense".into()], &[], false);
         assert_eq!(verdict(&closed, "x", "10.0.0.1", false), "allow");
-        let shut = Policy::new(&["*".into()], &["nonsense".into()]);
+        let shut = Policy::new(&["*".into()], &["nonsense".into()], false);
         assert_eq!(verdict(&shut, "x", "10.0.0.1", true), "nonsense");
-        assert_eq!(verdict(&Policy::new(&["*".into()], &[]), "x", "8.8.8.8", false), "ok");
+        assert_eq!(verdict(&Policy::new(&["*".into()], &[], false), "x", "8.8.8.8", false), "ok");
+    }
+
+    #[test]
+    fn loopback_is_for_allow_to_decide_where_every_peer_is_on_this_machine() {
+        let loopback = ["127.0.0.0/8".to_owned()];
+        let rule = |policy: Policy| verdict(&policy, "127.0.0.1", "127.0.0.1", false);
+        assert_eq!(rule(Policy::new(&loopback, &[], false)), "loopback");
+        assert_eq!(rule(Policy::new(&loopback, &[], true)), "ok");
+        assert_eq!(rule(Policy::new(&[], &[], true)), "allow");
+        let link_local = Policy::new(&["*".into()], &[], true);
+        assert_eq!(verdict(&link_local, "x", "169.254.169.254", false), "link-local");
     }
 }
