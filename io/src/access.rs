@@ -47,6 +47,10 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All of them.
+    pub const ALL: [Scope; 5] =
+        [Scope::Read, Scope::Use, Scope::Operate, Scope::Admin, Scope::Secrets];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -109,6 +113,19 @@ impl fmt::Debug for MintedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MintedToken(…)")
     }
+}
+
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A SHA-256 from lower-case hex; `None` if it is none.
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let bytes: Vec<u8> = digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + digit)).collect();
+    bytes.try_into().ok()
 }
 
 /// What is kept of a token.

@@ -47,6 +47,23 @@ pub fn rfc3339(time: UnixTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
+/// Reads what [`rfc3339`] wrote; `None` for any other form of a time.
+pub fn parse_rfc3339(text: &str) -> Option<UnixTime> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (time, millis) = time.split_once('.')?;
+    let numbers = |text: &str, joint| -> Option<Vec<u64>> {
+        text.split(joint).map(|number| number.parse().ok()).collect()
+    };
+    let (date, time) = (numbers(date, '-')?, numbers(time, ':')?);
+    let ([year, month, day], [hour, minute, second]) = (date.as_slice(), time.as_slice()) else {
+        return None;
+    };
+    let near = (year.checked_sub(1970)?.checked_mul(365)?)..=year.checked_mul(366)?;
+    let days = near.take(366 * 500).find(|days| civil(*days) == (*year, *month, *day))?;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Some(UnixTime(seconds * 1000 + millis.parse::<u64>().ok()?))
+}
+
 /// The proleptic Gregorian date of a day since 1970-01-01. Years are counted from March, so that the
 /// leap day ends one; an era is 400 years of 146 097 days.
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -65,6 +82,16 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        for millis in [0, 951_782_400_001, 1_700_000_000_123, 4_102_444_799_999] {
+            assert_eq!(parse_rfc3339(&rfc3339(UnixTime(millis))), Some(UnixTime(millis)));
+        }
+        for wrong in ["", "2026-11-21", "2026-13-01T00:00:00.000Z", "x-y-zT0:0:0.0Z"] {
+            assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_date_is_written_as_rfc_3339() {

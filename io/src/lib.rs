@@ -5,8 +5,10 @@
 
 pub mod access;
 pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod config;
+mod daemon;
 mod datagrams;
 pub mod handle;
 pub mod health;

@@ -1,3 +1,5 @@
 //! The `quorate` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    quorate::cli::main()
+}

@@ -1,1 +1,27 @@
-//! What must stay true, across the crates.
+//! What must stay true, across the crates: the harness for real processes on loopback.
+//!
+//! Waiting is always for a condition with a generous deadline; no test asserts how long anything took.
+
+pub mod backend;
+pub mod http;
+pub mod node;
+
+use std::time::{Duration, Instant};
+
+/// How long any condition may take to come true on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives a value; the panic names what was waited for and the last `state`.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match condition() {
+            Ok(value) => return value,
+            Err(state) if Instant::now() > deadline => {
+                panic!("{what} did not come true within {PATIENCE:?}; last: {state}")
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}

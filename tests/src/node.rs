@@ -1,0 +1,248 @@
+//! Real `quorate serve` processes, each with its own directory, ports and signals.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use crate::http::{self, Answer};
+use crate::{PATIENCE, eventually};
+
+/// The token of every test node, and its SHA-256.
+pub const TOKEN: &str = "qt_testtest_0000000000000000000000000000000000000000000";
+const TOKEN_HASH: &str = "a8620136c0951dec95b024a767ed199f60e383c1ff7b478c6e3cd422173b333d";
+
+/// The binary under test, built once in the profile of the test.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test is a program");
+        let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--package", "quorate", "--bin", "quorate", "--locked"]);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        build.env("CARGO_TARGET_DIR", profile.parent().expect("target/<profile>"));
+        build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace"));
+        let built = build.output().expect("cargo runs");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        profile.join("quorate")
+    })
+}
+
+/// A directory of its own below the system's temporary one, removed when it goes.
+#[derive(Debug)]
+pub struct Directory(pub PathBuf);
+
+impl Directory {
+    /// A fresh one.
+    pub fn new(name: &str) -> Directory {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("quorate-{name}-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a temporary directory");
+        Directory(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays behind: {error}", self.0.display());
+        }
+    }
+}
+
+/// A port of loopback that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of loopback");
+    listener.local_addr().expect("it is bound")
+}
+
+/// One node: its configuration, and its process while it runs. Killed when it goes.
+#[derive(Debug)]
+pub struct Node {
+    /// Its node id.
+    pub name: String,
+    /// Its HTTP surface.
+    pub http: SocketAddr,
+    /// Where peers reach it.
+    pub peers: SocketAddr,
+    directory: Directory,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// A node that is not yet started. `seeds` are joined; `extra` is appended to its file.
+    pub fn new(name: &str, seeds: &[SocketAddr], extra: &str) -> Node {
+        Node::of_cluster("test", name, seeds, extra)
+    }
+
+    /// As [`Node::new`], in a cluster of another name.
+    pub fn of_cluster(cluster: &str, name: &str, seeds: &[SocketAddr], extra: &str) -> Node {
+        let node = Node {
+            name: name.to_owned(),
+            http: free_address(),
+            peers: free_address(),
+            directory: Directory::new(name),
+            child: None,
+        };
+        let seeds: Vec<String> = seeds.iter().map(|seed| format!("\"{seed}\"")).collect();
+        let text = format!(
+            "schema = 1\ndata = \"{}\"\nlisten.http = \"{}\"\n\
+             [node]\nid = \"{name}\"\n\
+             [cluster]\nid = \"{cluster}\"\nlisten = \"{}\"\njoin = [{}]\n\
+             [membership]\nprofile = \"local\"\nforget_after_ms = 5000\n\
+             [workers]\nallow = [\"127.0.0.0/8\"]\n\
+             [[access.tokens]]\nhash = \"{TOKEN_HASH}\"\nscopes = [\"admin\", \"use\"]\nlabel = \"test\"\n\
+             {extra}\n",
+            node.data().display(),
+            node.http,
+            node.peers,
+            seeds.join(", "),
+        );
+        std::fs::write(node.config(), text).expect("a configuration file");
+        node
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.directory.0.join("quorate.toml")
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.directory.0.join("data")
+    }
+
+    /// Starts its process.
+    pub fn start(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file());
+        let child = Command::new(binary())
+            .args(["serve", "--config"])
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("a log file"))
+            .spawn();
+        self.child = Some(child.expect("the binary runs"));
+    }
+
+    /// Starts its process and waits until it is ready.
+    pub fn start_ready(&mut self) {
+        self.start();
+        eventually(&format!("{} is ready", self.name), || self.is_ready());
+    }
+
+    /// Runs `serve` to its end; for starts that must fail.
+    pub fn run_to_end(&self) -> Output {
+        let mut serve = Command::new(binary());
+        serve.args(["serve", "--config"]).arg(self.config()).stdin(Stdio::null());
+        serve.output().expect("the binary runs")
+    }
+
+    fn is_ready(&self) -> Result<(), String> {
+        let answer = http::ask(self.http, "GET", "/readyz?verbose", None, None)?;
+        if answer.status == 200 { Ok(()) } else { Err(format!("{}\n{}", answer.body, self.log())) }
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.0.join("log")
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Sends a signal by its name, as `KILL`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.expect("kill runs").success(), "no {name} for {}", self.name);
+    }
+
+    /// Kills it without a word.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("its own child");
+        child.wait().expect("its own child");
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        let child = self.child.as_mut().expect("it was started");
+        let name = &self.name;
+        let status = eventually(&format!("{name} ends"), || {
+            let status = child.try_wait().map_err(|error| error.to_string())?;
+            status.ok_or_else(|| format!("it runs on after {PATIENCE:?}"))
+        });
+        self.child = None;
+        status
+    }
+
+    /// Asks with the test's token.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, String> {
+        let body = body.map(Value::to_string);
+        http::ask(self.http, method, path, Some(TOKEN), body.as_deref())
+    }
+
+    /// Reads JSON; the node must be there.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Value {
+        let answer = self.ask("GET", path, None).expect("the node answers");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    }
+
+    /// Members as `id state`, in order.
+    pub fn members(&self) -> Result<Vec<String>, String> {
+        let answer = self.ask("GET", "/v1/cluster/members", None)?;
+        Ok(rows(&answer.json(), "id", "state"))
+    }
+
+    /// Workers as `url status`, in order.
+    pub fn workers(&self) -> Result<Vec<String>, String> {
+        let answer = self.ask("GET", "/v1/workers", None)?;
+        Ok(rows(&answer.json(), "url", "status"))
+    }
+
+    /// Waits until the members are as given.
+    pub fn sees_members(&self, expected: &[&str]) {
+        eventually(&format!("{} sees {expected:?}", self.name), || {
+            let members = self.members()?;
+            if members == expected { Ok(()) } else { Err(format!("{members:?}")) }
+        });
+    }
+
+    /// Waits until the workers are as given.
+    pub fn sees_workers(&self, expected: &[String]) {
+        eventually(&format!("{} sees {expected:?}", self.name), || {
+            let workers = self.workers()?;
+            if workers == expected { Ok(()) } else { Err(format!("{workers:?}")) }
+        });
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- log of {}\n{}", self.name, self.log());
+        }
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill()); // It may have ended by itself.
+            drop(child.wait());
+        }
+    }
+}
+
+fn rows(list: &Value, name: &str, state: &str) -> Vec<String> {
+    let items = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
+    items.iter().map(|row| format!("{} {}", text(row, name), text(row, state))).collect()
+}
