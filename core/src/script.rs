@@ -107,6 +107,13 @@ fn run<S: Script>(script: &str) -> String {
     told
 }
 
+/// A subject set up by one `given` line, to be driven by hand.
+pub(crate) fn run_lines<S: Script>(given: &str) -> S {
+    let pairs = given.split_whitespace().filter_map(|pair| pair.split_once('='));
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    S::given(&Settings { pairs: pairs.collect(), read: Default::default() })
+}
+
 /// Reads `10ms`, `3s`, `250us`, `2m`, `1h`, `30d`.
 pub(crate) fn duration(text: &str) -> Duration {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());

@@ -180,6 +180,8 @@ impl Machine for Workers {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        // What time has ended is over before anything new is looked at.
+        self.tick(now, out);
         match input {
             Input::Start => self.start(now, out),
             Input::Changed { owner, key, value } => {

@@ -115,7 +115,8 @@ pub(super) struct Owner {
     pub(super) replica: Replica,
     /// Its count was new so lately that it is fresh until then.
     pub(super) fresh_until: Option<Instant>,
-    pub(super) orphaned: bool,
+    /// Lives up to this one were given up for dead.
+    pub(super) orphaned: Option<Incarnation>,
     /// It left: the claims of lives up to this one stay until then.
     pub(super) lingering: Option<(Incarnation, Instant)>,
     /// Entries with a claim of it.
@@ -127,7 +128,7 @@ impl Owner {
         Owner {
             replica,
             fresh_until: None,
-            orphaned: false,
+            orphaned: None,
             lingering: None,
             entries: BTreeSet::new(),
         }
@@ -137,7 +138,7 @@ impl Owner {
     pub(super) fn lease(&self, incarnation: Incarnation) -> Lease {
         match (self.lingering, self.fresh_until) {
             (Some((last, _)), _) if incarnation <= last => Lease::Lingering,
-            _ if self.orphaned => Lease::Orphaned,
+            _ if Some(incarnation) <= self.orphaned => Lease::Orphaned,
             (_, Some(_)) => Lease::Fresh,
             (_, None) => Lease::Stale,
         }

@@ -56,7 +56,6 @@ impl Workers {
         let known = known.or_insert_with(|| Owner::new(owner.clone()));
         if known.replica.incarnation < life {
             known.replica = owner.clone();
-            known.orphaned = false;
         }
         match said {
             Said::Ready if value.is_some() => self.ready(now, &owner, out),
@@ -228,11 +227,10 @@ impl Workers {
 
     pub(super) fn orphaned(&mut self, now: Instant, replica: &Replica, out: &mut Vec<Output>) {
         let Some(owner) = self.owners.get_mut(&replica.node) else { return };
-        if owner.replica.incarnation > replica.incarnation {
-            return;
+        owner.orphaned = owner.orphaned.max(Some(replica.incarnation));
+        if owner.replica.incarnation <= replica.incarnation {
+            self.silence(&replica.node);
         }
-        owner.orphaned = true;
-        self.silence(&replica.node);
         self.review_owner(now, &replica.node, out);
     }
 
@@ -249,16 +247,21 @@ impl Workers {
         let Some(owner) = self.owners.get_mut(node) else { return };
         let present = owner.replica.incarnation <= last;
         if left && present && !owner.entries.is_empty() && !linger.is_zero() {
-            owner.lingering = Some((last, now + linger));
+            if let Some((_, before)) = owner.lingering.replace((last, now + linger)) {
+                self.timers.remove(&(before, Timer::Linger(node.clone())));
+            }
             self.timers.insert((now + linger, Timer::Linger(node.clone())));
             self.silence(node);
             self.review_owner(now, node, out);
             return;
         }
-        if !left && let Some((_, at)) = owner.lingering.take() {
+        let over = owner.lingering.filter(|(lingering, _)| *lingering <= last);
+        if let Some((_, at)) = over {
+            owner.lingering = None;
             self.timers.remove(&(at, Timer::Linger(node.clone())));
         }
         self.drop_claims(now, node, last, out);
+        self.review_owner(now, node, out);
         if present {
             self.silence(node);
             self.owners.remove(node);
@@ -298,7 +301,7 @@ impl Workers {
             return;
         }
         owner.replica = new.clone();
-        owner.orphaned = false;
+        owner.orphaned = owner.orphaned.filter(|last| *last >= new.incarnation);
         if let Some((_, at)) = owner.lingering.take() {
             self.timers.remove(&(at, Timer::Linger(node.clone())));
         }

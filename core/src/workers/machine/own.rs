@@ -86,6 +86,7 @@ impl Workers {
         if row.removing {
             self.remove_in(now, number, settle, out);
         } else {
+            self.persist(number, out);
             self.review(now, number, out);
         }
     }
@@ -122,7 +123,10 @@ impl Workers {
         self.own_claims += 1;
         let entry = self.entries.get_mut(&number).expect("it was found or made above");
         entry.own = Some(own);
-        self.persist(number, out);
+        // What configuration names needs no row, and may have one that is yet to be restored.
+        if !configured {
+            self.persist(number, out);
+        }
         match known {
             None => self.begin(now, number, out),
             Some(_) => self.taken_over(now, number, out),
@@ -290,7 +294,6 @@ impl Workers {
     pub(super) fn settled(&mut self, now: Instant, number: u64, out: &mut Vec<Output>) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
         let Some(own) = entry.own.take() else { return };
-        let status = (now, entry.condition.status());
         let url = Arc::clone(&entry.url.identity);
         self.by_id.remove(&own.id);
         self.own_claims -= 1;
@@ -304,7 +307,6 @@ impl Workers {
             out.push(Output::Write { key: claim::key(&own.id), value: None });
         }
         out.push(Output::Persist { key: row_key(&own.id), value: None });
-        let _ = status;
         self.review(now, number, out);
         if own.again {
             let mut set = self.settings.registrations.clone();

@@ -150,8 +150,12 @@ impl WorkersScript {
             format!("{}/{}:{:?}:{:?}", claim.owner, claim.incarnation, claim.lease, claim.statement)
         });
         let claims: Vec<String> = claims.collect();
-        let overlay =
-            view.overlay.as_ref().map_or(String::new(), |overlay| format!(" {overlay:?}"));
+        let overlay = match &view.overlay {
+            None => String::new(),
+            Some(view::Overlay::Refused { rule }) => format!(" refused:{rule}"),
+            Some(view::Overlay::Suppressed) => " suppressed".to_owned(),
+            Some(view::Overlay::Ejected) => " ejected".to_owned(),
+        };
         let next = view
             .probe
             .next
@@ -277,10 +281,10 @@ fn command(words: &[&str]) -> Command {
             revision: revision.parse().ok(),
             spec: Box::new(spec(rest)),
         },
-        ["patch", url, revision, patch] => Command::Patch {
+        ["patch", revision, url, fields @ ..] => Command::Patch {
             target: target(url),
             revision: revision.parse().ok(),
-            patch: serde_json::from_str(patch).expect("an object"),
+            patch: fields.iter().map(|field| patch(field)).collect(),
         },
         ["remove", targets @ .., "now"] => Command::Remove {
             targets: targets.iter().map(|url| target(url)).collect(),
@@ -301,6 +305,12 @@ fn command(words: &[&str]) -> Command {
         ["report", url, "bad"] => Command::Report { target: target(url), outcome: Outcome::Bad },
         _ => panic!("`{}` is no input", words.join(" ")),
     }
+}
+
+/// `name=value`, the value as JSON or else as text.
+fn patch(field: &str) -> (String, serde_json::Value) {
+    let (name, value) = field.split_once('=').expect("name=value");
+    (name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()))
 }
 
 fn peer(owner: Replica, words: &[&str]) -> Input {
