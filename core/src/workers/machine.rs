@@ -72,6 +72,8 @@ enum Timer {
     Beat,
     /// A lease turns stale.
     Lease(NodeId),
+    /// What a new life took over from the former is its word.
+    Inherited(NodeId),
     /// The claims of a node that left go.
     Linger(NodeId),
     /// A removal has settled.
@@ -122,6 +124,7 @@ impl Workers {
             match timer {
                 Timer::Beat => self.beat(now, out),
                 Timer::Lease(node) => self.lease_ended(now, &node, out),
+                Timer::Inherited(node) => self.inherited(now, &node, out),
                 Timer::Linger(node) => self.linger_ended(now, &node, out),
                 Timer::Settled(number) => self.settled(now, number, out),
                 Timer::Breaker(number) => self.breaker_ticked(now, number),
@@ -215,6 +218,7 @@ impl Machine for Workers {
             what: match timer {
                 Timer::Beat => "our lease of workers is renewed",
                 Timer::Lease(_) => "an owner's lease turns stale",
+                Timer::Inherited(_) => "what a new life took over is its word",
                 Timer::Linger(_) => "the workers of a node that left go",
                 Timer::Settled(_) => "a drained worker is removed",
                 Timer::Breaker(_) => "an ejected worker may try",

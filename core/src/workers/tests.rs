@@ -3,5 +3,6 @@
 mod harness;
 mod laws;
 mod ownership;
+mod removal;
 mod silence;
 mod table;

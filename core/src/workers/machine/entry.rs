@@ -62,6 +62,9 @@ pub(super) struct Claim {
     pub(super) admin: Admin,
     pub(super) statement: Statement,
     pub(super) version: u64,
+    /// Taken over from the former life's map, and not yet known to be the new life's word: what differs
+    /// follows at once.
+    pub(super) inherited: bool,
     /// E-1: the highest statement that was applied.
     pub(super) applied: Option<(Incarnation, u64)>,
 }
@@ -76,6 +79,7 @@ impl Claim {
             admin: said.admin,
             statement: said.statement,
             version: said.statement_version,
+            inherited: false,
             applied: None,
         }
     }

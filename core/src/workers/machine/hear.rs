@@ -91,6 +91,7 @@ impl Workers {
         let mut claim = Claim::new(id.clone(), life, said);
         if let Some(before) = entry.claims.get(&node) {
             let fell = before.incarnation == life
+                && !before.inherited
                 && (claim.version < before.version || claim.revision < before.revision);
             if before.incarnation > life || fell {
                 self.counters.refuse("version_fell");
@@ -289,8 +290,20 @@ impl Workers {
         self.review_owner(now, &owner.node, out);
     }
 
-    /// A new life's map is visible in place of the old one's: equal entries came without an event, and
-    /// are the new life's word now, under its versions.
+    /// The entries that differ have come: what was taken over is the new life's word.
+    pub(super) fn inherited(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
+        let Some(owner) = self.owners.get(node) else { return };
+        for number in owner.entries.clone() {
+            let entry = self.entries.get_mut(&number);
+            let claim = entry.and_then(|entry| entry.claims.get_mut(node));
+            if claim.is_some_and(|claim| std::mem::take(&mut claim.inherited)) {
+                self.lease_of_entry_returned(now, number, node, out);
+            }
+        }
+    }
+
+    /// A new life's map is visible in place of the old one's: every entry is the new life's from here on,
+    /// under its versions. What differs follows at once, key by key; only then is the rest believed.
     pub(super) fn switched(&mut self, now: Instant, new: Replica, out: &mut Vec<Output>) {
         if new.node == self.local.node {
             return;
@@ -308,13 +321,18 @@ impl Workers {
         for number in owner.entries.clone() {
             let entry = self.entries.get_mut(&number);
             if let Some(claim) = entry.and_then(|entry| entry.claims.get_mut(&node)) {
+                claim.inherited |= claim.incarnation < new.incarnation;
                 claim.incarnation = claim.incarnation.max(new.incarnation);
             }
         }
+        self.timers.insert((now + INHERITANCE, Timer::Inherited(node.clone())));
         self.lease_renewed(now, &new, out);
         self.review_owner(now, &node, out);
     }
 }
+
+/// Longer than the changes of a switch take to follow it, which is no time at all.
+const INHERITANCE: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// How long a count keeps its owner fresh, on our clock.
 const LEASE_FRESH: std::time::Duration = std::time::Duration::from_secs(30);

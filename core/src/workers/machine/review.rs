@@ -169,7 +169,8 @@ impl Workers {
         let Some(entry) = self.entries.get_mut(&number) else { return };
         if let Some(claim) = entry.claims.get_mut(&entry.chosen) {
             let version = Some((claim.incarnation, claim.version));
-            if claim.statement != Statement::Unknown && claim.applied < version {
+            let news = claim.statement != Statement::Unknown && !claim.inherited;
+            if news && claim.applied < version {
                 claim.applied = version;
                 self.counters.statements.applied += 1;
             }
@@ -204,7 +205,8 @@ impl Workers {
         let version = (claim.incarnation, claim.version);
         let (statement, rise) = (claim.statement, entry.health.rise);
         let by_owner = entry.judge == Judge::Owner;
-        if claim.applied >= Some(version)
+        if claim.inherited
+            || claim.applied >= Some(version)
             || statement == Statement::Unknown
             || lease != Lease::Fresh
         {
@@ -224,7 +226,7 @@ impl Workers {
         let Some(entry) = self.entries.get_mut(&number) else { return };
         let Some(claim) = entry.claims.get(&entry.chosen) else { return };
         let applied = claim.applied >= Some((claim.incarnation, claim.version));
-        if entry.own.is_some() || entry.judge != Judge::Owner || !applied {
+        if entry.own.is_some() || entry.judge != Judge::Owner || !applied || claim.inherited {
             return;
         }
         let told = entry.condition.told(now, claim.statement, true, entry.health.rise);

@@ -74,6 +74,7 @@ fn candidates(members: &[Member], query: &Query) -> Vec<Arc<Candidate>> {
     best.map(|member| Arc::clone(&member.candidate)).collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per policy, as the specification has them")]
 fn naive(
     members: &[Member],
     query: &Query,
@@ -95,8 +96,10 @@ fn naive(
         PickPolicy::RoundRobin => nth(ticket % count),
         PickPolicy::Weighted => {
             let mut step = total_weight * 618 / 1000;
-            let coprime =
-                |step: u64| (2..=step).all(|one| step % one != 0 || total_weight % one != 0);
+            let coprime = |step: u64| {
+                (2..=step)
+                    .all(|one: u64| !step.is_multiple_of(one) || !total_weight.is_multiple_of(one))
+            };
             while step > 1 && !coprime(step) {
                 step -= 1;
             }

@@ -177,8 +177,8 @@ fn a_restarted_owner_leaves_no_gap_and_its_statements_count_anew() {
         when   1s      good w8
         then   w8 Pending > Ready ProbesGood
         when   2s      orphaned b/1
-        when   3s      peer b/2 claims w7 unknown v1 rise=1
         when   3s      switched b/1 b/2
+        when   3s      peer b/2 claims w7 unknown v1 rise=1
         when   3s      peer b/2 unclaims w8
         then   w8 Ready > - Removed
         when   3s      view w7
@@ -205,8 +205,9 @@ fn a_claim_that_did_not_change_over_a_restart_is_the_new_lifes_word() {
         when   1s      good w7
         then   w7 Pending > Ready ProbesGood
         when   2s      switched b/1 b/2
-        then   w7 Ready > NotReady Statement
         when   2s      switched b/1 b/2
+        when   2001ms  tick
+        then   w7 Ready > NotReady Statement
         when   3s      peer b/1 unclaims w7
         when   3s      view w7
         then   NotReady by b of b/2:Fresh:Unhealthy good=0 bad=0 next=5860ms
@@ -311,6 +312,28 @@ fn a_raised_node_numbers_its_statements_anew() {
         then   write w7 active healthy v1 r1
         when   1s      view w7
         then   Ready by a of a/5:Own:Healthy good=0 bad=0 next=2688ms
+        ",
+    );
+}
+
+#[test]
+fn a_worker_that_its_owner_judges_is_ready_again_when_the_owner_is_back() {
+    check::<WorkersScript>(
+        "
+        when   0ms     start
+        then   ready
+        when   1s      peer b/1 lease 1
+        when   1s      peer b/1 claims o7 healthy v5
+        then   w7 - > Ready Imported
+        when   1s      peer b/1 claims o8 healthy v5
+        then   w8 - > Ready Imported
+        when   2s      orphaned b/1
+        then   w7 Ready > NotReady OwnerSilent
+        then   w8 Ready > NotReady OwnerSilent
+        when   3s      switched b/1 b/2
+        when   3s      peer b/2 claims o7 unhealthy v2
+        when   3001ms  tick
+        then   w8 NotReady > Ready Statement
         ",
     );
 }
