@@ -293,6 +293,8 @@ fn t11_a_new_unhealthy_statement_takes_a_ready_import_out_once() {
         then   probe #3 w7
         when   30s     good w7
         then   w7 NotReady > Ready ProbesGood
+        when   30s     peer b/1 lease 2
+        when   30s     peer b/1 claims w7 unhealthy v2
         when   31s     peer b/1 claims w7 unhealthy v3
         ",
     );
