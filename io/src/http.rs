@@ -227,6 +227,11 @@ pub fn router(surface: Arc<Surface>) -> Router {
     route::router(surface)
 }
 
+/// The state of the node as JSON, without secrets.
+pub(crate) fn dump(surface: &Surface) -> String {
+    operations::dump_document(surface).to_string()
+}
+
 /// Turns announcements into events and measures, and writes what the audit counted, until the stop.
 pub async fn tend(surface: Arc<Surface>) {
     let mut heard = surface.handle.listen();

@@ -3,6 +3,9 @@
 //! Absent on purpose: where settings come from, and the surfaces. Both are handed in or built on the
 //! [`Handle`] of what runs.
 
+mod process;
+mod signals;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -31,6 +34,8 @@ use crate::seal::{KeyringError, KeyringSource};
 use crate::shell::{Ears, Mind, Shell};
 use crate::store::{Directory, Keeper, Store, StoreError, Watch};
 use crate::traffic::Traffic;
+
+pub use process::{Exit, run};
 
 /// Answers of calls that wait for the loop.
 const ANSWERS_MAX: usize = 256;

@@ -13,14 +13,14 @@ use super::{Store, StoreError};
 
 /// A data directory that this process holds until the value is dropped.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     path: PathBuf,
     _lock: File,
 }
 
 impl Directory {
     /// Makes `path` if need be and takes it. Others may neither write into it nor hold it.
-    pub fn take(path: &Path, node: &NodeId) -> Result<Directory, StoreError> {
+    pub(crate) fn take(path: &Path, node: &NodeId) -> Result<Directory, StoreError> {
         let failed = |error| StoreError::Directory { path: path.to_owned(), error };
         make_private(path).map_err(failed)?;
         let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
@@ -40,7 +40,7 @@ impl Directory {
     }
 
     /// Opens the store in it.
-    pub fn open(&self) -> Result<(Store, Image), StoreError> {
+    pub(crate) fn open(&self) -> Result<(Store, Image), StoreError> {
         let rooms = self.path.join("store");
         let file = make_private(&rooms).and_then(|()| private().open(rooms.join("node.redb")));
         let file = file.map_err(|error| StoreError::Directory { path: rooms.clone(), error })?;
