@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use quorate_core::limits::WORKER_LANES_MAX;
 use quorate_core::time::Instant;
+use quorate_core::workers::route::{Explained, Reason, explain};
 use quorate_core::workers::{Candidate, NoWorker, Pick, Query, Snapshot, route};
 
 /// Tickets out at a time; the oldest is forgotten first.
@@ -89,19 +90,21 @@ impl Picks {
             }
             return Ok(self.issue(now, &pick, load));
         }
-        let reason = quorate_core::workers::route::Reason::NoneReady;
-        Err(NoWorker { reason, retry_at: None })
+        Err(NoWorker { reason: Reason::NoneReady, retry_at: None })
     }
 
-    /// What the next pick would be; changes nothing.
-    pub(super) fn dry<'a>(
+    /// What the next pick would be, worker by worker, and why it would be none; changes nothing.
+    pub(super) fn explain(
         &self,
         now: Instant,
-        snapshot: &'a Snapshot,
+        snapshot: &Snapshot,
         query: &Query,
-    ) -> Result<Pick<'a>, NoWorker> {
+    ) -> (Vec<Explained>, Option<Reason>) {
         let number = self.counter(snapshot, query, |counter| counter.load(Ordering::Relaxed));
-        self.choose(now, snapshot, query, number)
+        let refusal = self.choose(now, snapshot, query, number).err();
+        let load = |candidate: &Candidate| self.load_of(now, candidate.number);
+        let explained = explain(snapshot, query, number, &load);
+        (explained, refusal.map(|refusal| refusal.reason))
     }
 
     /// Settles a ticket; false if it is none of worker `number`.

@@ -124,7 +124,8 @@ async fn converse(
         .timer(TokioTimer::new())
         .header_read_timeout(ARRIVAL_MAX)
         // Twice the bound, so that a request a little over it is told what is wrong in our own words.
-        .max_buf_size(2 * HEADERS_BYTES_MAX);
+        .max_header_size(2 * HEADERS_BYTES_MAX)
+        .max_buf_size(4 * HEADERS_BYTES_MAX);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = connection.as_mut() => return, // Its error is the caller's: it has heard or is gone.
@@ -164,3 +165,6 @@ impl tower::Service<Request<Incoming>> for WithCaller {
         self.router.call(request)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,10 +11,13 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use http_body_util::BodyExt as _;
-use quorate_core::ids::{Incarnation, NodeId, Replica};
-use quorate_core::machine::{Count, Labels};
+use quorate_core::ids::{ClusterId, Incarnation, NodeId, Replica};
+use quorate_core::machine::{Count, Machine as _};
 use quorate_core::membership::{Member, State};
-use quorate_core::node::{Announcement, Members, Published, Reply, Request as Wish};
+use quorate_core::node::settings::Profile;
+use quorate_core::node::{
+    Announcement, Image, Input, Members, Node, Published, Reply, Request as Wish, Settings,
+};
 use quorate_core::time::{Instant, UnixTime};
 use quorate_core::wire::Blob;
 use quorate_core::workers::claim::{Admin, Statement};
@@ -29,7 +32,8 @@ use crate::access::{Access, Caller, MintedToken, Scope, StaticToken};
 use crate::audit::Audit;
 use crate::handle::{Handle, Heard};
 use crate::health::Vitals;
-use crate::metrics::{Build, Meters};
+use crate::metrics::{Build, Meters, Source};
+use crate::traffic::Traffic;
 
 /// A clock that a test moves.
 pub(super) struct FalseHost {
@@ -188,7 +192,8 @@ impl World {
         vitals.booted();
         vitals.turned(host.now());
         let build = Build { version: "0.1.0".to_owned(), started_seconds: 1_700_000_000 };
-        let meters = Arc::new(Meters::new(&handle, &build, Vec::new()));
+        let traffic: Source = Arc::new(Traffic::default());
+        let meters = Arc::new(Meters::new(&handle, &build, vec![traffic]));
         let audit = Audit::open(&data, meters.audit_observer()).expect("the log opens");
         let surface = Surface::new(Parts {
             handle,
@@ -337,18 +342,28 @@ fn published() -> Published {
         workers.ids.insert(entry.id.clone(), entry.url.clone());
         workers.entries.insert(entry.url.clone(), Arc::new(entry));
     }
-    let counts = vec![
-        Count { name: "membership_members", labels: Labels::One("state", "alive"), value: 2 },
-        Count { name: "membership_fences_dropped_total", labels: Labels::None, value: 3 },
-    ];
     Published {
         members: ArcSwap::from_pointee(members),
         workers: ArcSwap::from_pointee(workers),
         gossip: ArcSwap::default(),
         links: ArcSwap::default(),
         replicas: ArcSwap::default(),
-        counts: ArcSwap::from_pointee(counts),
+        counts: ArcSwap::from_pointee(fresh_counts()),
     }
+}
+
+/// Every series of a node that has just begun.
+fn fresh_counts() -> Vec<Count> {
+    let cluster = ClusterId("prod".into());
+    let address = "127.0.0.1:7420".parse().expect("an address");
+    let settings = Settings::new(node("n1"), cluster, address, Profile::Local);
+    let image = Image::default();
+    let mut fresh = Node::boot(settings, Incarnation(57), &image, [0; 32], Instant::ZERO);
+    let mut effects = Vec::new();
+    fresh.handle(Instant::ZERO, Input::Start, &mut effects);
+    fresh.flush(Instant::ZERO, &mut effects);
+    let counts = fresh.published().counts.load_full();
+    counts.to_vec()
 }
 
 pub(super) fn entry(number: u64, url: &str) -> EntryView {

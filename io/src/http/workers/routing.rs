@@ -1,12 +1,8 @@
 //! Picking a worker, reporting what became of it, and explaining a pick.
 
-use std::time::Duration;
-
 use quorate_core::workers::route::Reason;
-use quorate_core::workers::view::Overlay;
 use quorate_core::workers::{
-    Answer as Done, Command, EntryView, Kind, NoWorker, Outcome as Ended, PickPolicy, Query,
-    Snapshot, Status, Target,
+    Answer as Done, Command, Kind, NoWorker, Outcome as Ended, PickPolicy, Query, Snapshot, Target,
 };
 use serde_json::{Value, json};
 
@@ -14,7 +10,7 @@ use super::super::problem::{Code, Problem};
 use super::super::route::{Answer, Call, Outcome, Route, Takes, Verb, not_found};
 use super::super::strict::{self, Fields};
 use super::super::{Surface, metrics_word};
-use super::{ask, serves};
+use super::ask;
 use crate::access::Scope;
 
 pub(super) fn routes() -> [Route; 3] {
@@ -107,15 +103,10 @@ fn no_worker(surface: &Surface, refusal: NoWorker) -> Problem {
         Reason::AllFull => "all workers that serve this model have as many requests as they take",
         Reason::NoLabelMatch => "no ready worker that serves this model has these labels",
     };
-    let now = surface.host.now();
-    let wait = refusal.retry_at.map(|at| at.since(now)).unwrap_or(RETRY_MIN);
     Problem::new(Code::NoWorker, detail)
         .with("reason", metrics_word(&refusal.reason))
-        .retry_after(wait.clamp(RETRY_MIN, RETRY_MAX))
+        .retry_after(refusal.retry_after(surface.host.now()))
 }
-
-const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(30);
 
 async fn report(mut call: Call) -> Outcome {
     let mut fields = call.fields()?;
@@ -204,85 +195,23 @@ fn explain(mut call: Call) -> Outcome {
 
 fn explanation(surface: &Surface, snapshot: &Snapshot, query: &Query) -> Value {
     let now = surface.host.now();
-    let picked = surface.picks.dry(now, snapshot, query);
-    let number = picked.as_ref().ok().map(|pick| pick.candidate.number);
-    let by_name = snapshot.entries.values().any(|entry| {
-        entry.spec.models.as_ref().is_some_and(|models| !models.is_empty())
-            && serves(&entry.spec, &query.model)
-    });
-    let tier = snapshot
-        .entries
-        .values()
-        .filter(|entry| skipped(surface, entry, query, by_name).is_none())
-        .map(|entry| entry.spec.priority.unwrap_or(PRIORITY_DEFAULT))
-        .max();
-    let items: Vec<Value> = snapshot
-        .entries
-        .values()
-        .map(|entry| {
-            let lower = entry.spec.priority.unwrap_or(PRIORITY_DEFAULT) < tier.unwrap_or(0);
-            let reason = match skipped(surface, entry, query, by_name) {
-                _ if number == Some(entry.number) => None,
-                Some(reason) => Some(reason),
-                None if lower => Some("priority"),
-                None => Some("not_chosen"),
-            };
-            json!({
-                "id": entry.id,
-                "url": entry.url,
-                "picked": reason.is_none(),
-                "skipped": reason,
-                "load": surface.picks.load_of(now, entry.number),
-            })
+    let (explained, reason) = surface.picks.explain(now, snapshot, query);
+    let items = explained.iter().map(|row| {
+        let number = snapshot.entries.get(&row.url).map(|entry| entry.number);
+        let load = number.map_or(0, |number| surface.picks.load_of(now, number));
+        json!({
+            "id": row.id,
+            "url": row.url,
+            "picked": row.picked,
+            "skipped": row.skipped,
+            "load": load,
         })
-        .collect();
+    });
     json!({
         "model": query.model,
         "kind": query.kind,
         "policy": query.policy,
-        "no_worker": picked.err().map(|refusal| refusal.reason),
-        "items": items,
+        "no_worker": reason,
+        "items": items.collect::<Vec<Value>>(),
     })
-}
-
-/// What a spec without a priority has.
-const PRIORITY_DEFAULT: u32 = 50;
-
-/// The first reason for which a worker is no candidate.
-fn skipped(
-    surface: &Surface,
-    entry: &EntryView,
-    query: &Query,
-    by_name: bool,
-) -> Option<&'static str> {
-    let spec = &entry.spec;
-    let anonymous = spec.models.as_ref().is_none_or(Vec::is_empty);
-    let labelled = |(key, value): (&String, &String)| {
-        spec.labels.as_ref().is_some_and(|labels| labels.get(key) == Some(value))
-    };
-    if *spec.kind.as_ref().unwrap_or(&Kind::Regular) != query.kind {
-        return Some("kind");
-    }
-    if !serves(spec, &query.model) || (by_name && anonymous) {
-        return Some("model");
-    }
-    match entry.status {
-        Status::Ready => {}
-        Status::Pending => return Some("pending"),
-        Status::NotReady => return Some("not_ready"),
-        Status::Failed => return Some("failed"),
-        Status::Draining => return Some("draining"),
-    }
-    match entry.overlay {
-        None => {}
-        Some(Overlay::Refused { .. }) => return Some("refused"),
-        Some(Overlay::Suppressed) => return Some("suppressed"),
-        Some(Overlay::Ejected) => return Some("ejected"),
-    }
-    if !query.labels.iter().all(labelled) {
-        return Some("labels");
-    }
-    let max = spec.max_in_flight.unwrap_or(0);
-    let full = max > 0 && surface.picks.load_of(surface.host.now(), entry.number) >= max;
-    full.then_some("full")
 }

@@ -1,0 +1,90 @@
+use std::time::Duration;
+
+use axum::routing::get;
+use axum::{Extension, Router};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
+
+use super::*;
+
+/// A server on both kinds of listener, and its end.
+struct Served {
+    address: std::net::SocketAddr,
+    socket: std::path::PathBuf,
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+async fn served(name: &str) -> Served {
+    let router = Router::new()
+        .route("/who", get(async |Extension(caller): Extension<Caller>| format!("{caller:?}")))
+        .route(
+            "/slow",
+            get(async || {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                "done"
+            }),
+        );
+    let tcp = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = tcp.local_addr().expect("it is bound");
+    let socket = std::env::temp_dir().join(format!("quorate-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_file(&socket);
+    let unix = UnixListener::bind(&socket).expect("the temporary directory is writable");
+    let (stop, stopped) = oneshot::channel();
+    let listeners = vec![Listener::Tcp(tcp), Listener::Unix(unix)];
+    let ended = tokio::spawn(serve(listeners, router, async {
+        let _ = stopped.await;
+    }));
+    Served { address, socket, stop, ended }
+}
+
+async fn exchange(mut stream: impl Stream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await; // A reset after the answer is an end, too.
+    answer
+}
+
+const WHO: &str = "GET /who HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn both_listeners_know_who_calls() {
+    let served = served("who").await;
+    let tcp = TcpStream::connect(served.address).await.expect("connected");
+    assert!(exchange(tcp, WHO).await.ends_with(")"), "an address over TCP");
+    let unix = UnixStream::connect(&served.socket).await.expect("connected");
+    let answer = exchange(unix, WHO).await;
+    assert!(answer.contains("Unix { uid: "), "{answer}");
+    let _ = std::fs::remove_file(&served.socket);
+}
+
+#[tokio::test]
+async fn headers_without_bound_end_the_connection() {
+    let served = served("long").await;
+    let long = format!("GET /who HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(80 * 1024));
+    let tcp = TcpStream::connect(served.address).await.expect("connected");
+    let answer = exchange(tcp, &long).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let _ = std::fs::remove_file(&served.socket);
+}
+
+#[tokio::test]
+async fn a_stop_lets_what_runs_finish_and_takes_nothing_more() {
+    let served = served("stop").await;
+    let slow = "GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let tcp = TcpStream::connect(served.address).await.expect("connected");
+    let running = tokio::spawn(exchange(tcp, slow));
+    let idle = TcpStream::connect(served.address).await.expect("connected");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    served.stop.send(()).expect("it still runs");
+    let answer = running.await.expect("no panic");
+    assert!(answer.ends_with("done"), "{answer}");
+    tokio::time::timeout(Duration::from_secs(5), served.ended)
+        .await
+        .expect("an idle connection holds nothing up")
+        .expect("no panic");
+    drop(idle);
+    assert!(TcpStream::connect(served.address).await.is_err(), "nobody listens");
+    let _ = std::fs::remove_file(&served.socket);
+}
