@@ -17,8 +17,11 @@ pub mod membership;
 pub mod replica;
 pub mod workers;
 
+use std::collections::BTreeMap;
+
 use quorate_core::ids::{Replica, Ticket};
 use quorate_core::node::{Effect, Input, Reply, Request};
+use quorate_core::time::Instant;
 use quorate_core::workers::ProbeOutcome;
 
 use crate::clock::Micros;
@@ -212,6 +215,8 @@ pub struct Checks {
     pub workers: workers::Watch,
     /// Whether anything is looked at; off only to see what looking costs.
     pub on: bool,
+    /// When each process took its last turn, on its own clock.
+    turned: BTreeMap<u64, Instant>,
 }
 
 impl Checks {
@@ -224,6 +229,7 @@ impl Checks {
             gossip: gossip::Watch::default(),
             workers: workers::Watch::new(machines),
             on: true,
+            turned: BTreeMap::new(),
         }
     }
 
@@ -235,15 +241,10 @@ impl Checks {
     }
 
     /// A process ended.
-    pub fn stopped(&mut self, now: Micros, machine: usize) {
+    pub fn stopped(&mut self, now: Micros, machine: usize, stored: bool) {
         self.membership.stopped(now, machine);
         self.replica.stopped(machine);
-        self.workers.stopped(machine);
-    }
-
-    /// A process that stood still goes on.
-    pub fn resumed(&mut self, now: Micros, machine: usize) {
-        self.membership.resumed(now, machine);
+        self.workers.stopped(now, machine, stored);
     }
 
     /// A caller asked.
@@ -252,8 +253,8 @@ impl Checks {
     }
 
     /// A node answered.
-    pub fn answered(&mut self, machine: usize, ticket: Ticket, reply: &Reply) {
-        self.workers.answered(machine, ticket, reply);
+    pub fn answered(&mut self, ticket: Ticket, reply: &Reply) {
+        self.workers.answered(ticket, reply);
     }
 
     /// A probe was answered by the world.
@@ -266,11 +267,25 @@ impl Checks {
         if !self.on {
             return Ok(());
         }
+        if self.slept(turn) {
+            self.membership.slept(turn.machine);
+            self.replica.stopped(turn.machine);
+        }
         let ledger = &mut self.ledger;
         self.membership.turn(turn, ledger)?;
         self.replica.turn(turn, ledger)?;
         self.gossip.turn(turn, ledger)?;
         self.workers.turn(turn, ledger)
+    }
+}
+
+impl Checks {
+    /// Whether a process looks up after longer than it remembers others for: it drops all of them.
+    fn slept(&mut self, turn: &Turn<'_>) -> bool {
+        let Some(machine) = turn.machines.get(turn.machine) else { return false };
+        let local = machine.clock.local(turn.now);
+        let last = self.turned.insert(turn.process.number, local).unwrap_or(local);
+        local.since(last) > machine.settings.membership.forget_after
     }
 }
 

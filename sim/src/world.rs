@@ -294,7 +294,8 @@ impl World {
         }
         let number = process.number;
         host.ended_at = Some(now);
-        self.checks.stopped(now, machine);
+        let stored = host.disk.is_some();
+        self.checks.stopped(now, machine, stored);
         self.streams_of_ended(machine, number, silently);
     }
 
@@ -419,7 +420,7 @@ impl World {
             Effect::Disconnect { connection } => self.hang_up(machine, process, connection),
             Effect::Store { ticket, batch } => self.store(machine, process, ticket, batch),
             Effect::Call { ticket, call } => self.call(machine, process, ticket, call),
-            Effect::Reply { ticket, reply } => self.checks.answered(machine, ticket, &reply),
+            Effect::Reply { ticket, reply } => self.checks.answered(ticket, &reply),
             Effect::Announce(announcement) => self.announced(machine, announcement),
         }
     }

@@ -44,7 +44,6 @@ struct Observer {
     /// A notice said that this life of ours is over.
     must_exceed: Option<Incarnation>,
     slept: bool,
-    stood_still: Option<Micros>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +82,6 @@ impl Watch {
         }
     }
 
-    pub(super) fn resumed(&mut self, now: Micros, machine: usize) {
-        if let Some(observer) = self.machines.get_mut(machine) {
-            observer.slept = true;
-            observer.stood_still = Some(now);
-        }
-    }
-
     fn reset(&mut self, machine: usize) {
         if let Some(observer) = self.machines.get_mut(machine) {
             *observer = Observer::default();
@@ -103,7 +95,6 @@ impl Watch {
     }
 
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
-        self.hear(turn);
         ledger.note(Id::M8);
         for effect in turn.effects {
             match effect {
@@ -123,6 +114,7 @@ impl Watch {
                 | Effect::Reply { .. } => {}
             }
         }
+        self.hear(turn);
         let members = turn.process.node.published().members.load();
         let version = Some(members.version);
         let Some(observer) = self.machines.get_mut(turn.machine) else { return Ok(()) };
@@ -131,6 +123,15 @@ impl Watch {
             observer.view(turn, &members, ledger)?;
         }
         Ok(())
+    }
+
+    /// A sleep beyond remembering ends all notices and beliefs without a word.
+    pub(super) fn slept(&mut self, machine: usize) {
+        if let Some(observer) = self.machines.get_mut(machine) {
+            observer.slept = true;
+            observer.notices.clear();
+            observer.beliefs.clear();
+        }
     }
 
     /// What a turn's inputs say about the life of the node itself.
@@ -166,7 +167,8 @@ impl Watch {
             })?;
         }
         let Some(observer) = self.machines.get_mut(turn.machine) else { return Ok(()) };
-        if let Some(over) = observer.must_exceed {
+        let leaving = turn.process.node.membership().leaving();
+        if let Some(over) = observer.must_exceed.filter(|_| !leaving) {
             ledger.hold(Id::M12, turn.machine, incarnation > over.0, || {
                 format!("a datagram of life {incarnation} after the news that {over} is over")
             })?;
@@ -220,7 +222,9 @@ impl Watch {
                 matches!(told(replica), Some(Told::Up | Told::Suspect))
             }
             Notice::Renamed { old, new, .. } => {
-                told(old).is_some() && told(new).is_none() && old.node == new.node && old < new
+                let fence = observer.fences.get(&old.node);
+                let known = told(old).is_some() || fence.is_some_and(|f| old.incarnation <= *f);
+                known && told(new).is_none() && old.node == new.node && old < new
             }
             Notice::Forgotten { .. } => true,
         };
@@ -319,10 +323,8 @@ impl Observer {
             Notice::Departed { replica, .. } => {
                 _ = self.notices.insert(replica.clone(), Told::Departed)
             }
-            Notice::Renamed { old, new, .. } => {
-                self.notices.remove(old);
-                self.notices.insert(new.clone(), Told::Up);
-            }
+            // `Up` of the new life follows.
+            Notice::Renamed { old, .. } => _ = self.notices.remove(old),
             Notice::Forgotten { node, fence } => {
                 self.notices.retain(|r, _| r.node != *node || r.incarnation > *fence);
             }

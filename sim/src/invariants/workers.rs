@@ -11,9 +11,13 @@ use quorate_core::workers::{Cause, ProbeOutcome, Status, StatusChange};
 use quorate_core::{limits, workers};
 
 use super::{Id, Ledger, Turn};
+use crate::clock::Micros;
 use crate::surfaces::MARKER;
 use crate::verdict::{Failure, Kind as FailureKind};
 use crate::world::machine::Machine;
+
+/// The longest that a decision takes to be durable on the slowest disk.
+const STORING_US: Micros = 30_000_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct Watch {
     /// URLs that each machine owns, by what callers were told.
     pub owned: Vec<BTreeSet<String>>,
     asked: BTreeMap<Ticket, Vec<String>>,
+    /// What each machine decided so lately that it may not be durable.
+    fresh: Vec<BTreeMap<String, Micros>>,
     /// What callers heard, by ticket.
     pub answers: BTreeMap<Ticket, String>,
     /// Whether a secret is among what nodes were given, so that looking for it is worth it.
@@ -42,6 +48,7 @@ impl Watch {
         Watch {
             observers: (0..machines).map(|_| Observer::default()).collect(),
             owned: vec![BTreeSet::new(); machines],
+            fresh: vec![BTreeMap::new(); machines],
             asked: BTreeMap::new(),
             answers: BTreeMap::new(),
             secrets: false,
@@ -49,10 +56,23 @@ impl Watch {
     }
 
     pub(super) fn started(&mut self, machine: usize) {
-        self.stopped(machine);
+        if let Some(observer) = self.observers.get_mut(machine) {
+            *observer = Observer::default();
+        }
     }
 
-    pub(super) fn stopped(&mut self, machine: usize) {
+    /// The disk of `machine` is empty: whatever it owned is forgotten.
+    pub fn wiped(&mut self, machine: usize) {
+        self.stopped(0, machine, false);
+    }
+
+    pub(super) fn stopped(&mut self, now: Micros, machine: usize, stored: bool) {
+        let fresh = self.fresh.get_mut(machine).map(std::mem::take).unwrap_or_default();
+        if let Some(owned) = self.owned.get_mut(machine) {
+            // Whether the last decisions reached the disk is open; without one nothing was kept.
+            let open = |url: &String| fresh.get(url).is_some_and(|at| now < at + STORING_US);
+            owned.retain(|url| stored && !open(url));
+        }
         if let Some(observer) = self.observers.get_mut(machine) {
             *observer = Observer::default();
         }
@@ -74,17 +94,24 @@ impl Watch {
         self.asked.insert(ticket, urls);
     }
 
-    pub(super) fn answered(&mut self, machine: usize, ticket: Ticket, reply: &Reply) {
+    /// A caller heard this.
+    pub(super) fn answered(&mut self, ticket: Ticket, reply: &Reply) {
         self.answers.insert(ticket, crate::surfaces::words_of(reply));
+    }
+
+    /// What a node decided about its own claims: from here on it owns them, or does not.
+    fn decided(&mut self, turn: &Turn<'_>, ticket: Ticket, reply: &Reply) {
         let Some(urls) = self.asked.remove(&ticket) else { return };
-        let Some(owned) = self.owned.get_mut(machine) else { return };
+        let Some(owned) = self.owned.get_mut(turn.machine) else { return };
+        let Some(fresh) = self.fresh.get_mut(turn.machine) else { return };
         match reply {
-            Reply::Worker(workers::Answer::Created(_)) => owned.extend(urls),
+            Reply::Worker(workers::Answer::Created(_)) => owned.extend(urls.iter().cloned()),
             Reply::Worker(workers::Answer::Removing { .. }) => {
-                urls.iter().for_each(|url| _ = owned.remove(url))
+                urls.iter().for_each(|url| _ = owned.remove(url));
             }
-            _ => {}
+            _ => return,
         }
+        fresh.extend(urls.into_iter().map(|url| (url, turn.now)));
     }
 
     pub(super) fn probed(&mut self, machine: usize, url: &str, outcome: ProbeOutcome) {
@@ -99,14 +126,19 @@ impl Watch {
         }
         self.probes(turn, ledger)?;
         for effect in turn.effects {
-            match effect {
-                Effect::Announce(Announcement::Worker(change)) => {
-                    self.change(turn, change, ledger)?
-                }
-                Effect::Announce(Announcement::WorkerChanged { url }) => {
-                    self.entry(turn, url, ledger)?
-                }
-                _ => {}
+            if let Effect::Reply { ticket, reply } = effect {
+                self.decided(turn, *ticket, reply);
+            }
+        }
+        for effect in turn.effects {
+            if let Effect::Announce(Announcement::Worker(change)) = effect {
+                self.change(turn, change, ledger)?;
+            }
+        }
+        // The snapshot is the one after all changes of the turn.
+        for effect in turn.effects {
+            if let Effect::Announce(Announcement::WorkerChanged { url }) = effect {
+                self.entry(turn, url, ledger)?;
             }
         }
         Ok(())

@@ -208,6 +208,7 @@ impl World {
             "wipe" => {
                 self.kill(machine, false);
                 self.machine_mut(machine).wipe();
+                self.checks.workers.wiped(machine);
                 if fault.lasts.is_none() {
                     self.start(machine);
                 }
@@ -357,7 +358,6 @@ impl World {
         }
         process.standing_until = None;
         process.asleep = false;
-        self.checks.resumed(now, machine);
         self.unblock_streams();
         self.schedule_wake(machine, number);
     }
