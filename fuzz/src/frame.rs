@@ -22,6 +22,25 @@ pub fn bytes(input: &[u8]) {
         let _ = read(&frame);
     }
     assert_eq!(reader.waiting_bytes(), input.len() - used, "bytes vanished");
+    if reader.next_frame() == Ok(None) {
+        let rest = input.get(used..).unwrap_or_default();
+        assert!(promised_bytes(rest) <= limit_of(rest), "it waits for a frame over its limit");
+    }
+}
+
+/// The payload that a header at the beginning of `rest` announces.
+fn promised_bytes(rest: &[u8]) -> usize {
+    let header = rest.first_chunk::<{ limits::FRAME_HEADER_BYTES }>();
+    header.map_or(0, |[_, _, _, _, l0, l1, l2, l3, ..]| {
+        u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize
+    })
+}
+
+/// The limit of the class that stands at its place in `rest`.
+fn limit_of(rest: &[u8]) -> usize {
+    let classes = [Class::Control, Class::Gossip, Class::Session];
+    let class = classes.into_iter().find(|class| rest.get(1) == Some(&class.number()));
+    class.map_or(0, Class::payload_bytes_max)
 }
 
 /// Messages become frames, a stream of them is cut anywhere, and the same messages come out.
