@@ -428,3 +428,19 @@ proptest! {
         prop_assert!(world.linked());
     }
 }
+
+#[test]
+fn an_idle_link_costs_each_side_one_ping_in_ten_seconds() {
+    let mut world = World::new(7, FAIR);
+    world.introduce(0);
+    world.introduce(1);
+    let until = world.now + Duration::from_secs(20);
+    world.run_until(until);
+    let before = [world.hosts[0].delivered, world.hosts[1].delivered];
+    let until = world.now + Duration::from_secs(100);
+    world.run_until(until);
+    for host in [0, 1] {
+        // Ten pings of the other, and ten answers to ours.
+        assert_eq!(world.hosts[host].delivered - before[host], 20);
+    }
+}

@@ -1,8 +1,15 @@
 //! Scripts of queues, windows and pings.
 //! `a` is below `m`, `z` above it.
 
-use super::LinkScript;
+use std::collections::BTreeMap;
+
+use super::{LinkScript, input, node, settings};
+use crate::ids::Incarnation;
+use crate::link::Links;
+use crate::machine::{Counted, Machine};
+use crate::random::Rng;
 use crate::script::check;
+use crate::time::Instant;
 
 #[test]
 fn a_ping_is_due_every_ten_seconds_and_measures_the_round_trip() {
@@ -169,4 +176,54 @@ fn the_window_is_filled_and_one_frame_more() {
         when   5ms     writable a1 1
         ",
     );
+}
+
+fn counts(links: &Links) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    links.counts(&mut |count| {
+        let name = format!("{} {:?}", count.name, count.labels);
+        assert!(counts.insert(name.replace('"', ""), count.value).is_none(), "a series twice");
+    });
+    counts
+}
+
+#[test]
+fn every_series_is_there_from_the_start_and_every_frame_is_counted_once() {
+    let local = super::replica("m/1");
+    let rng = Rng::from_number(1);
+    let mut links = Links::new(settings(&node("m")), local, Incarnation(1), Instant::ZERO, rng);
+    let fresh = counts(&links);
+    assert_eq!(fresh.len(), 33);
+    assert!(fresh.values().all(|value| *value == 0));
+    for line in [
+        "accepted a1 z",
+        "frame a1 hello z/5",
+        "send z gossip 84",
+        "send z gossip 84",
+        "writable a1 200",
+        "send z gossip 84",
+        "send z gossip 300000",
+        "frame a1 ping 1",
+        "closed a1",
+        "accepted a2 z",
+        "frame a2 hello z/5 cluster=test",
+    ] {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        links.handle(Instant::ZERO, input(&words), &mut Vec::new());
+    }
+    let mut changed = counts(&links);
+    changed.retain(|_, value| *value != 0);
+    let expected = [
+        ("link_bytes_total Two(class, control, direction, received)", 19),
+        ("link_bytes_total Two(class, gossip, direction, sent)", 200),
+        ("link_dropped_total Two(class, gossip, reason, reconnect)", 1),
+        ("link_frames_total Two(class, control, direction, received)", 1),
+        ("link_frames_total Two(class, gossip, direction, sent)", 2),
+        ("link_handshakes_total One(outcome, cluster)", 1),
+        ("link_handshakes_total One(outcome, ok)", 1),
+        ("link_refused_total One(class, gossip)", 1),
+    ];
+    let expected: BTreeMap<String, u64> =
+        expected.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    assert_eq!(changed, expected);
 }
