@@ -217,11 +217,6 @@ impl Surface {
     }
 }
 
-/// Everything that is known, without secrets: what a state dump holds.
-pub fn dump(surface: &Surface) -> serde_json::Value {
-    operations::dump_document(surface)
-}
-
 /// The routes over `surface`.
 pub fn router(surface: Arc<Surface>) -> Router {
     route::router(surface)

@@ -8,7 +8,6 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
-mod daemon;
 mod datagrams;
 pub mod handle;
 pub mod health;

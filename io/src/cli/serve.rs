@@ -1,11 +1,14 @@
 //! `quorate serve`: a node in the foreground.
 
+use std::io::Read as _;
 use std::process::ExitCode;
+
+use rustix::process::{Signal, getpid, kill_process};
 
 use super::args::Serve;
 use super::local::sources;
 use crate::config::{self, Config};
-use crate::daemon::{self, EXIT_CONFIG};
+use crate::serve::{Exit, run as run_node};
 
 /// Runs a node until it ends.
 pub(super) fn run(args: &Serve) -> ExitCode {
@@ -14,7 +17,7 @@ pub(super) fn run(args: &Serve) -> ExitCode {
         Ok((config, _)) => config,
         Err(problems) => {
             eprint!("{}", config::report(&problems));
-            return ExitCode::from(EXIT_CONFIG);
+            return ExitCode::from(Exit::Unusable.code());
         }
     };
     let runtime = match tokio::runtime::Runtime::new() {
@@ -24,11 +27,18 @@ pub(super) fn run(args: &Serve) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(daemon::run(config, sources, args.with_parent)) {
-        Ok(code) => ExitCode::from(code),
-        Err(refused) => {
-            eprintln!("quorate serve: {refused}");
-            ExitCode::from(EXIT_CONFIG)
-        }
+    if args.with_parent {
+        std::thread::spawn(stop_with_parent);
+    }
+    let exit = runtime.block_on(run_node(config, sources));
+    ExitCode::from(exit.code())
+}
+
+/// The end of standard input is the end of the parent: an orderly stop, as by a signal.
+fn stop_with_parent() {
+    let mut ignored = [0; 64];
+    while std::io::stdin().read(&mut ignored).is_ok_and(|count| count > 0) {}
+    if let Err(error) = kill_process(getpid(), Signal::TERM) {
+        tracing::error!("the parent is gone, and no signal says so: {error}");
     }
 }
