@@ -269,6 +269,8 @@ struct Kept {
     incarnation: Incarnation,
     image: Image,
     store: Option<(Directory, Store)>,
+    /// What the first write took.
+    took: Duration,
 }
 
 impl Kept {
@@ -276,18 +278,24 @@ impl Kept {
     fn open(data: Option<&Path>, node: &NodeId) -> Result<Kept, StoreError> {
         let Some(path) = data else {
             let incarnation = Incarnation(clock::wall_micros());
-            return Ok(Kept { incarnation, image: Image::new(), store: None });
+            let (image, took) = (Image::new(), Duration::ZERO);
+            return Ok(Kept { incarnation, image, store: None, took });
         };
         let directory = Directory::take(path, node)?;
         let (store, mut image) = directory.open()?;
+        let began = clock::now();
         let incarnation = next_life(&store, &mut image)?;
-        Ok(Kept { incarnation, image, store: Some((directory, store)) })
+        let took = clock::now().since(began);
+        Ok(Kept { incarnation, image, store: Some((directory, store)), took })
     }
 
     /// Hands the store to its thread. `released` is dropped when the directory is free again.
     fn keeper(self, watch: Watch, released: oneshot::Sender<()>) -> Keeper {
         match self.store {
-            Some((directory, store)) => Keeper::of_store(store, (directory, released), watch),
+            Some((directory, store)) => {
+                watch.committed(self.took);
+                Keeper::of_store(store, (directory, released), watch)
+            }
             None => Keeper::of_memory(),
         }
     }

@@ -32,14 +32,14 @@ pub async fn follow(handle: Handle) {
 
 /// What was said of what comes back.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     misbehaved: Option<Instant>,
     unsaid: u64,
     join: Option<Instant>,
 }
 
 impl Told {
-    fn tell(&mut self, heard: &Heard) {
+    pub(super) fn tell(&mut self, heard: &Heard) {
         match &heard.announcement {
             Announcement::Member(notice) => member(notice),
             Announcement::Raised { replica } => {

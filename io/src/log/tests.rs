@@ -84,3 +84,35 @@ fn a_filter_can_be_changed_and_a_wrong_one_changes_nothing() {
     assert_eq!(lines.len(), 1);
     assert!(lines[0].ends_with("INFO shown"), "{lines:?}");
 }
+
+#[test]
+fn peers_that_break_rules_all_day_are_one_line_a_minute() {
+    use quorate_core::node::Announcement;
+    use quorate_core::time::Instant;
+    let (_, lines) = written(Format::Text, "info", |_| {
+        let mut told = announced::Told::default();
+        for event in 0..100_000_u64 {
+            let at = Instant::from_millis(event); // 1000 a second, for 100 s.
+            let what = "a claim whose id is not of its author".to_owned();
+            let announcement = Announcement::Misbehaved { peer: None, what };
+            told.tell(&crate::handle::Heard { at, announcement });
+        }
+    });
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].ends_with("unsaid=59999"), "{lines:?}");
+}
+
+#[test]
+fn a_seed_that_is_away_is_told_three_times_and_then_once_a_minute() {
+    use quorate_core::node::Announcement;
+    use quorate_core::time::Instant;
+    let (_, lines) = written(Format::Text, "info", |_| {
+        let mut told = announced::Told::default();
+        for failures in 1..=20_u32 {
+            let at = Instant::from_millis(u64::from(failures) * 8000); // 160 s.
+            let announcement = Announcement::JoinFailed { seed: "seed:7420".to_owned(), failures };
+            told.tell(&crate::handle::Heard { at, announcement });
+        }
+    });
+    assert_eq!(lines.len(), 5, "{lines:?}");
+}

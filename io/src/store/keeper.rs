@@ -36,7 +36,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    fn committed(&self, latency: Duration) {
+    /// A group is durable.
+    pub(crate) fn committed(&self, latency: Duration) {
         self.meters.store_duration.observe(latency.as_secs_f64());
         self.vitals.store(StoreState::Well { latency });
     }
