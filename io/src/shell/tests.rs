@@ -222,6 +222,34 @@ async fn a_peer_whose_bytes_are_no_frames_is_reported_once_and_closed_when_the_n
 }
 
 #[tokio::test]
+async fn last_words_reach_a_peer_that_was_still_talking() {
+    const WORDS: usize = 200_000;
+    let running = start(settings(), |_, _, input, out| match input {
+        Input::Writable { connection, .. } => {
+            let bytes = Frame::new(Class::Gossip, vec![7; WORDS]).encode();
+            out.push(Effect::Send { connection, bytes: bytes.into() });
+            out.push(Effect::Disconnect { connection });
+        }
+        _ => {}
+    })
+    .await;
+    let stream = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let talking = tokio::spawn(async move {
+        let chatter = Frame::new(Class::Control, vec![1; 5000]).encode();
+        for _ in 0..500 {
+            if writer.write_all(&chatter).await.is_err() {
+                return; // The other side has heard enough.
+            }
+        }
+    });
+    let mut words = Vec::new();
+    let read = tokio::time::timeout(SOON, reader.read_to_end(&mut words)).await.expect("an end");
+    assert_eq!((read.is_ok(), words.len() > WORDS), (true, true), "cut at {}", words.len());
+    talking.abort();
+}
+
+#[tokio::test]
 async fn requests_and_stores_go_on_while_a_peer_sends_all_it_can() {
     let disk = fresh_directory("busy");
     let mut serve = settings();
