@@ -113,8 +113,10 @@ pub enum StartError {
 pub struct Running {
     /// What surfaces hold.
     pub handle: Handle,
-    /// Where peers reach it.
+    /// Where its sockets are bound.
     pub address: SocketAddr,
+    /// Where peers are told to reach it.
+    pub advertised: SocketAddr,
     /// What is measured, and the page of it.
     pub meters: Arc<Meters>,
     /// What the shell knows of itself.
@@ -232,6 +234,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     let running = Running {
         handle,
         address,
+        advertised: reached,
         meters: meters.clone(),
         vitals: vitals.clone(),
         worker_keys,

@@ -143,15 +143,16 @@ struct Process {
 }
 
 impl Process {
-    async fn boot(config: Config, sources: Sources, log: Log) -> Result<Process, BootError> {
+    async fn boot(mut config: Config, sources: Sources, log: Log) -> Result<Process, BootError> {
         let listen = config.http.listen;
         let tcp =
             TcpListener::bind(listen).await.map_err(|error| BootError::Http(listen, error))?;
         let bound = tcp.local_addr().map_err(|error| BootError::Http(listen, error))?;
-        let mut serve = ServeSettings::from(&config);
-        serve.node.membership.http = format!("http://{}", advertised(bound, None));
+        config.node.membership.http = format!("http://{}", advertised(bound, None));
         let counted: Vec<Source> = vec![Arc::new(log.clone())];
-        let running = start(serve, counted).await?;
+        let running = start(ServeSettings::from(&config), counted).await?;
+        config.node.membership.address = running.advertised;
+        config.node.link.address = running.advertised;
         tokio::spawn(log::follow(running.handle.clone()));
 
         let path = config.data.join("quorate.sock");
@@ -253,25 +254,29 @@ impl Process {
         self.running.keyring.store(Arc::new(ring));
         self.running.worker_keys.store(Arc::new(config.worker_keys.clone()));
         self.surface.access().replace(tokens(&config.http.tokens));
-        let mut settings = config.node.clone();
-        let present = self.running.handle.published().members.load_full();
-        if let Some(row) = present.rows.get(&present.local.node) {
-            settings.membership.address = row.address;
-            settings.link.address = row.address;
-        }
         let restart = needs_restart(&self.config, &config);
-        let request = Request::Reload { settings: Box::new(settings) };
+        let config = self.merged(config);
+        let request = Request::Reload { settings: Box::new(config.node.clone()) };
         match self.running.handle.ask(request, ASK_TIME).await {
             Ok(_) if restart.is_empty() => info!("the configuration was reloaded"),
             Ok(_) => warn!(restart, "the configuration was reloaded; these keys need a restart"),
             Err(error) => error!(%error, "the node did not take the reloaded configuration"),
         }
-        self.config = Config {
-            // What needs a restart stays as it runs.
-            data: self.config.data.clone(),
-            cluster_listen: self.config.cluster_listen,
-            ..config
-        };
+        self.config = config;
+    }
+
+    /// `config`, but for what needs a restart: that stays as it runs.
+    fn merged(&self, mut config: Config) -> Config {
+        let present = &self.config;
+        config.node.membership.node = present.node.membership.node.clone();
+        config.node.membership.address = present.node.membership.address;
+        config.node.membership.http = present.node.membership.http.clone();
+        config.node.link.cluster = present.node.link.cluster.clone();
+        config.node.link.address = present.node.link.address;
+        config.data = present.data.clone();
+        config.cluster_listen = present.cluster_listen;
+        config.http.listen = present.http.listen;
+        config
     }
 
     /// The keyring file is read again when it changed.

@@ -68,7 +68,13 @@ async fn a_process_answers_and_ends_in_order() {
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(answer.contains(&format!("\"incarnation\":{life}")), "{answer}");
+        let facts = |process: &Process| {
+            let members = process.running.handle.published().members.load_full();
+            members.rows.values().map(|row| row.facts.clone()).collect::<Vec<_>>()
+        };
+        let before = facts(&process);
         process.reload().await;
+        assert_eq!(facts(&process), before, "an unchanged configuration changes nothing");
         process.dump();
         assert_eq!(std::fs::read_dir(data.join("dump")).unwrap().count(), life);
         let mut signals = Signals::new().expect("signals");
