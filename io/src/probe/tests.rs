@@ -14,7 +14,7 @@ fn prober(keys: BTreeMap<String, Secret>) -> Prober {
 
 fn policy(allow: &[&str]) -> Policy {
     let allow: Vec<String> = allow.iter().map(|rule| (*rule).to_owned()).collect();
-    Policy::new(&allow, &[])
+    Policy::new(&allow, &[], false)
 }
 
 fn probe(url: String, host: &str) -> Probe {
