@@ -13,6 +13,8 @@ pub mod serve;
 
 mod route;
 
+mod host;
+
 mod pipeline;
 
 mod guard;
@@ -57,10 +59,12 @@ use tokio::sync::{Semaphore, broadcast};
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock;
+use crate::config::Config;
 use crate::handle::Handle;
 use crate::health::{Health, Vitals};
 use crate::metrics::Meters;
 
+pub use host::{BareHost, Host, ProcessHost};
 pub use serve::{Listener, serve};
 
 pub(crate) use workers::unprobed as unprobed_workers;
@@ -93,45 +97,20 @@ pub struct HttpSettings {
     pub has_seeds: bool,
 }
 
-/// What the surface asks of its process and not of the node.
-pub trait Host: Send + Sync {
-    /// The node's clock.
-    fn now(&self) -> Instant {
-        clock::now()
-    }
-
-    /// The wall clock.
-    fn wall(&self) -> UnixTime {
-        clock::wall()
-    }
-
-    /// Ids of the keys that open datagrams, the sealing one first. Never the keys.
-    fn key_ids(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Sets the log filter, which falls back by itself.
-    fn set_log(&self, filter: &str, lasts: Duration) -> Result<(), String> {
-        let _ = (filter, lasts);
-        Err("this process has no log filter".to_owned())
-    }
-
-    /// Whether this process can keep the bearer keys of workers.
-    fn keeps_worker_keys(&self) -> bool {
-        false
-    }
-
-    /// Keeps a worker's bearer key under its canonical URL.
-    fn keep_worker_key(&self, url: &str, key: &str) {
-        let _ = (url, key);
+impl HttpSettings {
+    /// As configured, for a process of this version that started then.
+    pub fn of(config: &Config, version: String, started_at: UnixTime) -> HttpSettings {
+        HttpSettings {
+            cluster: config.node.link.cluster.0.to_string(),
+            version,
+            started_at,
+            hosts: config.http.hosts.clone(),
+            metrics_open: config.http.metrics_open,
+            ready_exclude: config.http.ready_exclude.clone(),
+            has_seeds: !config.node.membership.join.is_empty(),
+        }
     }
 }
-
-/// A host with nothing of its own.
-#[derive(Debug, Default)]
-pub struct BareHost;
-
-impl Host for BareHost {}
 
 /// Everything that a handler may see.
 pub struct Surface {

@@ -354,16 +354,27 @@ fn published() -> Published {
 
 /// Every series of a node that has just begun.
 fn fresh_counts() -> Vec<Count> {
+    let counts = fresh_node(Vec::new()).published().counts.load_full();
+    counts.to_vec()
+}
+
+/// The workers of a node that registers these.
+pub(super) fn registered(specs: &[Value]) -> Arc<Snapshot> {
+    let specs = specs.iter().map(|spec| Spec::from_request(spec.clone()).expect("a spec"));
+    fresh_node(specs.collect()).published().workers.load_full()
+}
+
+fn fresh_node(registrations: Vec<Spec>) -> Node {
     let cluster = ClusterId("prod".into());
     let address = "127.0.0.1:7420".parse().expect("an address");
-    let settings = Settings::new(node("n1"), cluster, address, Profile::Local);
+    let mut settings = Settings::new(node("n1"), cluster, address, Profile::Local);
+    settings.workers.registrations = registrations;
     let image = Image::default();
     let mut fresh = Node::boot(settings, Incarnation(57), &image, [0; 32], Instant::ZERO);
     let mut effects = Vec::new();
     fresh.handle(Instant::ZERO, Input::Start, &mut effects);
     fresh.flush(Instant::ZERO, &mut effects);
-    let counts = fresh.published().counts.load_full();
-    counts.to_vec()
+    fresh
 }
 
 pub(super) fn entry(number: u64, url: &str) -> EntryView {

@@ -12,7 +12,7 @@ use quorate_core::workers::{self, Answer, Command, Status, Target};
 use serde_json::json;
 
 use super::description::check_answer;
-use super::harness::{Reaction, World, asking, entry, member, node};
+use super::harness::{Reaction, World, asking, entry, member, node, registered};
 use crate::health::StoreState;
 
 const WORKER: &str = "http://10.0.0.7:8000";
@@ -412,6 +412,40 @@ async fn a_report_without_a_ticket_of_ours_teaches_nothing() {
     assert!(world.last_wish().is_none());
     let bare = world.ask_as("use", report(json!({"ticket": "t7", "outcome": "status"}))).await;
     assert_eq!(bare.json()["errors"][0]["pointer"], "/status");
+}
+
+#[tokio::test]
+async fn picks_go_round_carry_their_load_and_end_with_their_report() {
+    let world = World::new();
+    let unprobed = |url: &str| json!({"url": url, "models": [{"id": "llama"}], "max_in_flight": 1, "health": {"enabled": false}});
+    let specs = ["http://10.0.0.7:8000", "http://10.0.0.8:8000"].map(unprobed);
+    world.published.workers.store(registered(&specs));
+    let pick = async || {
+        let body = json!({"model": "llama", "policy": "round_robin"});
+        world.ask_as("use", asking("POST", "/v1/workers/pick").json(&body)).await
+    };
+    let (one, other) = (pick().await, pick().await);
+    described("POST", "/v1/workers/pick", &one);
+    assert_ne!(one.json()["url"], other.json()["url"]);
+    let full = pick().await;
+    assert_eq!(full.json()["reason"], "all_full", "{}", full.text);
+    let explained = world.get("/v1/workers/explain?model=llama").await.json();
+    assert_eq!(
+        (&explained["no_worker"], &explained["items"][0]["load"]),
+        (&json!("all_full"), &json!(1))
+    );
+    let id = one.json()["id"].as_str().expect("an id").to_owned();
+    let report = |body| asking("POST", &format!("/v1/workers/{id}/report")).json(&body);
+    let body = json!({"ticket": one.json()["ticket"], "outcome": "status", "status": 502});
+    world.will_reply(Reply::Worker(Answer::Noted));
+    let noted = world.ask_as("use", report(body.clone())).await;
+    assert_eq!((noted.status.as_u16(), noted.text.as_str()), (204, ""));
+    let target = Target::Id(id.clone());
+    let expected = Command::Report { target, outcome: workers::Outcome::Bad };
+    assert_eq!(world.last_wish(), Some(Request::Worker(expected)));
+    assert_eq!(world.ask_as("use", report(body)).await.code(), "unknown_ticket", "it counts once");
+    let again = pick().await;
+    assert_eq!(again.json()["id"], json!(id), "the place is free again");
 }
 
 #[tokio::test]
