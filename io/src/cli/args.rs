@@ -58,22 +58,36 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  quorate dev\n  quorate dev --once --clean")]
     Dev(Dev),
     /// Run a node
-    #[command(after_help = "Examples:\n  quorate serve --config quorate.toml\n  quorate serve --set node.id=gw-a --set data=./data")]
+    #[command(
+        after_help = "Examples:\n  quorate serve --config quorate.toml\n  quorate serve --set node.id=gw-a --set data=./data"
+    )]
     Serve(Serve),
     /// Write a commented quorate.toml
     #[command(after_help = "Examples:\n  quorate init\n  quorate init gw-a.toml")]
     Init(Init),
     /// Check or show configuration
-    #[command(subcommand, after_help = "Examples:\n  quorate config check --config quorate.toml\n  quorate config show --effective --origin gossip")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate config check --config quorate.toml\n  quorate config show --effective --origin gossip"
+    )]
     Config(Config),
     /// Make keys for the datagrams' keyring
-    #[command(subcommand, after_help = "Examples:\n  quorate key new >> keyring\n  quorate keyring")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate key new >> keyring\n  quorate keyring"
+    )]
     Key(Key),
     /// Make bearer tokens
-    #[command(subcommand, after_help = "Examples:\n  quorate token new --scope read\n  quorate token new --scope admin --label ops")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate token new --scope read\n  quorate token new --scope admin --label ops"
+    )]
     Token(Token),
     /// Check an audit log
-    #[command(subcommand, after_help = "Examples:\n  quorate audit verify ./data/audit\n  quorate audit-tail --after 100")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate audit verify ./data/audit\n  quorate audit-tail --after 100"
+    )]
     Audit(Audit),
     /// Say what an error code means and what to do
     #[command(after_help = "Examples:\n  quorate explain owned_by\n  quorate explain url_scheme")]
@@ -82,7 +96,9 @@ pub(super) enum Command {
         code: String,
     },
     /// Print completions for a shell
-    #[command(after_help = "Examples:\n  quorate completion bash > /etc/bash_completion.d/quorate\n  quorate completion zsh > _quorate")]
+    #[command(
+        after_help = "Examples:\n  quorate completion bash > /etc/bash_completion.d/quorate\n  quorate completion zsh > _quorate"
+    )]
     Completion {
         /// Which
         shell: clap_complete::Shell,
@@ -101,28 +117,42 @@ pub(super) enum Noun {
     #[command(after_help = "Examples:\n  quorate status\n  quorate status --output json")]
     Status,
     /// Exit 0 if the node is live and started
-    #[command(after_help = "Examples:\n  quorate health\n  quorate health --address 127.0.0.1:8430")]
+    #[command(
+        after_help = "Examples:\n  quorate health\n  quorate health --address 127.0.0.1:8430"
+    )]
     Health,
     /// Look for what is wrong; changes nothing
     #[command(after_help = "Examples:\n  quorate doctor\n  quorate doctor --output json")]
     Doctor,
     /// Members of the cluster
-    #[command(subcommand, after_help = "Examples:\n  quorate member list --watch\n  quorate member evict gw-c")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate member list --watch\n  quorate member evict gw-c"
+    )]
     Member(Member),
     /// List members
     #[command(hide = true)]
     Members,
     /// Model servers
-    #[command(subcommand, after_help = "Examples:\n  quorate worker add http://10.0.0.7:8000 --model llama\n  quorate worker pick --model llama")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate worker add http://10.0.0.7:8000 --model llama\n  quorate worker pick --model llama"
+    )]
     Worker(Worker),
     /// List workers
     #[command(hide = true)]
     Workers,
     /// What gossip holds back and owes
-    #[command(subcommand, after_help = "Examples:\n  quorate gossip show\n  quorate gossip show --output json")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate gossip show\n  quorate gossip show --output json"
+    )]
     Gossip(Gossip),
     /// Events as they happen
-    #[command(subcommand, after_help = "Examples:\n  quorate event follow\n  quorate event follow --type worker.changed")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate event follow\n  quorate event follow --type worker.changed"
+    )]
     Event(Event),
     /// Follow events
     #[command(hide = true)]

@@ -171,9 +171,10 @@ impl Client {
             let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok());
             let etag = etag.map(str::to_owned);
             let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-            let body = body.collect().await.map_err(|error| {
-                Failure::Unavailable(format!("the answer broke off: {error}"))
-            })?;
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| Failure::Unavailable(format!("the answer broke off: {error}")))?;
             let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
             Ok(Answer { status, etag, text })
         };
@@ -244,7 +245,8 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, Failure> {
-    let broken = |error: hyper::Error| Failure::Unavailable(format!("the connection broke: {error}"));
+    let broken =
+        |error: hyper::Error| Failure::Unavailable(format!("the connection broke: {error}"));
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(broken)

@@ -128,16 +128,22 @@ fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, took: Duratio
     let program = program();
     let list = |rows: Vec<String>| rows.join("   ");
     let addresses = list(nodes.iter().map(|node| format!("{} {}", node.name, node.http)).collect());
-    let workers =
-        list(workers.iter().map(|worker| format!("{} http://{}", worker.name, worker.address)).collect());
+    let workers = list(
+        workers.iter().map(|worker| format!("{} http://{}", worker.name, worker.address)).collect(),
+    );
     let tries = ["member list", "worker list", "worker pick --model demo", "event follow"];
     let tries: Vec<String> = tries.iter().map(|words| format!("{program} {words}")).collect();
     println!("  nodes     {addresses}      ready in {:.1} s", took.as_secs_f64());
     println!("  workers   {workers}      model {}", demo::MODEL);
-    println!("  files     {}  (configuration, stores and logs of all three)", args.directory.display());
+    println!(
+        "  files     {}  (configuration, stores and logs of all three)",
+        args.directory.display()
+    );
     println!("  try this  {}", tries.join("\n            "));
     if Keyboard::is_there() && !args.once {
-        println!("  keys      1 alpha fails · 2 beta fails · k kill node b · z freeze node c for 10 s · q quit");
+        println!(
+            "  keys      1 alpha fails · 2 beta fails · k kill node b · z freeze node c for 10 s · q quit"
+        );
     }
 }
 
@@ -146,7 +152,8 @@ fn program() -> String {
     let started = std::env::args().next().unwrap_or_else(|| "quorate".to_owned());
     let present = std::env::current_exe().and_then(std::fs::canonicalize).ok();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("quorate")).find(|at| at.exists());
+    let found =
+        std::env::split_paths(&path).map(|folder| folder.join("quorate")).find(|at| at.exists());
     let found = found.and_then(|found| std::fs::canonicalize(found).ok());
     if found.is_some() && found == present { "quorate".to_owned() } else { started }
 }
@@ -206,8 +213,10 @@ async fn summary(nodes: &[Node], totals: &Traffic) -> String {
         let row = |value: &serde_json::Value, name: &str, state: &str| {
             format!("{} {}", super::show::text(value, name), super::show::text(value, state))
         };
-        let members = super::show::items(&members).iter().map(|member| row(member, "/id", "/state"));
-        let workers = super::show::items(&workers).iter().map(|worker| row(worker, "/url", "/status"));
+        let members =
+            super::show::items(&members).iter().map(|member| row(member, "/id", "/state"));
+        let workers =
+            super::show::items(&workers).iter().map(|worker| row(worker, "/url", "/status"));
         let (members, workers): (Vec<_>, Vec<_>) = (members.collect(), workers.collect());
         return format!(
             "seen by {}: {}   {}   requests without a worker: {unpicked}",

@@ -129,7 +129,11 @@ async fn transports(client: &Client) -> Result<Finding, Failure> {
     let reasons = health.get("reasons").and_then(Value::as_array).cloned().unwrap_or_default();
     let reasons: Vec<String> = reasons.iter().map(|reason| text(reason, "")).collect();
     if reasons.is_empty() {
-        return Ok(finding("transports", Verdict::Well, "datagrams and links flow to every member"));
+        return Ok(finding(
+            "transports",
+            Verdict::Well,
+            "datagrams and links flow to every member",
+        ));
     }
     let help = "a firewall may pass only one of UDP and TCP";
     Ok(finding("transports", Verdict::Warning, format!("{}: {help}", reasons.join(", "))))

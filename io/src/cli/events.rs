@@ -87,7 +87,8 @@ impl Reader {
 }
 
 fn line(client: &Client, event: &Event) -> String {
-    let data: Value = serde_json::from_str(&event.data).unwrap_or(Value::String(event.data.clone()));
+    let data: Value =
+        serde_json::from_str(&event.data).unwrap_or(Value::String(event.data.clone()));
     match client.output {
         Output::Json | Output::Yaml => {
             serde_json::json!({ "event": event.name, "data": data }).to_string()
@@ -102,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_stream_cut_anywhere_gives_the_same_events() {
-        let stream = b": hello\nevent: change\nid: x.1\ndata: {\"a\":1}\ndata: {}\n\nevent: reset\n\n";
+        let stream =
+            b": hello\nevent: change\nid: x.1\ndata: {\"a\":1}\ndata: {}\n\nevent: reset\n\n";
         let event = |name: &str, data: &str| Event { name: name.to_owned(), data: data.to_owned() };
         let expected = [event("change", "{\"a\":1}\n{}"), event("reset", "")];
         for cut in 0..=stream.len() {

@@ -44,7 +44,8 @@ pub(super) fn config(verb: &ConfigVerb) -> Result<(), Failure> {
 
 fn load(args: &SourceArgs) -> Result<(Config, config::Layers), Failure> {
     let loaded = Config::load(&sources(args));
-    loaded.map_err(|problems| Failure::Failed(format!("\n{}", config::report(&problems).trim_end())))
+    loaded
+        .map_err(|problems| Failure::Failed(format!("\n{}", config::report(&problems).trim_end())))
 }
 
 /// What this process was given.
@@ -88,7 +89,8 @@ pub(super) fn audit_verify(directory: &Path) -> Result<(), Failure> {
 pub(super) fn explain(code: &str) -> Result<(), Failure> {
     let mark = format!("| `{code}` |");
     let row = ERRORS.lines().find(|line| line.starts_with(&mark));
-    let row = row.ok_or_else(|| Failure::NotFound(format!("`{code}` is no code of this version")))?;
+    let row =
+        row.ok_or_else(|| Failure::NotFound(format!("`{code}` is no code of this version")))?;
     let cells = row.trim_matches('|').split('|').map(str::trim).skip(1);
     println!("{code}");
     cells.for_each(|cell| println!("  {cell}"));
@@ -109,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_starter_file_is_right_as_it_stands() {
-        let path = std::env::temp_dir().join(format!("quorate-starter-{}.toml", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("quorate-starter-{}.toml", std::process::id()));
         std::fs::write(&path, STARTER).expect("a temporary file");
         let sources = Sources { file: Some(path.clone()), ..Sources::default() };
         let loaded = Config::load(&sources);

@@ -69,5 +69,9 @@ pub(super) fn confirm(client: &Client, what: &str) -> Result<(), Failure> {
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     read.map_err(|error| Failure::Failed(format!("no answer: {error}")))?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::Failed("nothing was done".to_owned())) }
+    if answer.trim() == "yes" {
+        Ok(())
+    } else {
+        Err(Failure::Failed("nothing was done".to_owned()))
+    }
 }

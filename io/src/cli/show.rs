@@ -177,7 +177,8 @@ pub(super) fn yaml(value: &Value, depth: usize) -> String {
     };
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            let lines = fields.iter().map(|(key, value)| format!("{indent}{key}:{}", nested(value)));
+            let lines =
+                fields.iter().map(|(key, value)| format!("{indent}{key}:{}", nested(value)));
             lines.collect()
         }
         Value::Array(items) if !items.is_empty() => {
@@ -201,7 +202,8 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_long_cells_are_cut() {
         let client = Client::at("127.0.0.1:1", "");
-        let rows = [vec!["a".to_owned(), "long".to_owned()], vec!["bcd".to_owned(), "x".to_owned()]];
+        let rows =
+            [vec!["a".to_owned(), "long".to_owned()], vec!["bcd".to_owned(), "x".to_owned()]];
         assert_eq!(columns(&client, &["N", "V"], &rows), "N    V\na    long\nbcd  x\n");
     }
 }

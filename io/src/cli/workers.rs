@@ -28,7 +28,8 @@ pub(super) async fn run(client: &Client, verb: Worker) -> Result<(), Failure> {
             let mut spec = fields(&set)?;
             spec.insert("url".to_owned(), Value::String(url));
             if !models.is_empty() {
-                let models: Vec<Value> = models.iter().map(|model| json!({ "id": model })).collect();
+                let models: Vec<Value> =
+                    models.iter().map(|model| json!({ "id": model })).collect();
                 spec.insert("models".to_owned(), Value::Array(models));
             }
             let worker = client.post("/v1/workers", Some(&Value::Object(spec))).await?;
@@ -38,7 +39,8 @@ pub(super) async fn run(client: &Client, verb: Worker) -> Result<(), Failure> {
             let path = path_of(client, &worker).await?;
             let now = client.ask(Method::GET, &path, None, None).await?;
             let patch = Value::Object(fields(&set)?);
-            let changed = client.ask(Method::PATCH, &path, Some(&patch), now.etag.as_deref()).await?;
+            let changed =
+                client.ask(Method::PATCH, &path, Some(&patch), now.etag.as_deref()).await?;
             let worker = changed.json()?;
             print(client, &worker, |worker| table(client, std::slice::from_ref(worker)));
         }
@@ -83,7 +85,8 @@ async fn explain(client: &Client, wanted: &Query) -> Result<(), Failure> {
 pub(super) fn table(client: &Client, workers: &[Value]) -> String {
     let row = |worker: &Value| -> Vec<String> {
         let models = worker.pointer("/spec/models").and_then(Value::as_array);
-        let models: Vec<String> = models.into_iter().flatten().map(|model| text(model, "/id")).collect();
+        let models: Vec<String> =
+            models.into_iter().flatten().map(|model| text(model, "/id")).collect();
         let overlay = match worker.get("overlay") {
             Some(Value::Object(_)) => text(worker, "/overlay/name"),
             _ => text(worker, "/overlay"),
@@ -129,7 +132,8 @@ fn fields(pairs: &[String]) -> Result<Map<String, Value>, Failure> {
             Some((outer, inner)) => {
                 let table = fields.entry(outer).or_insert_with(|| json!({}));
                 let table = table.as_object_mut();
-                let table = table.ok_or_else(|| Failure::Usage(format!("`{outer}` is set twice")))?;
+                let table =
+                    table.ok_or_else(|| Failure::Usage(format!("`{outer}` is set twice")))?;
                 table.insert(inner.to_owned(), value);
             }
         }
@@ -144,9 +148,9 @@ fn body(wanted: &Query) -> Value {
         ("policy", &wanted.policy),
         ("key", &wanted.key),
     ];
-    let set = pairs.into_iter().filter_map(|(key, value)| {
-        Some((key.to_owned(), Value::String(value.clone()?)))
-    });
+    let set = pairs
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), Value::String(value.clone()?))));
     Value::Object(set.collect())
 }
 
@@ -162,7 +166,8 @@ fn query<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> String {
             })
             .collect()
     };
-    let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={}", encode(&value))).collect();
+    let pairs: Vec<String> =
+        pairs.map(|(key, value)| format!("{key}={}", encode(&value))).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
 }
 

@@ -16,7 +16,7 @@ use super::lists::IfMatch;
 use super::problem::{Code, Problem};
 use super::route::{Answer, Call, Outcome, Route, Verb, digest, merged, not_found};
 use super::stream::{self, Watched};
-use super::{Surface, cluster};
+use super::{Surface, cluster, strict};
 use crate::access::Scope;
 use crate::handle::Heard;
 
@@ -109,12 +109,19 @@ pub(super) fn row(surface: &Surface, member: &Member) -> Value {
         "born": member.born,
         "state": member.state,
         "address": member.address,
-        "zone": fact(member, "zone").unwrap_or_else(|| json!("")),
+        "zone": fact(member, "zone").and_then(|zone| strict::string(&zone)).unwrap_or_default(),
         "labels": labels_of(member),
-        "protocol": fact(member, "versions"),
+        "protocol": protocol(member),
         "since": surface.wall_of(member.since),
         "self": member.local,
     })
+}
+
+/// The protocol versions that a node says it speaks. A peer wrote this: what is no number is not shown.
+fn protocol(member: &Member) -> Option<Value> {
+    let versions = fact(member, "versions")?;
+    let version = |name| versions.get(name).and_then(Value::as_u64);
+    Some(json!({"min": version("protocol_min")?, "max": version("protocol_max")?}))
 }
 
 /// A fact that reads as JSON.

@@ -242,11 +242,14 @@ fn internal() -> Problem {
 /// The handler within its deadline; a panic is our bug and the caller is told so.
 async fn bounded(route: Route, call: Call) -> Outcome {
     let reads = route.method == Verb::Get;
-    let running = tokio::spawn((route.handler)(call));
-    match tokio::time::timeout(ANSWER_MAX, running).await {
+    let mut running = tokio::spawn((route.handler)(call));
+    match tokio::time::timeout(ANSWER_MAX, &mut running).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(internal()),
-        Err(_) if reads => Err(Problem::new(Code::Deadline, "the answer did not come in time")),
+        Err(_) if reads => {
+            running.abort();
+            Err(Problem::new(Code::Deadline, "the answer did not come in time"))
+        }
         Err(_) => {
             let detail = "the node did not say in time whether it was done; read before repeating";
             Err(Problem::new(Code::Ambiguous, detail))

@@ -110,7 +110,8 @@ impl Plan {
         if let Some(worker) = self.workers.get(index) {
             let health = "health = { interval_ms = 1000, timeout_ms = 500, rise = 1, fall = 2 }";
             let models = format!("models = [{{ id = \"{MODEL}\" }}]");
-            text += &format!("\n[[workers.register]]\nurl = \"http://{worker}\"\n{models}\n{health}\n");
+            text +=
+                &format!("\n[[workers.register]]\nurl = \"http://{worker}\"\n{models}\n{health}\n");
         }
         text
     }

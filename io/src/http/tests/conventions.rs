@@ -271,3 +271,17 @@ async fn every_answer_carries_its_request_id_and_forbids_keeping_and_sniffing() 
     assert_eq!(refused.json()["request_id"], "mine-2");
     assert_eq!(refused.headers["content-type"], "application/problem+json");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_the_node_does_not_answer_is_ambiguous_and_says_so_in_the_log() {
+    let world = World::new();
+    world.script.lock().expect("free").mute = true;
+    let began = tokio::time::Instant::now();
+    let answer = world.ask_as("operate", asking("POST", "/v0/operations/drain")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (504, "ambiguous"));
+    assert!(began.elapsed().as_secs() >= 25, "the node had its time");
+    assert_eq!(
+        world.audit_lines().last().map(|line| line["outcome"].clone()),
+        Some("ambiguous".into())
+    );
+}

@@ -77,6 +77,8 @@ impl Host for FalseHost {
 pub(super) struct Script {
     pub(super) replies: VecDeque<Reply>,
     pub(super) wishes: Vec<Wish>,
+    /// Whether the node keeps silent.
+    pub(super) mute: bool,
 }
 
 pub(super) struct World {
@@ -180,9 +182,14 @@ impl World {
         let script = Arc::new(Mutex::new(Script::default()));
         let scripted = script.clone();
         tokio::spawn(async move {
+            let mut unanswered = Vec::new();
             while let Some(ask) = asks.recv().await {
                 let mut script = scripted.lock().expect("free");
                 script.wishes.push(ask.request);
+                if script.mute {
+                    unanswered.push(ask.reply);
+                    continue;
+                }
                 let reply = script.replies.pop_front().unwrap_or(Reply::Done);
                 let _ = ask.reply.send(reply);
             }
@@ -307,6 +314,7 @@ pub(super) fn member(name: &str, state: State) -> Member {
     let facts = [
         ("zone", "\"eu-1\""),
         ("labels", "{\"tier\":\"edge\"}"),
+        ("versions", "{\"software\":\"0.1.0\",\"protocol_min\":1,\"protocol_max\":1}"),
         ("addresses", "{\"http\":\"http://10.0.0.9:8420\"}"),
     ];
     Member {

@@ -66,6 +66,7 @@ async fn members_are_listed_filtered_and_shown_with_their_links() {
         .collect();
     assert_eq!((ids, &all["version"]), (vec!["n1", "n2", "n3"], &json!(912)));
     assert_eq!(all["items"][0]["self"], true);
+    assert_eq!(all["items"][0]["protocol"], json!({"min": 1, "max": 1}));
     assert_eq!(all["items"][0]["since"], "2023-11-14T22:13:21.000Z");
     let failed = world.get("/v1/cluster/members?state=failed&label=tier=edge").await.json();
     assert_eq!(failed["items"][0]["id"], "n3");
@@ -80,6 +81,23 @@ async fn members_are_listed_filtered_and_shown_with_their_links() {
     assert_eq!((&rest["items"][0]["id"], &rest["next_cursor"]), (&json!("n3"), &json!(null)));
     assert_eq!(world.get("/v1/cluster/members/n9").await.status, 404);
     assert_eq!(world.get("/v1/cluster/members/No%20Id").await.status, 404);
+}
+
+#[tokio::test]
+async fn facts_that_make_no_sense_are_shown_as_none() {
+    let world = World::new();
+    world.set_members(|members| {
+        let mut odd = member("n2", State::Alive);
+        for key in ["zone", "labels", "versions", "addresses"] {
+            odd.facts.insert(key.into(), "[{\"\\u0000\":1}]".into());
+        }
+        members.rows.insert(node("n2"), Arc::new(odd));
+    });
+    let shown = world.get("/v1/cluster/members/n2").await;
+    described("GET", "/v1/cluster/members/{id}", &shown);
+    let shown = shown.json();
+    assert_eq!((&shown["zone"], &shown["labels"]), (&json!(""), &json!({})));
+    assert_eq!(shown["protocol"], json!(null));
 }
 
 #[tokio::test]
