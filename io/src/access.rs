@@ -62,12 +62,6 @@ impl Scope {
         }
     }
 
-    /// The scope of this name.
-    pub fn named(name: &str) -> Option<Scope> {
-        let all = [Scope::Read, Scope::Use, Scope::Operate, Scope::Admin, Scope::Secrets];
-        all.into_iter().find(|scope| scope.name() == name)
-    }
-
     /// Whether holding this scope permits `wanted`.
     fn permits(self, wanted: Scope) -> bool {
         match self {
@@ -93,22 +87,6 @@ pub struct StaticToken {
     pub scopes: Vec<Scope>,
     /// Its name in the audit log.
     pub label: String,
-}
-
-impl StaticToken {
-    /// A token by its hash in hex and the names of its scopes; `None` if one of them is none.
-    pub fn read(hash: &str, scopes: &[String], label: &str) -> Option<StaticToken> {
-        if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let pairs = hash
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-        let hash: Vec<u8> = pairs.collect::<Option<_>>()?;
-        let scopes = scopes.iter().map(|name| Scope::named(name)).collect::<Option<_>>()?;
-        Some(StaticToken { hash: hash.try_into().ok()?, scopes, label: label.to_owned() })
-    }
 }
 
 /// A token at the one moment when it can be seen.
@@ -342,18 +320,6 @@ mod tests {
         assert!(one.token.starts_with("qt_") && one.token.as_bytes()[11] == b'_');
         assert_eq!(hash(&one.token), one.hash);
         assert!(!format!("{one:?}").contains(&one.token));
-    }
-
-    #[test]
-    fn a_token_is_read_as_configuration_lists_it() {
-        let hex: String = [7_u8; 32].iter().map(|byte| format!("{byte:02x}")).collect();
-        let scopes = ["read".to_owned(), "use".to_owned()];
-        let token = StaticToken::read(&hex, &scopes, "ci").expect("a token");
-        assert_eq!((token.hash, token.scopes), ([7; 32], vec![Scope::Read, Scope::Use]));
-        assert_eq!(StaticToken::read(&hex, &["root".to_owned()], "ci"), None);
-        for odd in ["", "07", "zz", &hex[1..]] {
-            assert_eq!(StaticToken::read(odd, &scopes, "ci"), None, "{odd}");
-        }
     }
 
     #[test]

@@ -59,12 +59,11 @@ use tokio::sync::{Semaphore, broadcast};
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock;
-use crate::config::Config;
 use crate::handle::Handle;
 use crate::health::{Health, Vitals};
 use crate::metrics::Meters;
 
-pub use host::{BareHost, Host, ProcessHost};
+pub use host::{BareHost, Host};
 pub use serve::{Listener, serve};
 
 pub(crate) use workers::unprobed as unprobed_workers;
@@ -95,21 +94,6 @@ pub struct HttpSettings {
     pub ready_exclude: Vec<String>,
     /// Whether seeds are configured: then a node without company is alone, not just small.
     pub has_seeds: bool,
-}
-
-impl HttpSettings {
-    /// As configured, for a process of this version that started then.
-    pub fn of(config: &Config, version: String, started_at: UnixTime) -> HttpSettings {
-        HttpSettings {
-            cluster: config.node.link.cluster.0.to_string(),
-            version,
-            started_at,
-            hosts: config.http.hosts.clone(),
-            metrics_open: config.http.metrics_open,
-            ready_exclude: config.http.ready_exclude.clone(),
-            has_seeds: !config.node.membership.join.is_empty(),
-        }
-    }
 }
 
 /// Everything that a handler may see.

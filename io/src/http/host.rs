@@ -1,14 +1,10 @@
 //! What the surface asks of its process and not of the node.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_core::time::{Instant, UnixTime};
 
 use crate::clock;
-use crate::log::Log;
-use crate::serve::Running;
 
 /// The process around a surface.
 pub trait Host: Send + Sync {
@@ -49,41 +45,3 @@ pub trait Host: Send + Sync {
 pub struct BareHost;
 
 impl Host for BareHost {}
-
-/// The process of a node that runs: its keyring and its log.
-#[derive(Debug)]
-pub struct ProcessHost {
-    keyring: crate::datagrams::SharedKeyring,
-    log: Log,
-    filter: String,
-    changes: Arc<AtomicU64>,
-}
-
-impl ProcessHost {
-    /// The process of `running`, whose log falls back to `filter`.
-    pub fn new(running: &Running, log: Log, filter: String) -> ProcessHost {
-        ProcessHost { keyring: running.keyring.clone(), log, filter, changes: Arc::default() }
-    }
-}
-
-impl Host for ProcessHost {
-    fn key_ids(&self) -> Vec<String> {
-        self.keyring.load().ids()
-    }
-
-    fn set_log(&self, filter: &str, lasts: Duration) -> Result<(), String> {
-        self.log.set_filter(filter).map_err(|error| error.to_string())?;
-        let change = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
-        let (log, filter, changes) = (self.log.clone(), self.filter.clone(), self.changes.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(lasts).await;
-            // A later change has its own end.
-            if changes.load(Ordering::Acquire) == change
-                && let Err(error) = log.set_filter(&filter)
-            {
-                tracing::error!(%error, "the log filter does not fall back");
-            }
-        });
-        Ok(())
-    }
-}
