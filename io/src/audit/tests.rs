@@ -1,3 +1,5 @@
+//! The log under crashes, touches and full files.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,3 +1,5 @@
+//! Real sockets, and their end.
+
 use std::time::Duration;
 
 use axum::routing::get;
