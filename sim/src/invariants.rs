@@ -269,7 +269,7 @@ impl Checks {
         }
         if self.slept(turn) {
             self.membership.slept(turn.machine);
-            self.replica.stopped(turn.machine);
+            self.replica.slept(turn);
         }
         let ledger = &mut self.ledger;
         self.membership.turn(turn, ledger)?;

@@ -400,6 +400,9 @@ impl World {
         let drawn = unlucky.then(|| self.rng.index(effects.len() + 1));
         let last = self.machine_mut(machine).doomed.take().or(drawn);
         for effect in effects.into_iter().take(last.unwrap_or(usize::MAX)) {
+            if self.process_mut(machine, number).is_none() {
+                return; // It said that it stops, and did.
+            }
             self.perform(machine, number, effect);
         }
         if last.is_some() && self.machine(machine).process.is_some() {

@@ -4,13 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::ids::{Incarnation, NodeId, Notice, Reason, Replica};
+use quorate_core::ids::{Incarnation, NodeId, Notice, Replica};
 use quorate_core::limits;
 use quorate_core::membership::State;
-use quorate_core::node::{Announcement, Effect, Input, Members};
+use quorate_core::node::{Announcement, Effect, Input, Members, Node};
 use quorate_core::wire::datagram::{self, Kind};
-use quorate_core::wire::frame::Class;
-use quorate_core::wire::message::{Control, Departed};
+use quorate_core::wire::message::Departed;
 use quorate_core::wire::{self};
 
 use super::{Id, Ledger, Turn};
@@ -134,14 +133,12 @@ impl Watch {
         }
     }
 
-    /// What a turn's inputs say about the life of the node itself.
+    /// What a turn's inputs say about the life of the node itself. Only datagrams tell for certain: a frame
+    /// may come by a connection that the node has given up.
     fn hear(&mut self, turn: &Turn<'_>) {
         for input in turn.inputs {
             let over = match input {
-                Input::Datagram { bytes, .. } => departed_by_datagram(bytes),
-                Input::Frame { frame, .. } if frame.class == Class::Control => {
-                    departed_by_frame(&frame.payload)
-                }
+                Input::Datagram { bytes, .. } => departed_by_datagram(bytes, &turn.process.node),
                 _ => None,
             };
             let own = turn.process.node.local().incarnation;
@@ -413,7 +410,7 @@ pub fn scaled(time: Micros, machine: &Machine) -> Micros {
     (time.saturating_mul(interval.max(1_000_000)) / 1_000_000).saturating_mul(mult) / 4
 }
 
-fn subject(notice: &Notice) -> NodeId {
+pub(super) fn subject(notice: &Notice) -> NodeId {
     match notice {
         Notice::Up { replica, .. }
         | Notice::Suspect { replica }
@@ -431,24 +428,14 @@ fn sender_incarnation(bytes: &[u8]) -> u64 {
     field.map_or(0, |field| u64::from_le_bytes(*field))
 }
 
-fn departed_by_datagram(bytes: &[u8]) -> Option<Incarnation> {
+/// A fenced sender is heard by nobody.
+fn departed_by_datagram(bytes: &[u8], node: &Node) -> Option<Incarnation> {
     let datagram = datagram::parse(bytes).ok()?;
     let notice = datagram.sections.iter().find(|(kind, _)| *kind == Kind::Departed)?;
-    let notice = wire::decode::<Departed, { limits::DATAGRAM_BYTES_MAX }>(notice.1).ok()?;
-    Some(notice.incarnation)
-}
-
-fn departed_by_frame(payload: &[u8]) -> Option<Incarnation> {
-    if payload.len() > 64 {
+    let fence = node.membership().fence(&datagram.sender.node);
+    if fence.is_some_and(|fence| datagram.sender.incarnation <= fence) {
         return None;
     }
-    match wire::decode::<Control, 64>(payload).ok()? {
-        Control::Departed(notice) => Some(notice.incarnation),
-        Control::Ping(_) | Control::Pong(_) | Control::Retired(_) => None,
-    }
-}
-
-/// Whether somebody left, by a notice.
-pub fn is_leave(notice: &Notice) -> bool {
-    matches!(notice, Notice::Departed { reason: Reason::Left | Reason::Evicted, .. })
+    let notice = wire::decode::<Departed, { limits::DATAGRAM_BYTES_MAX }>(notice.1).ok()?;
+    Some(notice.incarnation)
 }

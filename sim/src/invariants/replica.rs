@@ -3,13 +3,15 @@
 //! The [`Record`] holds what owners were seen to write. Each process has a shadow of every map it holds;
 //! a map that moved is compared with its shadow and with the record, and nothing else is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::Replica;
+use quorate_core::node::{Announcement, Effect};
 use quorate_core::replica::{Held, HeldEntry};
 use quorate_core::wire::Blob;
 use quorate_core::wire::segment::{Key, Progress, Topic};
 
+use super::membership::subject;
 use super::{Id, Ledger, Turn};
 use crate::verdict::Failure;
 use crate::world::machine::Machine;
@@ -21,6 +23,8 @@ type MapId = (Topic, Replica);
 pub struct Watch {
     record: Record,
     shadows: Vec<BTreeMap<MapId, Shadow>>,
+    /// The most that each process ever had of a map, dropped ones included.
+    reached: Vec<BTreeMap<MapId, u64>>,
 }
 
 /// What owners wrote, by map.
@@ -50,7 +54,6 @@ struct Shadow {
     shown: BTreeMap<Key, u64>,
     /// The head at which this process was last level with the owner.
     level: u64,
-    complete_ever: u64,
     tombstones_most: usize,
 }
 
@@ -85,18 +88,48 @@ impl Written {
     }
 }
 
+impl Written {
+    /// Keys whose tombstones were dropped in the turn that wrote them.
+    fn delete_missing(&mut self, held: &Held<'_>) {
+        let live: BTreeSet<u64> =
+            held.entries(0).filter(|entry| entry.value.is_some()).map(|entry| entry.sequence).collect();
+        for (sequence, since) in self.newest.values_mut() {
+            if since.is_some() && !live.contains(sequence) {
+                *since = None;
+                self.live -= 1;
+                self.current.remove(sequence);
+            }
+        }
+    }
+}
+
 impl Watch {
     pub(super) fn new(machines: usize) -> Watch {
-        Watch { record: Record::default(), shadows: vec![BTreeMap::new(); machines] }
+        Watch {
+            record: Record::default(),
+            shadows: vec![BTreeMap::new(); machines],
+            reached: vec![BTreeMap::new(); machines],
+        }
     }
 
     pub(super) fn started(&mut self, machine: usize) {
         self.stopped(machine);
     }
 
+    /// A sleep beyond remembering drops every foreign map.
+    pub(super) fn slept(&mut self, turn: &Turn<'_>) {
+        let own = turn.process.node.maps().local();
+        if let Some(shadows) = self.shadows.get_mut(turn.machine) {
+            shadows.retain(|(_, replica), _| replica == own);
+        }
+    }
+
     pub(super) fn stopped(&mut self, machine: usize) {
         if let Some(shadows) = self.shadows.get_mut(machine) {
             shadows.clear();
+        }
+        if let Some(reached) = self.reached.get_mut(machine) {
+            reached.clear();
         }
     }
 
@@ -147,6 +180,9 @@ impl Watch {
             })?;
             written.write(&entry);
         }
+        if written.live != held.sizes().0 {
+            written.delete_missing(held);
+        }
         let progress = held.progress;
         let falls = progress.head < before.head || progress.floor < before.floor;
         ledger.hold(Id::RP2, machine, !falls && progress.complete <= progress.head, || {
@@ -181,14 +217,18 @@ impl Watch {
             let Some(running) = peer.process.as_ref().filter(|_| other != machine) else {
                 continue;
             };
-            let member = turn.process.node.membership().is_member(&peer.node);
+            let news = turn.effects.iter().any(|effect| match effect {
+                Effect::Announce(Announcement::Member(notice)) => subject(notice) == peer.node,
+                _ => false,
+            });
+            let member = !news && turn.process.node.membership().is_member(&peer.node);
             let row = turn.process.node.membership().member(&peer.node);
             let same = row.is_some_and(|row| row.incarnation == running.replica.incarnation);
             if !member || !same || running.node.local() != &running.replica {
                 continue;
             }
-            let theirs = self.shadows.get(other).and_then(|shadows| shadows.get(&id));
-            let complete = theirs.map_or(0, |shadow| shadow.complete_ever);
+            let theirs = self.reached.get(other).and_then(|reached| reached.get(&id));
+            let complete = theirs.copied().unwrap_or_default();
             ledger.hold(Id::RP7, machine, held.progress.floor <= complete, || {
                 let floor = held.progress.floor;
                 format!(
@@ -221,7 +261,10 @@ impl Watch {
         let bound = turn.machines.get(machine).map_or(0, |m| m.settings.tombstones_max);
         look.size(bound, ledger)?;
         let progress = held.progress;
-        shadow.complete_ever = shadow.complete_ever.max(progress.complete);
+        if let Some(reached) = self.reached.get_mut(machine) {
+            let most = reached.entry(id.clone()).or_default();
+            *most = progress.complete.max(*most);
+        }
         if progress.complete == progress.head && held.sizes().2 == 0 && !held.sweeping {
             shadow.level = shadow.level.max(progress.head);
         }

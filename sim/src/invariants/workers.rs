@@ -203,6 +203,7 @@ impl Watch {
         let snapshot = turn.process.node.published().workers.load();
         let Some(observer) = self.observers.get_mut(turn.machine) else { return Ok(()) };
         let Some(entry) = snapshot.entries.get(url) else {
+            observer.versions.retain(|(this, _), _| this != url);
             let own = self.owned.get(turn.machine).is_some_and(|owned| owned.contains(url));
             let leaving = turn.process.node.published().members.load().leaving;
             return ledger.hold(Id::W9, turn.machine, !own || leaving, || {
@@ -213,6 +214,8 @@ impl Watch {
         ledger.hold(Id::W6, turn.machine, announced == Some(entry.status), || {
             format!("{url} is shown as {:?}, announced as {announced:?}", entry.status)
         })?;
+        let claims = |owner: &NodeId| entry.claims.iter().any(|claim| claim.owner == *owner);
+        observer.versions.retain(|(this, owner), _| this != url || claims(owner));
         for claim in &entry.claims {
             let id = workers::claim::id(&claim.owner, url);
             ledger.hold(Id::W1, turn.machine, id == claim.id, || {
