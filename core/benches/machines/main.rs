@@ -1,0 +1,14 @@
+//! How fast the machines are, beside the goals of their specifications: `docs/BENCHMARKS.md`.
+//!
+//! Absent on purpose: thresholds. A shared machine would fail them at random; the table is read by people.
+
+mod fixtures;
+mod gossip;
+mod membership;
+mod node;
+mod picks;
+mod replica;
+
+fn main() {
+    divan::main();
+}
