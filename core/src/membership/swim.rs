@@ -167,13 +167,34 @@ impl Swim {
         news: impl IntoIterator<Item = Member<Identity>>,
         spread: bool,
     ) {
-        let news: Vec<_> = news.into_iter().collect();
+        let news = self.without_known(news.into_iter().collect());
         let touched = news.iter().map(|member| member.id().replica.node.clone());
         self.world.effects.touched.extend(touched);
         let runtime = Runtime { now, by_link, world: &mut self.world };
         self.engine
             .apply_many(news.into_iter(), spread, runtime)
             .expect("a vector takes every member that the codec encodes");
+    }
+
+    /// Leaves out what is known word for word. Most of what arrives is that, and each word would cost the
+    /// engine a search of its own.
+    fn without_known(&self, said: Vec<Member<Identity>>) -> Vec<Member<Identity>> {
+        let node = |member: &Member<Identity>| member.id().replica.node.clone();
+        let mut places: Vec<(NodeId, usize)> =
+            said.iter().enumerate().map(|(place, member)| (node(member), place)).collect();
+        places.sort_unstable();
+        let mut is_news = vec![true; said.len()];
+        for known in self.known() {
+            let sought = &known.id().replica.node;
+            let first = places.partition_point(|(node, _)| node < sought);
+            let same = places.iter().skip(first).take_while(|(node, _)| node == sought);
+            for (_, place) in same {
+                if let (Some(is_news), Some(member)) = (is_news.get_mut(*place), said.get(*place)) {
+                    *is_news = member != known;
+                }
+            }
+        }
+        said.into_iter().zip(is_news).filter_map(|(member, news)| news.then_some(member)).collect()
     }
 
     /// Introduces us to `target`, which answers with members it knows.
