@@ -214,6 +214,19 @@ impl Membership {
         self.rows.get(node).map(|row| self.published(row))
     }
 
+    /// Where `node` can be reached.
+    pub fn address(&self, node: &NodeId) -> Option<SocketAddr> {
+        if *node == self.identity.replica.node {
+            return Some(self.identity.address);
+        }
+        self.rows.get(node).map(|row| row.address)
+    }
+
+    /// Which transport of `node` is silent while the other flows.
+    pub fn silent_transport(&self, node: &NodeId) -> Option<Transport> {
+        self.rows.get(node)?.heard.missing
+    }
+
     /// Every published row, departed ones included: our own, then the others by name.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
         let others = self.rows.values().map(|row| self.published(row));

@@ -51,10 +51,7 @@ impl House {
     /// A node of six with `workers` imported ones, spread over `models` models.
     fn with_workers(workers: usize, models: usize) -> House {
         let mut house = House::new(6);
-        for (owner, segments) in imports(workers, models) {
-            let _ = owner;
-            segments.into_iter().for_each(|segment| house.say(&segment));
-        }
+        imports(workers, models).iter().for_each(|message| house.say(message));
         house.flush();
         let shown = house.node.published().workers.load();
         assert_eq!(shown.entries.len(), workers, "every import was taken in");
@@ -137,7 +134,7 @@ fn said(number: usize, models: usize, statement: Statement, version: u64) -> (Ke
 }
 
 /// Leases and claims of each owner, in frames of at most 400 claims.
-fn imports(workers: usize, models: usize) -> Vec<(usize, Vec<Gossip>)> {
+fn imports(workers: usize, models: usize) -> Vec<Gossip> {
     let owners = workers.div_ceil(1000);
     let of_owner = |owner: usize| {
         let lease = entry(1, "lease", Blob::from(r#"{"count":1}"#));
@@ -153,9 +150,9 @@ fn imports(workers: usize, models: usize) -> Vec<(usize, Vec<Gossip>)> {
             });
             frames.push(segments(Topic::WORKERS, owner, from, claims.collect()));
         }
-        (owner, frames)
+        frames
     };
-    (1..=owners).map(of_owner).collect()
+    (1..=owners).flat_map(of_owner).collect()
 }
 
 /// The flush of a turn in which the labels of one member changed.
@@ -210,11 +207,7 @@ fn flush_one_changed_worker(bencher: Bencher<'_, '_>, (workers, models): (usize,
 /// The turn that takes 1000 workers in: three frames are decoded, checked, merged and published.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn import_1000_workers(bencher: Bencher<'_, '_>) {
-    let frames: Vec<Vec<u8>> = imports(1000, 50)
-        .into_iter()
-        .flat_map(|(_, frames)| frames)
-        .map(|one| encode(&one))
-        .collect();
+    let frames: Vec<Vec<u8>> = imports(1000, 50).iter().map(encode).collect();
     bencher.counter(ItemsCount::new(1000_u64)).with_inputs(|| House::new(6)).bench_local_refs(
         |house| {
             for frame in &frames {
@@ -243,7 +236,7 @@ fn flush_with_figures(bencher: Bencher<'_, '_>, (members, workers): (usize, usiz
         .bench_local_values(|at| house.borrow_mut().node.flush(at, &mut Vec::new()));
 }
 
-#[divan::bench(args = [60, 1000])]
+#[divan::bench(args = [60, 1000], sample_count = 200, sample_size = 100)]
 fn look_up_a_member(bencher: Bencher<'_, '_>, members: usize) {
     let house = House::new(members);
     let names: Vec<NodeId> = (0..members).map(|one| fixtures::node(one * 7919 % members)).collect();
@@ -254,7 +247,7 @@ fn look_up_a_member(bencher: Bencher<'_, '_>, members: usize) {
     });
 }
 
-#[divan::bench(args = [200, 5000])]
+#[divan::bench(args = [200, 5000], sample_count = 200, sample_size = 100)]
 fn look_up_a_worker(bencher: Bencher<'_, '_>, workers: usize) {
     let house = House::with_workers(workers, 50);
     let urls: Vec<String> = (0..workers).map(|one| url(one * 7919 % workers)).collect();

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use divan::Bencher;
-use quorate_core::ids::Ticket;
 use quorate_core::machine::Machine;
 use quorate_core::workers::spec::{HealthSpec, Model};
 use quorate_core::workers::{
@@ -83,33 +82,33 @@ fn query(policy: PickPolicy) -> Query {
 
 fn bench_pick(bencher: Bencher<'_, '_>, query: Query, loads: Loads) {
     let snapshot = snapshot();
-    let mut ticket = Ticket(0);
+    let mut ticket = 0;
     bencher
         .with_inputs(|| {
-            ticket.0 += 1;
-            ticket.0
+            ticket += 1;
+            ticket
         })
         .bench_local_values(|ticket| {
             route(&snapshot, &query, ticket, &loads).map(|pick| pick.candidate.number)
         });
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 100)]
 fn round_robin(bencher: Bencher<'_, '_>) {
     bench_pick(bencher, query(PickPolicy::RoundRobin), Loads::new(true));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 100)]
 fn weighted(bencher: Bencher<'_, '_>) {
     bench_pick(bencher, query(PickPolicy::Weighted), Loads::new(true));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 100)]
 fn least_load(bencher: Bencher<'_, '_>) {
     bench_pick(bencher, query(PickPolicy::LeastLoad), Loads::new(true));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 100)]
 fn power_of_two(bencher: Bencher<'_, '_>) {
     bench_pick(bencher, query(PickPolicy::PowerOfTwo), Loads::new(true));
 }
@@ -123,23 +122,36 @@ fn bench_hash(bencher: Bencher<'_, '_>, loads: Loads) {
         queries.push(Query { key, ..query(PickPolicy::ConsistentHash) });
     }
     let mut queries = queries.iter().cycle();
+    // The first pick makes the ring.
+    assert!(queries.next().is_some_and(|query| route(&snapshot, query, 0, &loads).is_ok()));
     bencher.with_inputs(|| queries.next().expect("a cycle")).bench_local_values(|query| {
         route(&snapshot, query, 1, &loads).map(|pick| pick.candidate.number)
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 100)]
 fn consistent_hash(bencher: Bencher<'_, '_>) {
     bench_hash(bencher, Loads::new(true));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 100)]
 fn consistent_hash_without_a_sum(bencher: Bencher<'_, '_>) {
     bench_hash(bencher, Loads::new(false));
 }
 
+/// The first pick by hash after workers came or went.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn consistent_hash_makes_its_ring(bencher: Bencher<'_, '_>) {
+    let key = Some("session".to_owned());
+    let query = Query { key, ..query(PickPolicy::ConsistentHash) };
+    let loads = Loads::new(true);
+    bencher.with_inputs(snapshot).bench_local_refs(|snapshot| {
+        route(snapshot, &query, 1, &loads).map(|pick| pick.candidate.number)
+    });
+}
+
 /// A query by label looks at every candidate.
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 100)]
 fn power_of_two_by_label(bencher: Bencher<'_, '_>) {
     let labels = [("zone".to_owned(), "z1".to_owned())].into();
     let query = Query { labels, ..query(PickPolicy::PowerOfTwo) };

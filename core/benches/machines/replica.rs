@@ -33,40 +33,42 @@ fn apply_1000_entries(bencher: Bencher<'_, '_>) {
     );
 }
 
-/// 100 writes of keys that are new, into a map with this many live keys.
-#[divan::bench(args = [0, 1_000, 100_000], sample_count = 100, sample_size = 1)]
-fn write_100_new_keys(bencher: Bencher<'_, '_>, live: u64) {
-    let filled = filled(live);
-    bencher
-        .counter(ItemsCount::new(100_u64))
-        .with_inputs(|| (filled.clone(), writes(live + 1..=live + 100)))
-        .bench_local_refs(|(maps, inputs)| write_all(maps, inputs));
+/// Writes to a map with this many live keys: 100 of these deleted, then written anew, of another part of
+/// the map each time.
+#[divan::bench(args = [100, 1_000, 100_000], sample_count = 300, sample_size = 1)]
+fn delete_and_write(bencher: Bencher<'_, '_>, live: u64) {
+    bench_writes(bencher, live, |keys| {
+        let deleted = keys.iter().map(|key| write(*key, None));
+        deleted.chain(keys.iter().map(|key| write(*key, value()))).collect()
+    });
 }
 
-/// 100 writes of keys that exist, evenly over a map with this many live keys.
-#[divan::bench(args = [100, 1_000, 100_000], sample_count = 100, sample_size = 1)]
-fn write_100_old_keys(bencher: Bencher<'_, '_>, live: u64) {
-    let filled = filled(live);
-    let step = usize::try_from(live / 100).expect("few keys");
-    bencher
-        .counter(ItemsCount::new(100_u64))
-        .with_inputs(|| (filled.clone(), writes((1..=live).step_by(step))))
-        .bench_local_refs(|(maps, inputs)| write_all(maps, inputs));
+/// Writes of keys that exist, in a map with this many live keys.
+#[divan::bench(args = [100, 1_000, 100_000], sample_count = 300, sample_size = 1)]
+fn overwrite(bencher: Bencher<'_, '_>, live: u64) {
+    bench_writes(bencher, live, |keys| {
+        [keys, keys].concat().into_iter().map(|key| write(key, value())).collect()
+    });
 }
 
-fn filled(live: u64) -> Maps {
+/// 200 writes about 100 keys.
+fn bench_writes(bencher: Bencher<'_, '_>, live: u64, of: impl Fn(&[u64]) -> Vec<Input>) {
     let mut maps = two_nodes();
-    write_all(&mut maps, &mut writes(1..=live));
-    maps
+    write_all(&mut maps, &mut (1..=live).map(|key| write(key, value())).collect());
+    let keys: Vec<u64> = (1..=live).collect();
+    let mut parts = keys.chunks(100).cycle();
+    bencher
+        .counter(ItemsCount::new(200_u64))
+        .with_inputs(|| of(parts.next().expect("a cycle")))
+        .bench_local_refs(|inputs| write_all(&mut maps, inputs));
 }
 
-fn writes(numbers: impl Iterator<Item = u64>) -> Vec<Input> {
-    let write = |number| Input::Write {
-        topic: TOPIC,
-        key: fixtures::key(number),
-        value: Some(Blob::from(vec![7; 100])),
-    };
-    numbers.map(write).collect()
+fn value() -> Option<Blob> {
+    Some(Blob::from(vec![7; 100]))
+}
+
+fn write(key: u64, value: Option<Blob>) -> Input {
+    Input::Write { topic: TOPIC, key: fixtures::key(key), value }
 }
 
 fn write_all(maps: &mut Maps, inputs: &mut Vec<Input>) {

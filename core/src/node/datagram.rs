@@ -149,7 +149,7 @@ impl Node {
 
     /// Where a node's datagrams go.
     pub(super) fn address(&self, node: &NodeId) -> Option<SocketAddr> {
-        self.membership.member(node).map(|row| row.address)
+        self.membership.address(node)
     }
 
     /// Whether a sender is heard at all: not below its fence, and not ourselves.

@@ -636,8 +636,7 @@ impl Node {
 
     /// Whether datagrams of a peer do not arrive while its frames do.
     fn misses_datagrams(&self, peer: &NodeId) -> bool {
-        let row = self.membership.member(peer);
-        row.is_some_and(|row| row.missing == Some(Transport::Datagram))
+        self.membership.silent_transport(peer) == Some(Transport::Datagram)
     }
 
     fn send_section(&mut self, to: &NodeId, kind: Kind, bytes: &[u8], out: &mut Vec<Effect>) {
