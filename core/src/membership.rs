@@ -323,6 +323,7 @@ impl Machine for Membership {
                 let answer = self.relabel(labels, out);
                 out.push(Output::Answer { ticket, answer });
             }
+            Input::Tell { audit } => self.write_fact(Key::from("audit"), Some(audit), out),
             Input::Tick => self.tick(now, out),
         }
         self.settle(now, out);
@@ -393,6 +394,8 @@ pub enum Input {
     Evict { ticket: Ticket, node: NodeId },
     /// An operator replaces the labels.
     Labels { ticket: Ticket, labels: BTreeMap<String, String> },
+    /// The host publishes a fact of its own; `audit` is the only one.
+    Tell { audit: Blob },
     /// `next_wake` has passed.
     Tick,
 }

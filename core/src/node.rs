@@ -14,6 +14,7 @@
 
 mod contract;
 mod datagram;
+mod misbehaviour;
 mod publish;
 mod route;
 pub mod settings;
@@ -45,6 +46,7 @@ use crate::wire::Blob;
 use crate::wire::segment::Topic;
 use crate::workers::Workers;
 
+use misbehaviour::Misbehaviour;
 use publish::Touched;
 use route::Step;
 
@@ -66,6 +68,7 @@ pub struct Node {
     linked: BTreeSet<NodeId>,
     steps: VecDeque<Step>,
     tickets: Tickets,
+    misbehaviour: Misbehaviour,
     touched: Touched,
     counts_at: Option<Instant>,
     counts_interval: std::time::Duration,
@@ -116,6 +119,7 @@ impl Node {
             linked: BTreeSet::new(),
             steps: VecDeque::new(),
             tickets: Tickets::default(),
+            misbehaviour: Misbehaviour::default(),
             touched: Touched::default(),
             counts_at: None,
             counts_interval,
@@ -208,6 +212,7 @@ impl Counted for Node {
         self.maps.counts(visit);
         self.gossip.counts(visit);
         self.workers.counts(visit);
+        self.misbehaviour.counts(visit);
     }
 }
 

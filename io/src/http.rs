@@ -53,6 +53,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use quorate_core::node::Request;
 use quorate_core::time::{Instant, UnixTime};
 use tokio::sync::{Semaphore, broadcast};
 
@@ -74,6 +75,8 @@ use picks::Picks;
 
 /// Requests answered at once; probes and metrics are not counted.
 pub const REQUESTS_MAX: usize = 1024;
+/// How often the head of the audit log is published.
+const AUDIT_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Streams open at once.
 pub const STREAMS_MAX: usize = 256;
 
@@ -195,6 +198,7 @@ pub async fn tend(surface: Arc<Surface>) {
     let mut heard = surface.handle.listen();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let mut phases = surface.vitals.phases();
+    let mut told_at = None;
     loop {
         tokio::select! {
             next = heard.recv() => match next {
@@ -208,6 +212,7 @@ pub async fn tend(surface: Arc<Surface>) {
                 let trials = surface.picks.sweep(surface.host.now());
                 workers::cancel_trials(&surface, trials).await;
                 surface.settle_audit(false).await;
+                surface.tell_audit(&mut told_at).await;
             }
             () = stream::stopping(&mut phases) => break,
         }
@@ -224,6 +229,18 @@ fn metrics_word(value: &impl serde::Serialize) -> String {
 }
 
 impl Surface {
+    /// Renews the fact `audit` once a minute.
+    async fn tell_audit(&self, told_at: &mut Option<Instant>) {
+        let now = self.host.now();
+        let due = told_at.is_none_or(|at| now.since(at) >= AUDIT_TOLD_EVERY);
+        let Some(audit) = self.audit.as_ref().filter(|_| due) else { return };
+        let head = audit.head();
+        let request = Request::TellAudit { sequence: head.sequence, hash: head.hash.clone() };
+        if self.handle.ask(request, AUDIT_TOLD_EVERY).await.is_ok() {
+            *told_at = Some(now);
+        }
+    }
+
     async fn settle_audit(&self, all: bool) {
         if let Some(audit) = &self.audit
             && let Err(error) = audit.settle(self.host.now(), all).await

@@ -46,6 +46,8 @@ pub struct Meters {
     pub snapshot_publish: Histogram,
     /// From the first to the last change of the view of members.
     pub convergence: Histogram,
+    /// From a link's ping to its pong.
+    pub round_trip: Histogram,
     /// Duration of one probe of a worker.
     pub probe_duration: Histogram,
     /// Duration of one operation of the embedded store.
@@ -104,6 +106,11 @@ impl Meters {
             convergence: histogram(
                 "membership_convergence_seconds",
                 "From first to last change of the view in a burst",
+                &COARSE,
+            ),
+            round_trip: histogram(
+                "link_round_trip_seconds",
+                "From a link's ping to its pong",
                 &COARSE,
             ),
             probe_duration: histogram(
@@ -202,13 +209,14 @@ const FINE: [f64; 8] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0];
 /// 5 ms to 10 s.
 const COARSE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Families of this module, by full name: a machine that counts the same is not shown twice.
-const OWN: [&str; 15] = [
+const OWN: [&str; 16] = [
     "build_info",
     "start_timestamp_seconds",
     "loop_turn_duration_seconds",
     "loop_lag_seconds",
     "snapshot_publish_seconds",
     "membership_convergence_seconds",
+    "link_round_trip_seconds",
     "worker_probe_duration_seconds",
     "store_operation_duration_seconds",
     "http_request_duration_seconds",

@@ -90,6 +90,7 @@ impl<N: Net> Hands<N> {
             | Announcement::Raised { .. }
             | Announcement::Link { .. }
             | Announcement::Asymmetric { .. }
+            | Announcement::RoundTrip { .. }
             | Announcement::Converged { .. }
             | Announcement::Worker(_)
             | Announcement::WorkerChanged { .. }

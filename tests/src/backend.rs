@@ -56,7 +56,8 @@ impl Backend {
         }
         self.asked.fetch_add(1, Ordering::SeqCst);
         let status = if self.well.load(Ordering::SeqCst) { "200 OK" } else { "503 Ill" };
-        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+        let answer =
+            format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
         // As above: an answer that nobody takes is no concern of a server.
         drop(stream.write_all(answer.as_bytes()));
     }

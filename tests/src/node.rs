@@ -243,6 +243,7 @@ impl Drop for Node {
 
 fn rows(list: &Value, name: &str, state: &str) -> Vec<String> {
     let items = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let text =
+        |row: &Value, key: &str| row.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
     items.iter().map(|row| format!("{} {}", text(row, name), text(row, state))).collect()
 }

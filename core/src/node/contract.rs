@@ -226,6 +226,13 @@ pub enum Request {
         /// By these.
         labels: BTreeMap<String, String>,
     },
+    /// Publish the head of this node's audit log as the fact `audit`, so that a cut tail shows.
+    TellAudit {
+        /// The last durable line's number.
+        sequence: u64,
+        /// Its hash, in hex.
+        hash: String,
+    },
     /// Something about workers.
     Worker(workers::Command),
     /// Turn readiness off, or on again.
@@ -272,6 +279,13 @@ pub enum Announcement {
         peer: NodeId,
         /// Up?
         up: bool,
+    },
+    /// A ping of a link was answered.
+    RoundTrip {
+        /// By whom.
+        peer: NodeId,
+        /// After this long.
+        took: Duration,
     },
     /// A transport to a peer is silent while the other flows (`None`: no longer).
     Asymmetric {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::Node;
 use super::contract::Effect;
+use super::misbehaviour::Domain;
 use super::route::Step;
 use crate::gossip::{self, Direction};
 use crate::ids::{NodeId, Replica};
@@ -72,7 +73,7 @@ impl Node {
     pub(super) fn read_datagram(&mut self, from: SocketAddr, bytes: &[u8], out: &mut Vec<Effect>) {
         match parse(bytes) {
             Ok(datagram) => self.read_sections(from, &datagram, out),
-            Err(_) => self.misbehaved(None, "datagram without sender", out),
+            Err(_) => self.misbehaved(Domain::Datagram, None, "datagram without sender", out),
         }
     }
 
@@ -101,11 +102,16 @@ impl Node {
                     }
                     self.steps.push_back(step);
                 }
-                Err(_) => self.misbehaved(Some(from.node.clone()), "undecodable section", out),
+                Err(_) => self.misbehaved(
+                    Domain::Datagram,
+                    Some(from.node.clone()),
+                    "undecodable section",
+                    out,
+                ),
             }
         }
         if datagram.truncated {
-            self.misbehaved(Some(from.node.clone()), "truncated section", out);
+            self.misbehaved(Domain::Datagram, Some(from.node.clone()), "truncated section", out);
         }
     }
 

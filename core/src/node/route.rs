@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::contract::{Announcement, Answer, Call, Effect, Input, Keyspace, Reply, Request};
+use super::misbehaviour::Domain;
 use super::{FENCE_PREFIX, INCARNATION_KEY, Node, Question};
 use crate::gossip::Direction;
 use crate::ids::{Incarnation, NodeId, Notice, Replica, Ticket};
@@ -172,6 +173,12 @@ impl Node {
             Request::SetLabels { labels } => {
                 self.membership_step(membership::Input::Labels { ticket, labels });
             }
+            Request::TellAudit { sequence, hash } => {
+                let head = serde_json::json!({ "sequence": sequence, "hash": hash });
+                let audit = Blob::from(head.to_string().as_str());
+                self.membership_step(membership::Input::Tell { audit });
+                out.push(Effect::Reply { ticket, reply: Reply::Done });
+            }
             Request::Worker(command) => {
                 self.workers_step(workers::Input::Command { ticket, command });
             }
@@ -244,7 +251,9 @@ impl Node {
             Output::Duplicate { address } => {
                 out.push(Effect::Announce(Announcement::Duplicate { address }));
             }
-            Output::Misbehaved { peer, what } => self.misbehaved(Some(peer), what, out),
+            Output::Misbehaved { peer, what } => {
+                self.misbehaved(Domain::Membership, Some(peer), what, out)
+            }
             Output::Changed { node } => {
                 self.touched.members.insert(node.clone());
                 out.push(Effect::Announce(Announcement::MemberChanged { node }));
@@ -290,7 +299,9 @@ impl Node {
                 let complete = self.maps.acknowledgements_for(&peer).into();
                 self.send_control(peer.node, Control::Ping(Ping { number, complete }));
             }
-            Output::RoundTrip { .. } => {}
+            Output::RoundTrip { peer, took } => {
+                out.push(Effect::Announce(Announcement::RoundTrip { peer, took }));
+            }
             Output::Bye { peer, restarting } => {
                 self.membership_step(membership::Input::Bye { peer, restarting });
             }
@@ -301,7 +312,9 @@ impl Node {
                 self.membership_step(membership::Input::SeedFailed { address, refused });
             }
             Output::Refused { .. } => {}
-            Output::Misbehaved { peer, address: _, what } => self.misbehaved(peer, what, out),
+            Output::Misbehaved { peer, address: _, what } => {
+                self.misbehaved(Domain::Link, peer, what, out)
+            }
         }
     }
 
@@ -363,7 +376,9 @@ impl Node {
                 self.membership_step(membership::Input::Overtaken { known });
             }
             Output::Full { .. } => {}
-            Output::Misbehaved { peer, what } => self.misbehaved(Some(peer), what, out),
+            Output::Misbehaved { peer, what } => {
+                self.misbehaved(Domain::Replica, Some(peer), what, out)
+            }
         }
     }
 
@@ -395,7 +410,9 @@ impl Node {
             Output::Shown { topic, replica, head, floor: _ } => {
                 self.steps.push_back(Step::Maps(replica::Input::Shown { topic, replica, head }));
             }
-            Output::Misbehaved { peer, what } => self.misbehaved(Some(peer), what, out),
+            Output::Misbehaved { peer, what } => {
+                self.misbehaved(Domain::Gossip, Some(peer), what, out)
+            }
         }
     }
 
@@ -426,7 +443,9 @@ impl Node {
             Output::Reply { ticket, answer } => {
                 out.push(Effect::Reply { ticket, reply: Reply::Worker(answer) });
             }
-            Output::Misbehaved { peer, what } => self.misbehaved(Some(peer), what, out),
+            Output::Misbehaved { peer, what } => {
+                self.misbehaved(Domain::Workers, Some(peer), what, out)
+            }
         }
     }
 
@@ -656,10 +675,12 @@ impl Node {
     /// A peer broke the rules: observers hear of it.
     pub(super) fn misbehaved(
         &mut self,
+        domain: Domain,
         peer: Option<NodeId>,
         what: &'static str,
         out: &mut Vec<Effect>,
     ) {
+        self.misbehaviour.count(domain);
         out.push(Effect::Announce(Announcement::Misbehaved { peer, what: what.to_owned() }));
     }
 

@@ -90,6 +90,9 @@ impl Events {
         if let Announcement::Converged { took } = &heard.announcement {
             surface.meters.convergence.observe(took.as_secs_f64());
         }
+        if let Announcement::RoundTrip { took, .. } = &heard.announcement {
+            surface.meters.round_trip.observe(took.as_secs_f64());
+        }
         if let Some((kind, details)) = describe(&heard.announcement) {
             self.push(surface, kind, surface.wall_of(heard.at), details);
         }
@@ -235,6 +238,7 @@ fn describe(announcement: &Announcement) -> Option<(&'static str, Value)> {
         Announcement::Duplicate { address } => ("node.duplicate", json!({"address": address})),
         // The watches tell these; as events they would only repeat what is said above.
         Announcement::MemberChanged { .. } | Announcement::WorkerChanged { .. } => return None,
+        Announcement::RoundTrip { .. } => return None, // A figure, shown by `/metrics`.
     };
     Some(described)
 }

@@ -46,6 +46,7 @@ impl Told {
                 info!(%replica, "this node lives on as another replica")
             }
             Announcement::Link { peer, up } => debug!(%peer, up, "link"),
+            Announcement::RoundTrip { .. } => {} // Measured, not told.
             Announcement::Asymmetric { peer, missing } => asymmetric(peer.as_str(), *missing),
             Announcement::Converged { took } => {
                 let took_ms = quorate_core::time::millis(*took);

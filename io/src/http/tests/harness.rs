@@ -184,6 +184,11 @@ impl World {
         tokio::spawn(async move {
             let mut unanswered = Vec::new();
             while let Some(ask) = asks.recv().await {
+                // The surface's own renewal, which no caller asked for.
+                if matches!(ask.request, quorate_core::node::Request::TellAudit { .. }) {
+                    let _ = ask.reply.send(Reply::Done);
+                    continue;
+                }
                 let mut script = scripted.lock().expect("free");
                 script.wishes.push(ask.request);
                 if script.mute {
