@@ -135,8 +135,13 @@ impl Queue {
         known.is_none_or(|complete| *complete < item.upto)
     }
 
-    fn insert(&mut self, item: Item) {
+    fn insert(&mut self, mut item: Item) {
         let place = item.place();
+        // Pieces of one item meet again where one was widened to start where another does: one says it all.
+        if let Some(other) = self.take(place) {
+            item.upto = item.upto.max(other.upto);
+            self.tally.superseded += 1;
+        }
         if item.is_aged() {
             self.aged.insert((item.turn(), place));
         }
@@ -424,3 +429,28 @@ fn sent_max(members: usize) -> u32 {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+
+    /// Found by `quorate-sim run --seed 62`.
+    #[test]
+    fn a_piece_that_is_widened_to_where_another_starts_takes_it_in() {
+        let source =
+            Replica { node: "n1".parse().expect("a node id"), incarnation: Incarnation(1) };
+        let mut backlog = Backlog::new(16);
+        backlog.resize(5);
+        backlog.enqueue(Topic::FACTS, &source, 0, 10);
+        let queue = backlog.queue_mut(Topic::FACTS).expect("it has an item");
+        let whole = queue.items().next().expect("one item").place();
+        let first = queue.sent(whole, 5, 9).expect("sent once of nine");
+        let rest = Place { sent: 0, from: 5, ..first };
+        let rest = queue.sent(rest, 10, 9).expect("sent once of nine");
+        queue.widen(rest, 0);
+        let left: Vec<(u64, u64)> = queue.items().map(|item| (item.from, item.upto)).collect();
+        assert_eq!(left, [(0, 10)]);
+        backlog.assert_invariants();
+    }
+}
