@@ -267,7 +267,9 @@ impl Run<'_> {
             let open = |from, to| {
                 let link = self.world.link(from, to);
                 let fine = link.rates.loss <= 300_000 && link.rates.delay_us <= 100_000;
-                link.state(Kind::Datagram) == State::Open && fine && link.mtu >= 1400
+                let carries = |kind| link.state(kind) == State::Open;
+                let whole = link.mtu >= 1400 && link.reader.is_none();
+                carries(Kind::Datagram) && carries(Kind::Stream) && fine && whole
             };
             open(left, right) && open(right, left)
         };

@@ -44,7 +44,7 @@ pub const KNOBS: [Knob; 27] = [
     knob("link.handshake_timeout_ms", 500, 5000),
     knob("link.idle_timeout_ms", 10_000, 60_000),
     knob("link.ping_interval_ms", 500, 9999),
-    knob("link.queue_bytes_max", 4096, 512 << 20),
+    knob("link.queue_bytes_max", 1 << 20, 512 << 20),
     knob("link.redial_max_ms", 500, 5000),
     knob("link.redial_min_ms", 1, 500),
     knob("membership.fences_max", 16, 65_536),

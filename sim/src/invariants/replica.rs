@@ -91,8 +91,11 @@ impl Written {
 impl Written {
     /// Keys whose tombstones were dropped in the turn that wrote them.
     fn delete_missing(&mut self, held: &Held<'_>) {
-        let live: BTreeSet<u64> =
-            held.entries(0).filter(|entry| entry.value.is_some()).map(|entry| entry.sequence).collect();
+        let live: BTreeSet<u64> = held
+            .entries(0)
+            .filter(|entry| entry.value.is_some())
+            .map(|entry| entry.sequence)
+            .collect();
         for (sequence, since) in self.newest.values_mut() {
             if since.is_some() && !live.contains(sequence) {
                 *since = None;
