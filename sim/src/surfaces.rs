@@ -87,6 +87,9 @@ impl Wish<'_> {
                 health.insert(field.to_owned(), serde_json::json!(number));
             }
         }
+        if let Some(interval) = self.key("interval").and_then(|text| text.parse::<u64>().ok()) {
+            health.insert("timeout_ms".to_owned(), serde_json::json!(interval.min(5000)));
+        }
         if let Some(by) = self.key("by") {
             health.insert("by".to_owned(), serde_json::json!(by));
         }

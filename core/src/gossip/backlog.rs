@@ -431,7 +431,7 @@ fn sent_max(members: usize) -> u32 {
 mod tests;
 
 #[cfg(test)]
-mod tests {
+mod pieces {
     use super::*;
     use crate::ids::Incarnation;
 

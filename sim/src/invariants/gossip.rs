@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use quorate_core::limits;
 use quorate_core::machine::{Counted as _, Labels};
 use quorate_core::node::{Effect, Input};
+use quorate_core::wire::datagram::{self, Kind};
 use quorate_core::wire::frame::Class;
 use quorate_core::wire::segment::Topic;
 
@@ -41,8 +42,11 @@ impl Watch {
         Ok(())
     }
 
-    /// G-10, of turns in which only final rows, or only digests, came by link.
+    /// G-10, of turns in which only final rows, or only digests, came.
     fn chains(&self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        if let [Input::Datagram { bytes, .. }] = turn.inputs {
+            return final_rows_by_datagram(turn, bytes, ledger);
+        }
         let [Input::Frame { frame, .. }] = turn.inputs else { return Ok(()) };
         if frame.class != Class::Gossip {
             return Ok(());
@@ -175,4 +179,27 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// Rows that end a chain, in a datagram without a digest, are not answered with rows.
+fn final_rows_by_datagram(
+    turn: &Turn<'_>,
+    bytes: &[u8],
+    ledger: &mut Ledger,
+) -> Result<(), Failure> {
+    let has = |bytes: &[u8], wanted: Kind, last: bool| {
+        let parsed = datagram::parse(bytes).ok();
+        parsed.is_some_and(|datagram| {
+            let mut sections = datagram.sections.iter();
+            sections.any(|(kind, body)| *kind == wanted && (!last || body.first() == Some(&1)))
+        })
+    };
+    if !has(bytes, Kind::Rows, true) || has(bytes, Kind::Digest, false) {
+        return Ok(());
+    }
+    let answered = turn.effects.iter().any(|effect| match effect {
+        Effect::Datagram { bytes, .. } => has(bytes, Kind::Rows, false),
+        _ => false,
+    });
+    ledger.hold(Id::G10, turn.machine, !answered, || "final rows were answered with rows".to_owned())
 }

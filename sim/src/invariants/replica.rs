@@ -493,7 +493,7 @@ impl Look<'_> {
             let place = now.binary_search_by_key(sequence, |kept| kept.sequence).ok();
             let held = place.and_then(|place| now.get(place));
             let legal = match held {
-                Some(kept) => kept.live == alive && !kept.doubtful,
+                Some(kept) => kept.live == alive && !(alive && kept.doubtful),
                 None => {
                     !alive
                         && !now.iter().any(|kept| kept.key == *key && kept.live && !kept.doubtful)

@@ -17,7 +17,7 @@ use crate::verdict::{Failure, Kind as FailureKind};
 use crate::world::machine::Machine;
 
 /// The longest that a decision takes to be durable on the slowest disk.
-const STORING_US: Micros = 30_000_000;
+const STORING_US: Micros = 8_000_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -210,6 +210,9 @@ impl Watch {
                 format!("{url} is gone, which this node registered and did not remove")
             });
         };
+        if self.owned.get(turn.machine).is_some_and(|owned| owned.contains(url)) {
+            ledger.note(Id::W9);
+        }
         let announced = observer.statuses.get(url).copied();
         ledger.hold(Id::W6, turn.machine, announced == Some(entry.status), || {
             format!("{url} is shown as {:?}, announced as {announced:?}", entry.status)
