@@ -24,6 +24,23 @@ fn a_smaller_cluster_retires_at_once_what_was_sent_often_enough_for_it() {
 }
 
 #[test]
+fn pieces_of_one_item_that_meet_at_one_place_become_one() {
+    let mut backlog = Backlog::new(8);
+    backlog.resize(9);
+    backlog.enqueue(Topic::FACTS, &replica("n1"), 0, 4);
+    let whole = Place { sent: 0, sequence: 1, from: 0 };
+    backlog.sent(Topic::FACTS, whole, 2);
+    let rest = Place { sent: 0, sequence: 1, from: 2 };
+    backlog.sent(Topic::FACTS, rest, 4);
+    let queue = backlog.queue_mut(Topic::FACTS).expect("it has two items");
+    queue.widen(Place { sent: 1, sequence: 1, from: 2 }, 0);
+    let queue = backlog.queue(Topic::FACTS).expect("it has an item");
+    let items: Vec<(u64, u64)> = queue.items().map(|item| (item.from, item.upto)).collect();
+    assert_eq!(items, [(0, 4)]);
+    backlog.assert_invariants();
+}
+
+#[test]
 fn what_is_known_of_a_peer_outlives_a_transmission() {
     let mut backlog = Backlog::new(8);
     backlog.resize(9);
