@@ -493,6 +493,7 @@ impl Look<'_> {
             let place = now.binary_search_by_key(sequence, |kept| kept.sequence).ok();
             let held = place.and_then(|place| now.get(place));
             let legal = match held {
+                // A tombstone may be in doubt: whoever served had dropped it under a floor.
                 Some(kept) => kept.live == alive && !(alive && kept.doubtful),
                 None => {
                     !alive
