@@ -201,5 +201,6 @@ fn final_rows_by_datagram(
         Effect::Datagram { bytes, .. } => has(bytes, Kind::Rows, false),
         _ => false,
     });
-    ledger.hold(Id::G10, turn.machine, !answered, || "final rows were answered with rows".to_owned())
+    ledger
+        .hold(Id::G10, turn.machine, !answered, || "final rows were answered with rows".to_owned())
 }
