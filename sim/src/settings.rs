@@ -201,6 +201,11 @@ pub fn draw(plan: &mut Plan, rng: &Rng) {
             plan.given.insert(knob.key.to_owned(), drawn.to_string());
         }
     }
+    let links = base(plan).link;
+    if links.ping_interval >= links.idle_timeout {
+        let interval = millis(links.idle_timeout) / 3;
+        plan.given.insert("link.ping_interval_ms".to_owned(), interval.to_string());
+    }
     let settings = base(plan).membership;
     if settings.probe_timeout >= settings.probe_interval {
         let timeout = millis(settings.probe_interval) / 2;
