@@ -19,6 +19,16 @@ pub struct Watch {
     heads: BTreeMap<u64, u64>,
 }
 
+/// Whether a link keeps gossip for a stream that takes no more: gossip has done its part.
+fn queues(process: &Process) -> bool {
+    let mut waiting = 0;
+    process.node.links().counts(&mut |count| {
+        let gossip = matches!(count.labels, Labels::One("class", "gossip"));
+        waiting += if gossip && count.name == "link_queued_frames" { count.value } else { 0 };
+    });
+    waiting > 0
+}
+
 /// The variant of a gossip message, as its first byte says.
 const DIGEST: u8 = 1;
 const ROWS: u8 = 2;
@@ -83,7 +93,7 @@ impl Watch {
         let Some(machine) = turn.machines.get(turn.machine) else { return Ok(()) };
         let members = node.published().members.load();
         let few = members.rows.len() <= machine.settings.gossip.direct_max;
-        let linked = !node.linked().is_empty();
+        let linked = node.linked().iter().any(|peer| node.membership().is_member(peer));
         if head <= former || !few || !linked || members.leaving {
             return Ok(());
         }
@@ -92,8 +102,8 @@ impl Watch {
             Effect::Datagram { .. } => true,
             _ => false,
         });
-        ledger.hold(Id::G11, turn.machine, sent, || {
-            format!("wrote through {head} and sent nothing, though a link is up")
+        ledger.hold(Id::G11, turn.machine, sent || queues(turn.process), || {
+            format!("wrote through {head} and sent nothing, though a member is connected")
         })
     }
 
