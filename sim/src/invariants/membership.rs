@@ -396,7 +396,10 @@ fn wrongly_failed(seer: &Machine, seen: &Machine) -> bool {
     let (Some(observer), Some(subject)) = (&seer.process, &seen.process) else { return false };
     let members = observer.node.published().members.load();
     let row = members.rows.get(&seen.node);
-    row.is_some_and(|row| row.state == State::Failed) && !leaving(observer) && !leaving(subject)
+    // Who moved since it was last heard of is found by seeds, in the time that M-10 gives.
+    row.is_some_and(|row| row.state == State::Failed && row.address == seen.address)
+        && !leaving(observer)
+        && !leaving(subject)
 }
 
 fn leaving(process: &Process) -> bool {
