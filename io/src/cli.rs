@@ -30,9 +30,7 @@ pub fn main() -> ExitCode {
         Command::Dev(dev) => return dev::run(&dev),
         Command::Init(init) => local::init(&init),
         Command::Config(config) => local::config(&config),
-        Command::Key(args::Key::New) => local::key_new(),
         Command::Token(args::Token::New(token)) => local::token_new(&token),
-        Command::Audit(args::Audit::Verify { directory }) => local::audit_verify(&directory),
         Command::Explain { code } => local::explain(&code),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "quorate", &mut std::io::stdout());
@@ -50,7 +48,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Everything that asks a running node.
+/// Everything that asks a running node, and its relatives that need none.
 fn remote(target: &args::Target, noun: Noun) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -70,8 +68,10 @@ fn remote(target: &args::Target, noun: Noun) -> Result<(), Failure> {
             Noun::Event(args::Event::Follow { types }) => events::follow(&client, &types).await,
             Noun::Events => events::follow(&client, &[]).await,
             Noun::Node(verb) => show::node(&client, verb).await,
-            Noun::Keyring => show::keyring(&client).await,
-            Noun::AuditTail { after } => show::audit(&client, after).await,
+            Noun::Key(args::Key::New) => local::key_new(),
+            Noun::Key(args::Key::List) | Noun::Keys => show::keys(&client).await,
+            Noun::Audit(args::Audit::Tail { after }) => show::audit(&client, after).await,
+            Noun::Audit(args::Audit::Verify { directory }) => local::audit_verify(&directory),
         }
     })
 }

@@ -1,8 +1,14 @@
 //! The command line's words.
 
+mod verbs;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(super) use verbs::{
+    Audit, Config, Event, Gossip, Key, Member, Node, Query, Token, TokenNew, Worker,
+};
 
 /// Coordination node for fleets of AI gateways.
 #[derive(Debug, Parser)]
@@ -71,24 +77,12 @@ pub(super) enum Command {
         after_help = "Examples:\n  quorate config check --config quorate.toml\n  quorate config show --effective --origin gossip"
     )]
     Config(Config),
-    /// Make keys for the datagrams' keyring
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  quorate key new >> keyring\n  quorate keyring"
-    )]
-    Key(Key),
     /// Make bearer tokens
     #[command(
         subcommand,
         after_help = "Examples:\n  quorate token new --scope read\n  quorate token new --scope admin --label ops"
     )]
     Token(Token),
-    /// Check an audit log
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  quorate audit verify ./data/audit\n  quorate audit-tail --after 100"
-    )]
-    Audit(Audit),
     /// Say what an error code means and what to do
     #[command(after_help = "Examples:\n  quorate explain owned_by\n  quorate explain url_scheme")]
     Explain {
@@ -110,7 +104,7 @@ pub(super) enum Command {
     Remote(Noun),
 }
 
-/// What is asked of a running node.
+/// What is asked of a running node, but for making a key and checking a log.
 #[derive(Debug, Subcommand)]
 pub(super) enum Noun {
     /// One screen: the node, its members, its workers
@@ -131,7 +125,10 @@ pub(super) enum Noun {
     )]
     Member(Member),
     /// List members
-    #[command(hide = true)]
+    #[command(
+        hide = true,
+        after_help = "Examples:\n  quorate members\n  quorate members --output json"
+    )]
     Members,
     /// Model servers
     #[command(
@@ -140,7 +137,10 @@ pub(super) enum Noun {
     )]
     Worker(Worker),
     /// List workers
-    #[command(hide = true)]
+    #[command(
+        hide = true,
+        after_help = "Examples:\n  quorate workers\n  quorate workers --output json"
+    )]
     Workers,
     /// What gossip holds back and owes
     #[command(
@@ -155,21 +155,38 @@ pub(super) enum Noun {
     )]
     Event(Event),
     /// Follow events
-    #[command(hide = true)]
+    #[command(
+        hide = true,
+        after_help = "Examples:\n  quorate events\n  quorate events --output json"
+    )]
     Events,
     /// This node
     #[command(subcommand, after_help = "Examples:\n  quorate node show\n  quorate node drain")]
     Node(Node),
-    /// Ids of the keys that open datagrams
-    #[command(after_help = "Examples:\n  quorate keyring\n  quorate keyring --output json")]
-    Keyring,
-    /// Lines of the audit log
-    #[command(after_help = "Examples:\n  quorate audit-tail\n  quorate audit-tail --after 100")]
-    AuditTail {
-        /// Lines with a greater sequence
-        #[arg(long, default_value_t = 0)]
-        after: u64,
-    },
+    /// Keys that seal and open datagrams
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  quorate key new >> keyring
+  quorate key list"
+    )]
+    Key(Key),
+    /// List keys
+    #[command(
+        hide = true,
+        after_help = "Examples:
+  quorate keys
+  quorate keys --output json"
+    )]
+    Keys,
+    /// The log of who changed what
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  quorate audit tail --after 100
+  quorate audit verify ./data/audit"
+    )]
+    Audit(Audit),
 }
 
 #[derive(Debug, clap::Args)]
@@ -214,224 +231,5 @@ pub(super) struct Init {
     pub(super) force: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Config {
-    /// Report every wrong key, type and value
-    Check(SourceArgs),
-    /// Print the merged configuration
-    Show {
-        #[command(flatten)]
-        sources: SourceArgs,
-        /// Include defaults
-        #[arg(long)]
-        effective: bool,
-        /// Say where each value comes from
-        #[arg(long)]
-        origin: bool,
-        /// Only keys at or below this one
-        #[arg(default_value = "")]
-        prefix: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Key {
-    /// Print a new random key
-    New,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Token {
-    /// Print a new token, and the line for access.tokens that admits it
-    New(TokenNew),
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct TokenNew {
-    /// What it permits: read, use, operate, admin
-    #[arg(long = "scope", required = true)]
-    pub(super) scopes: Vec<String>,
-    /// What it is for
-    #[arg(long, default_value = "")]
-    pub(super) label: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Audit {
-    /// Name the first broken line, if there is one
-    Verify {
-        /// The folder `audit` of a data directory
-        directory: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Member {
-    /// Everybody, departed ones included
-    List {
-        /// Only this state
-        #[arg(long)]
-        state: Option<String>,
-        /// Go on printing changes
-        #[arg(long)]
-        watch: bool,
-    },
-    /// One member, with its link
-    Show {
-        /// Its node id
-        id: String,
-    },
-    /// Try these seeds as well
-    Join {
-        /// host:port each
-        #[arg(required = true)]
-        addresses: Vec<String>,
-    },
-    /// Leave the cluster, and stop
-    Leave {
-        /// Withdraw this node's workers first
-        #[arg(long)]
-        remove_workers: bool,
-    },
-    /// Forget a failed node now
-    Evict {
-        /// Its node id
-        id: String,
-    },
-}
-
-impl Default for Member {
-    fn default() -> Member {
-        Member::List { state: None, watch: false }
-    }
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Worker {
-    /// All workers
-    List {
-        /// Only those that serve this model
-        #[arg(long)]
-        model: Option<String>,
-        /// Only this status
-        #[arg(long)]
-        status: Option<String>,
-        /// Only those that this node claims
-        #[arg(long)]
-        owner: Option<String>,
-        /// Go on printing changes
-        #[arg(long)]
-        watch: bool,
-    },
-    /// One worker
-    Show {
-        /// Its id or URL
-        worker: String,
-    },
-    /// Claim a worker
-    Add {
-        /// Its URL
-        url: String,
-        /// A model it serves; any, without one
-        #[arg(long = "model")]
-        models: Vec<String>,
-        /// Further fields, as in `weight=200` or `health.path=/ready`
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        set: Vec<String>,
-    },
-    /// Change fields of our own worker
-    Set {
-        /// Its id or URL
-        worker: String,
-        /// As in `weight=200`
-        #[arg(required = true, value_name = "KEY=VALUE")]
-        fields: Vec<String>,
-    },
-    /// Take it out of routing
-    Drain {
-        /// Its id or URL
-        worker: String,
-    },
-    /// Take it back in
-    Undrain {
-        /// Its id or URL
-        worker: String,
-    },
-    /// Drain it, wait, and withdraw our claim
-    Remove {
-        /// Its id or URL
-        worker: String,
-        /// Do not wait for requests in flight
-        #[arg(long)]
-        now: bool,
-    },
-    /// Probe it now
-    Probe {
-        /// Its id or URL
-        worker: String,
-    },
-    /// Hide another node's worker on this node
-    Suppress {
-        /// Its id or URL
-        worker: String,
-    },
-    /// Show it again
-    Unsuppress {
-        /// Its id or URL
-        worker: String,
-    },
-    /// Which worker should take the next request
-    Pick(Query),
-    /// Why each worker would be picked or skipped
-    Explain(Query),
-}
-
-impl Default for Worker {
-    fn default() -> Worker {
-        Worker::List { model: None, status: None, owner: None, watch: false }
-    }
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Query {
-    /// The model to serve
-    #[arg(long)]
-    pub(super) model: Option<String>,
-    /// regular, prefill, decode or encode
-    #[arg(long)]
-    pub(super) kind: Option<String>,
-    /// round_robin, weighted, least_load, power_of_two or consistent_hash
-    #[arg(long)]
-    pub(super) policy: Option<String>,
-    /// What consistent_hash hashes
-    #[arg(long)]
-    pub(super) key: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Gossip {
-    /// Topics and peers
-    Show,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Event {
-    /// Print events until interrupted
-    Follow {
-        /// Only these types
-        #[arg(long = "type")]
-        types: Vec<String>,
-    },
-}
-
-#[derive(Debug, Clone, Copy, Subcommand)]
-pub(super) enum Node {
-    /// Who it is and how it runs
-    Show,
-    /// Take it out of readiness
-    Drain,
-    /// Take it back in
-    Undrain,
-    /// Everything it knows, as JSON
-    Dump,
-}
+#[cfg(test)]
+mod tests;

@@ -143,6 +143,7 @@ pub(super) async fn node(client: &Client, verb: Node) -> Result<(), Failure> {
     let answer = match verb {
         Node::Show => client.get("/v0/operations/node").await?,
         Node::Dump => client.get("/v0/operations/dump").await?,
+        Node::Reload => client.post("/v0/operations/reload", None).await?,
         Node::Drain => client.post("/v0/operations/drain", None).await?,
         Node::Undrain => client.post("/v0/operations/undrain", None).await?,
     };
@@ -150,9 +151,14 @@ pub(super) async fn node(client: &Client, verb: Node) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) async fn keyring(client: &Client) -> Result<(), Failure> {
+pub(super) async fn keys(client: &Client) -> Result<(), Failure> {
     let answer = client.get("/v0/operations/keyring").await?;
-    print(client, &answer, |answer| yaml(answer, 0));
+    print(client, &answer, |answer| match answer.get("keys").and_then(Value::as_array) {
+        Some(keys) if !keys.is_empty() => {
+            keys.iter().map(|key| format!("{}\n", text(key, ""))).collect()
+        }
+        _ => "no keys: datagrams are not sealed\n".to_owned(),
+    });
     Ok(())
 }
 

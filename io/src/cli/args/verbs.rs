@@ -1,0 +1,324 @@
+//! What each noun of the command line can be asked to do.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::SourceArgs;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Config {
+    /// Report every wrong key, type and value
+    #[command(
+        after_help = "Examples:\n  quorate config check\n  quorate config check --config quorate.toml --set node.id=gw-a"
+    )]
+    Check(SourceArgs),
+    /// Print the merged configuration
+    #[command(
+        after_help = "Examples:\n  quorate config show gossip\n  quorate config show --effective --origin membership"
+    )]
+    Show {
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// Include defaults
+        #[arg(long)]
+        effective: bool,
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+        /// Only keys at or below this one
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Key {
+    /// Ids of the keys in use, the sealing one first; never the keys
+    #[command(after_help = "Examples:\n  quorate key list\n  quorate key list --output json")]
+    List,
+    /// Print a new random key
+    #[command(after_help = "Examples:\n  quorate key new\n  quorate key new >> keyring")]
+    New,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Token {
+    /// Print a new token, and the line for access.tokens that admits it
+    #[command(
+        after_help = "Examples:\n  quorate token new --scope read\n  quorate token new --scope admin --scope use --label ops"
+    )]
+    New(TokenNew),
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct TokenNew {
+    /// What it permits
+    #[arg(long = "scope", required = true, value_parser = ["read", "use", "operate", "admin"])]
+    pub(in crate::cli) scopes: Vec<String>,
+    /// What it is for
+    #[arg(long, default_value = "")]
+    pub(in crate::cli) label: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Audit {
+    /// Lines of the node's log
+    #[command(
+        after_help = "Examples:\n  quorate audit tail\n  quorate audit tail --after 100 --output json"
+    )]
+    Tail {
+        /// Lines with a greater sequence
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
+    /// Name the first broken line, if there is one
+    #[command(
+        after_help = "Examples:\n  quorate audit verify ./data/audit\n  quorate audit verify /var/lib/quorate/audit"
+    )]
+    Verify {
+        /// The folder `audit` of a data directory
+        directory: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Member {
+    /// Everybody, departed ones included
+    #[command(
+        after_help = "Examples:\n  quorate member list --watch\n  quorate member list --state failed"
+    )]
+    List {
+        /// Only this state
+        #[arg(long)]
+        state: Option<String>,
+        /// Go on printing changes
+        #[arg(long)]
+        watch: bool,
+    },
+    /// One member, with its link
+    #[command(
+        after_help = "Examples:\n  quorate member show gw-b\n  quorate member show gw-b --output json"
+    )]
+    Show {
+        /// Its node id
+        id: String,
+    },
+    /// Try these seeds as well
+    #[command(
+        after_help = "Examples:\n  quorate member join 10.0.0.2:7420\n  quorate member join gw-b:7420 gw-c:7420"
+    )]
+    Join {
+        /// host:port each
+        #[arg(required = true)]
+        addresses: Vec<String>,
+    },
+    /// Leave the cluster, and stop
+    #[command(
+        after_help = "Examples:\n  quorate member leave\n  quorate member leave --remove-workers --yes"
+    )]
+    Leave {
+        /// Withdraw this node's workers first
+        #[arg(long)]
+        remove_workers: bool,
+    },
+    /// Forget a failed node now
+    #[command(
+        after_help = "Examples:\n  quorate member evict gw-c\n  quorate member evict gw-c --yes"
+    )]
+    Evict {
+        /// Its node id
+        id: String,
+    },
+}
+
+impl Default for Member {
+    fn default() -> Member {
+        Member::List { state: None, watch: false }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Worker {
+    /// All workers
+    #[command(
+        after_help = "Examples:\n  quorate worker list --watch\n  quorate worker list --model llama --status ready"
+    )]
+    List {
+        /// Only those that serve this model
+        #[arg(long)]
+        model: Option<String>,
+        /// Only this status
+        #[arg(long)]
+        status: Option<String>,
+        /// Only those that this node claims
+        #[arg(long)]
+        owner: Option<String>,
+        /// Go on printing changes
+        #[arg(long)]
+        watch: bool,
+    },
+    /// One worker
+    #[command(
+        after_help = "Examples:\n  quorate worker show http://10.0.0.7:8000\n  quorate worker show http://10.0.0.7:8000 --output json"
+    )]
+    Show {
+        /// Its id or URL
+        worker: String,
+    },
+    /// Claim a worker
+    #[command(
+        after_help = "Examples:\n  quorate worker add http://10.0.0.7:8000 --model llama\n  quorate worker add http://10.0.0.7:8000 --set weight=200 --set health.path=/ready"
+    )]
+    Add {
+        /// Its URL
+        url: String,
+        /// A model it serves; any, without one
+        #[arg(long = "model")]
+        models: Vec<String>,
+        /// Further fields, as in `weight=200` or `health.path=/ready`
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Change fields of our own worker
+    #[command(
+        after_help = "Examples:\n  quorate worker set http://10.0.0.7:8000 weight=200\n  quorate worker set http://10.0.0.7:8000 priority=10 health.path=/ready"
+    )]
+    Set {
+        /// Its id or URL
+        worker: String,
+        /// As in `weight=200`
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        fields: Vec<String>,
+    },
+    /// Take it out of routing
+    #[command(
+        after_help = "Examples:\n  quorate worker drain http://10.0.0.7:8000\n  quorate worker drain http://10.0.0.7:8000 --output json"
+    )]
+    Drain {
+        /// Its id or URL
+        worker: String,
+    },
+    /// Take it back in
+    #[command(
+        after_help = "Examples:\n  quorate worker undrain http://10.0.0.7:8000\n  quorate worker undrain http://10.0.0.7:8000 --output json"
+    )]
+    Undrain {
+        /// Its id or URL
+        worker: String,
+    },
+    /// Drain it, wait, and withdraw our claim
+    #[command(
+        after_help = "Examples:\n  quorate worker remove http://10.0.0.7:8000\n  quorate worker remove http://10.0.0.7:8000 --now"
+    )]
+    Remove {
+        /// Its id or URL
+        worker: String,
+        /// Do not wait for requests in flight
+        #[arg(long)]
+        now: bool,
+    },
+    /// Probe it now
+    #[command(
+        after_help = "Examples:\n  quorate worker probe http://10.0.0.7:8000\n  quorate worker probe http://10.0.0.7:8000 --output json"
+    )]
+    Probe {
+        /// Its id or URL
+        worker: String,
+    },
+    /// Hide another node's worker on this node
+    #[command(
+        after_help = "Examples:\n  quorate worker suppress http://10.0.0.7:8000\n  quorate worker suppress http://10.0.0.7:8000 --output json"
+    )]
+    Suppress {
+        /// Its id or URL
+        worker: String,
+    },
+    /// Show it again
+    #[command(
+        after_help = "Examples:\n  quorate worker unsuppress http://10.0.0.7:8000\n  quorate worker unsuppress http://10.0.0.7:8000 --output json"
+    )]
+    Unsuppress {
+        /// Its id or URL
+        worker: String,
+    },
+    /// Which worker should take the next request
+    #[command(
+        after_help = "Examples:\n  quorate worker pick --model llama\n  quorate worker pick --model llama --policy consistent_hash --key user-7"
+    )]
+    Pick(Query),
+    /// Why each worker would be picked or skipped
+    #[command(
+        after_help = "Examples:\n  quorate worker explain --model llama\n  quorate worker explain --model llama --output json"
+    )]
+    Explain(Query),
+}
+
+impl Default for Worker {
+    fn default() -> Worker {
+        Worker::List { model: None, status: None, owner: None, watch: false }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Query {
+    /// The model to serve
+    #[arg(long)]
+    pub(in crate::cli) model: Option<String>,
+    /// regular, prefill, decode or encode
+    #[arg(long)]
+    pub(in crate::cli) kind: Option<String>,
+    /// round_robin, weighted, least_load, power_of_two or consistent_hash
+    #[arg(long)]
+    pub(in crate::cli) policy: Option<String>,
+    /// What consistent_hash hashes
+    #[arg(long)]
+    pub(in crate::cli) key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Gossip {
+    /// Topics and peers
+    #[command(after_help = "Examples:\n  quorate gossip show\n  quorate gossip show --output json")]
+    Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Event {
+    /// Print events until interrupted
+    #[command(
+        after_help = "Examples:\n  quorate event follow\n  quorate event follow --type worker.changed --type member.failed"
+    )]
+    Follow {
+        /// Only these types
+        #[arg(long = "type")]
+        types: Vec<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(in crate::cli) enum Node {
+    /// Who it is and how it runs
+    #[command(after_help = "Examples:\n  quorate node show\n  quorate node show --output json")]
+    Show,
+    /// Read its configuration again
+    #[command(
+        after_help = "Examples:\n  quorate node reload\n  quorate node reload --address 127.0.0.1:8430"
+    )]
+    Reload,
+    /// Take it out of readiness
+    #[command(
+        after_help = "Examples:\n  quorate node drain\n  quorate node drain --address 127.0.0.1:8430"
+    )]
+    Drain,
+    /// Take it back in
+    #[command(
+        after_help = "Examples:\n  quorate node undrain\n  quorate node undrain --address 127.0.0.1:8430"
+    )]
+    Undrain,
+    /// Everything it knows, as JSON
+    #[command(
+        after_help = "Examples:\n  quorate node dump\n  quorate node dump --output json > dump.json"
+    )]
+    Dump,
+}
