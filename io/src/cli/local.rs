@@ -48,11 +48,13 @@ fn load(args: &SourceArgs) -> Result<(Config, config::Layers), Failure> {
         .map_err(|problems| Failure::Failed(format!("\n{}", config::report(&problems).trim_end())))
 }
 
-/// What this process was given.
+/// What this process was given. A variable that is no text names no key of ours.
 pub(super) fn sources(args: &SourceArgs) -> Sources {
     Sources {
         file: args.config.clone(),
-        environment: std::env::vars().collect(),
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
         flags: args.set.clone(),
     }
 }
@@ -85,16 +87,19 @@ pub(super) fn audit_verify(directory: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The row of an error code in the table of codes.
+/// The section of an error code in the page of all codes.
 pub(super) fn explain(code: &str) -> Result<(), Failure> {
-    let mark = format!("| `{code}` |");
-    let row = ERRORS.lines().find(|line| line.starts_with(&mark));
-    let row =
-        row.ok_or_else(|| Failure::NotFound(format!("`{code}` is no code of this version")))?;
-    let cells = row.trim_matches('|').split('|').map(str::trim).skip(1);
-    println!("{code}");
-    cells.for_each(|cell| println!("  {cell}"));
+    let section = section(code);
+    let text =
+        section.ok_or_else(|| Failure::NotFound(format!("`{code}` is no code of this version")))?;
+    println!("{code}\n\n{text}");
     Ok(())
+}
+
+fn section(code: &str) -> Option<String> {
+    let (_, rest) = ERRORS.split_once(&format!("## `{code}`\n"))?;
+    let text = rest.split("\n## ").next().unwrap_or(rest);
+    Some(text.trim().replace("**", ""))
 }
 
 /// The manual page.
@@ -108,6 +113,14 @@ pub(super) fn man(command: &clap::Command) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_is_explained_by_its_own_section() {
+        let text = section("owned_by").expect("a code of this version");
+        assert!(text.starts_with("409 another node owns it"), "{text}");
+        assert!(!text.contains("##"), "{text}");
+        assert_eq!(section("owned"), None);
+    }
 
     #[test]
     fn the_starter_file_is_right_as_it_stands() {
