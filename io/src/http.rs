@@ -61,10 +61,10 @@ use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock;
 use crate::handle::Handle;
-use crate::health::{Health, Vitals};
+use crate::health::{Health, Question, Vitals};
 use crate::metrics::Meters;
 
-pub use host::{BareHost, Host};
+pub use host::{BareHost, Host, ReloadError};
 pub use serve::{Listener, serve};
 
 pub(crate) use workers::unprobed as unprobed_workers;
@@ -191,6 +191,13 @@ pub fn router(surface: Arc<Surface>) -> Router {
 /// The state of the node as JSON, without secrets.
 pub(crate) fn dump(surface: &Surface) -> String {
     operations::dump_document(surface).to_string()
+}
+
+/// Whether the node can serve, and whether it lives.
+pub(crate) fn ready_and_live(surface: &Surface) -> [bool; 2] {
+    let (published, now) = (surface.handle.published(), surface.host.now());
+    let passes = |question| surface.health.ask(question, published, now, &[]).passed;
+    [passes(Question::Ready), passes(Question::Live)]
 }
 
 /// Turns announcements into events and measures, and writes what the audit counted, until the stop.

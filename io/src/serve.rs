@@ -3,8 +3,10 @@
 //! Absent on purpose: where settings come from, and the surfaces. Both are handed in or built on the
 //! [`Handle`] of what runs.
 
+mod keys;
 mod process;
 mod signals;
+mod supervisor;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

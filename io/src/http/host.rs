@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use quorate_core::time::{Instant, UnixTime};
 
 use crate::clock;
@@ -34,10 +35,30 @@ pub trait Host: Send + Sync {
         false
     }
 
-    /// Keeps a worker's bearer key under its canonical URL.
-    fn keep_worker_key(&self, url: &str, key: &str) {
+    /// Keeps a worker's bearer key under the URL that is probed. It is durable when this returns.
+    fn keep_worker_key(&self, url: &str, key: &str) -> Result<(), String> {
         let _ = (url, key);
+        Err("this process keeps no keys".to_owned())
     }
+
+    /// Drops the key of a worker that goes.
+    fn forget_worker_key(&self, url: &str) {
+        let _ = url;
+    }
+
+    /// Reads the configuration again; names the changed keys that need a restart.
+    fn reload(&self) -> BoxFuture<'static, Result<Vec<&'static str>, ReloadError>> {
+        Box::pin(std::future::ready(Err(ReloadError::Busy)))
+    }
+}
+
+/// Why the configuration stays as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReloadError {
+    /// It is not valid as a whole.
+    Invalid(String),
+    /// The process is at something else: another reload, or its end.
+    Busy,
 }
 
 /// A host with nothing of its own.

@@ -10,7 +10,7 @@ use super::cluster::ask;
 use super::members::{fact, labels_of, row};
 use super::problem::{Code, Problem};
 use super::route::{Answer, Call, Needs, Outcome, Route, Takes, Verb, merged};
-use super::{Surface, strict, workers};
+use super::{ReloadError, Surface, strict, workers};
 use crate::access::Scope;
 use crate::audit;
 use crate::clock;
@@ -29,6 +29,9 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v0/operations/audit", |call| Box::pin(audit_lines(call)))
             .needs(admin)
             .statuses(&[200, 404]),
+        Route::change(Verb::Post, "/v0/operations/reload", operate, "node.reload", |call| {
+            Box::pin(reload(call))
+        }),
         Route::change(Verb::Post, "/v0/operations/drain", operate, "node.drain", |call| {
             Box::pin(drain(call, true))
         }),
@@ -208,6 +211,21 @@ async fn audit_lines(mut call: Call) -> Outcome {
     let items: Vec<Value> =
         lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     Ok(Answer::json(view(&call.surface, json!({"items": items, "head": *head}))))
+}
+
+async fn reload(call: Call) -> Outcome {
+    call.query.finish()?;
+    let restart = call.surface.host.reload().await.map_err(|error| match error {
+        ReloadError::Invalid(why) => {
+            let detail = format!("the last good configuration stays: {why}");
+            Problem::new(Code::ConfigInvalid, detail)
+        }
+        ReloadError::Busy => {
+            Problem::new(Code::Conflict, "the process reloads already, or is about to end")
+        }
+    })?;
+    let node = call.surface.node_id();
+    Ok(Answer::json(json!({"reloaded": true, "needs_restart": restart})).about(node))
 }
 
 async fn drain(call: Call, on: bool) -> Outcome {

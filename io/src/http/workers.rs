@@ -13,6 +13,7 @@ use quorate_core::ids::NodeId;
 use quorate_core::limits::WORKER_KEY_BYTES_MAX;
 use quorate_core::node::{Announcement, Reply, Request};
 use quorate_core::time::UnixTime;
+use quorate_core::workers::url::Url;
 use quorate_core::workers::{
     Answer as Done, Command, EntryView, Refusal, Snapshot, Spec, Status, Target,
 };
@@ -146,7 +147,22 @@ fn entry(call: &Call) -> Result<Arc<EntryView>, Problem> {
 fn show(call: Call) -> Outcome {
     let entry = entry(&call)?;
     call.query.finish()?;
-    Ok(Answer::json(shown(&call.surface, &entry)).tag(&entry.revision().to_string()))
+    let mut document = shown(&call.surface, &entry);
+    name_owners(&call.surface, &entry, &mut document);
+    Ok(Answer::json(document).tag(&entry.revision().to_string()))
+}
+
+/// Says at each claim of another node where to ask its owner.
+fn name_owners(surface: &Surface, entry: &EntryView, document: &mut Value) {
+    let local = surface.handle.published().members.load().local.node.clone();
+    let claims = document.get_mut("claims").and_then(Value::as_array_mut);
+    for (claim, shown) in entry.claims.iter().zip(claims.into_iter().flatten()) {
+        if let Some(fields) = shown.as_object_mut()
+            && claim.owner != local
+        {
+            fields.insert("owner_http".to_owned(), owner_http(surface, &claim.owner));
+        }
+    }
 }
 
 async fn register(mut call: Call) -> Outcome {
@@ -156,9 +172,7 @@ async fn register(mut call: Call) -> Outcome {
     let done = ask(&call.surface, command).await?;
     let created = matches!(done, Done::Created(_));
     let entry = entry_of(&call, done, None)?;
-    if let Some(key) = key {
-        call.surface.host.keep_worker_key(&entry.url, &key);
-    }
+    keep_key(&call.surface, &entry, key)?;
     let after = json!(*entry.spec);
     let answer = changed(&call, &entry, None, Some(&after));
     if !created {
@@ -189,6 +203,17 @@ fn take_key(surface: &Surface, body: &mut Value) -> Result<Option<String>, Probl
         return Err(Problem::new(Code::SpecSecret, detail));
     }
     Ok(Some(key.to_owned()))
+}
+
+/// Keys are kept under what is probed, which is the URL without a rank.
+fn keep_key(surface: &Surface, entry: &EntryView, key: Option<String>) -> Result<(), Problem> {
+    let Some(key) = key else { return Ok(()) };
+    let kept = surface.host.keep_worker_key(&probed(entry), &key);
+    kept.map_err(|why| Problem::new(Code::StoreUnavailable, format!("the key is not kept: {why}")))
+}
+
+fn probed(entry: &EntryView) -> Arc<str> {
+    Url::canonical(&entry.spec.url, None).map_or_else(|_| entry.url.clone(), |url| url.base)
 }
 
 async fn replace(mut call: Call) -> Outcome {
@@ -225,9 +250,7 @@ async fn alter(
     call.query.finish()?;
     let done = ask(&call.surface, command).await?;
     let entry = entry_of(&call, done, Some(forward))?;
-    if let Some(key) = key {
-        call.surface.host.keep_worker_key(&entry.url, &key);
-    }
+    keep_key(&call.surface, &entry, key)?;
     let (was, is) = (json!(*before.spec), json!(*entry.spec));
     Ok(changed(&call, &entry, Some(&was), Some(&is)))
 }
@@ -254,6 +277,7 @@ async fn remove(mut call: Call) -> Outcome {
         Done::Removing { ids, after } => {
             let wait = quorate_core::time::millis(after);
             let at = clock::rfc3339(UnixTime(call.surface.host.wall().0.saturating_add(wait)));
+            call.surface.host.forget_worker_key(&probed(&before));
             let id = ids.into_iter().next().unwrap_or_else(|| before.id.to_string());
             let answer = Answer::json(json!({"id": id, "removed_at": at}));
             let was = json!(*before.spec);

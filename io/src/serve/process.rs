@@ -7,6 +7,8 @@
 //!
 //! Absent on purpose: parts that this build does not have, such as leases and stores of others.
 
+mod host;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,17 +22,20 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::keys::{self, WorkerKeys};
 use super::signals::{Signals, Wish};
-use super::{Running, ServeSettings, SharedKeyring, StartError, advertised, start};
+use super::supervisor::Supervisor;
+use super::{Running, ServeSettings, StartError, advertised, start};
 use crate::access::{Access, Scope, StaticToken};
 use crate::audit::{Audit, AuditError};
 use crate::clock;
 use crate::config::{Config, Problem, Sources, TokenConfig};
 use crate::health::Phase;
-use crate::http::{self, Host, HttpSettings, Listener, Parts, Surface};
+use crate::http::{self, HttpSettings, Listener, Parts, Surface};
 use crate::log::{self, Format, Log};
 use crate::metrics::Source;
 use crate::perform::End;
+use host::{ProcessHost, Reloaded, Reloads};
 
 /// The whole of an orderly stop, after readiness was off for as long as configured.
 const STOP_TIME: Duration = Duration::from_secs(25);
@@ -82,6 +87,8 @@ enum BootError {
     Http(SocketAddr, io::Error),
     #[error("failed to make the socket {0}: {1}")]
     Socket(PathBuf, io::Error),
+    #[error("failed to read the keys of workers below {0}: {1}")]
+    Keys(PathBuf, io::Error),
     #[error(transparent)]
     Audit(#[from] AuditError),
 }
@@ -110,15 +117,20 @@ pub async fn run(config: Config, sources: Sources) -> Exit {
             return Exit::Unusable;
         }
     };
+    let mut keyring_looks = tokio::time::interval(KEYRING_INTERVAL);
     loop {
         tokio::select! {
             end = process.running.ended() => return process.gone(&end, &mut signals).await,
             wish = signals.next() => match wish {
                 Wish::Stop(_) => return process.stop(&mut signals).await,
-                Wish::Reload => process.reload().await,
+                Wish::Reload => drop(process.reload().await), // The outcome is in the log.
                 Wish::Dump => process.dump(),
             },
-            () = tokio::time::sleep(KEYRING_INTERVAL) => process.watch_keyring(),
+            Some(done) = process.reloads.recv() => {
+                let _ = done.send(process.reload().await); // The caller's deadline has passed.
+            }
+            () = process.supervisor.due() => process.tell_supervisor(),
+            _ = keyring_looks.tick() => process.watch_keyring(),
         }
     }
 }
@@ -140,6 +152,9 @@ struct Process {
     tending: JoinHandle<()>,
     stop_serving: Option<oneshot::Sender<()>>,
     keyring_seen: Option<(SystemTime, u64)>,
+    worker_keys: Arc<WorkerKeys>,
+    reloads: Reloads,
+    supervisor: Supervisor,
 }
 
 impl Process {
@@ -150,7 +165,7 @@ impl Process {
         let bound = tcp.local_addr().map_err(|error| BootError::Http(listen, error))?;
         config.node.membership.http = format!("http://{}", advertised(bound, None));
         let counted: Vec<Source> = vec![Arc::new(log.clone())];
-        let running = start(ServeSettings::from(&config), counted).await?;
+        let running = start(settings(&config)?, counted).await?;
         config.node.membership.address = running.advertised;
         config.node.link.address = running.advertised;
         tokio::spawn(log::follow(running.handle.clone()));
@@ -158,14 +173,14 @@ impl Process {
         let path = config.data.join("quorate.sock");
         let unix = local_socket(&path).map_err(|error| BootError::Socket(path, error))?;
         let audit = Audit::open(&config.data, told)?;
+        let worker_keys = worker_keys(&config, &running)?;
+        let filter = config.log_filter.clone();
+        let (host, reloads) =
+            ProcessHost::new(running.keyring.clone(), worker_keys.clone(), log, filter);
         let surface = Surface::new(Parts {
             handle: running.handle.clone(),
             settings: http_settings(&config),
-            host: Arc::new(ProcessHost {
-                keyring: running.keyring.clone(),
-                log,
-                filter: config.log_filter.clone(),
-            }),
+            host: Arc::new(host),
             access: Access::new(tokens(&config.http.tokens), own_uid()),
             audit: Some(audit),
             meters: running.meters.clone(),
@@ -182,6 +197,7 @@ impl Process {
         info!(replica = %local, peers = %running.address, http = %bound, "this node runs");
         let keyring_seen = config.keyring_file.as_deref().and_then(seen);
         let stop_serving = Some(stop_serving);
+        let supervisor = Supervisor::of(&sources.environment);
         Ok(Process {
             config,
             sources,
@@ -191,12 +207,16 @@ impl Process {
             tending,
             stop_serving,
             keyring_seen,
+            worker_keys,
+            reloads,
+            supervisor,
         })
     }
 
     /// The orderly stop.
     async fn stop(mut self, signals: &mut Signals) -> Exit {
         info!("stopping; a second signal ends the process at once");
+        self.supervisor.stopping();
         let delay = self.config.shutdown_delay;
         let stopping = async {
             self.running.vitals.enter(Phase::Delaying);
@@ -238,7 +258,7 @@ impl Process {
     }
 
     /// Reads everything again; valid as a whole, or nothing changes.
-    async fn reload(&mut self) {
+    async fn reload(&mut self) -> Reloaded {
         let loaded = Config::load(&self.sources).map_err(|problems| sentence(&problems));
         let loaded = loaded.and_then(|(config, _)| {
             let ring = ServeSettings::from(&config).keyring.load(&self.config.node.link.cluster);
@@ -248,21 +268,35 @@ impl Process {
             Ok(loaded) => loaded,
             Err(error) => {
                 error!(error, "the configuration was not reloaded; the last good one stays");
-                return;
+                return Err(error);
             }
         };
         self.running.keyring.store(Arc::new(ring));
-        self.running.worker_keys.store(Arc::new(config.worker_keys.clone()));
+        self.worker_keys.configure(config.worker_keys.clone());
         self.surface.access().replace(tokens(&config.http.tokens));
         let restart = needs_restart(&self.config, &config);
         let config = self.merged(config);
         let request = Request::Reload { settings: Box::new(config.node.clone()) };
-        match self.running.handle.ask(request, ASK_TIME).await {
-            Ok(_) if restart.is_empty() => info!("the configuration was reloaded"),
-            Ok(_) => warn!(restart, "the configuration was reloaded; these keys need a restart"),
-            Err(error) => error!(%error, "the node did not take the reloaded configuration"),
-        }
+        let taken = self.running.handle.ask(request, ASK_TIME).await;
         self.config = config;
+        match taken {
+            Ok(_) if restart.is_empty() => info!("the configuration was reloaded"),
+            Ok(_) => {
+                let keys = restart.join(", ");
+                warn!(keys, "the configuration was reloaded; these keys need a restart");
+            }
+            Err(error) => {
+                error!(%error, "the node did not take the reloaded configuration");
+                return Err(error.to_string());
+            }
+        }
+        Ok(restart)
+    }
+
+    /// Whoever started this process hears that the node is ready and that its loop turns.
+    fn tell_supervisor(&mut self) {
+        let [ready, live] = http::ready_and_live(&self.surface);
+        self.supervisor.look(ready, live);
     }
 
     /// `config`, but for what needs a restart: that stays as it runs.
@@ -305,28 +339,22 @@ impl Process {
     }
 }
 
-/// What the HTTP surface asks of the process.
-struct ProcessHost {
-    keyring: SharedKeyring,
-    log: Log,
-    filter: String,
+/// As configured, and with the keys that came by request: the first probes need them already.
+fn settings(config: &Config) -> Result<ServeSettings, BootError> {
+    let mut settings = ServeSettings::from(config);
+    let kept = keys::kept(&config.data);
+    settings.worker_keys.extend(kept.map_err(|error| unreadable(config, error))?);
+    Ok(settings)
 }
 
-impl Host for ProcessHost {
-    fn key_ids(&self) -> Vec<String> {
-        let keyring = self.keyring.load();
-        if keyring.protects() { keyring.ids() } else { Vec::new() }
-    }
+fn unreadable(config: &Config, error: io::Error) -> BootError {
+    BootError::Keys(config.data.clone(), error)
+}
 
-    fn set_log(&self, filter: &str, lasts: Duration) -> Result<(), String> {
-        self.log.set_filter(filter).map_err(|error| error.to_string())?;
-        let (log, usual) = (self.log.clone(), self.filter.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(lasts).await;
-            let _ = log.set_filter(&usual); // It was taken at the start.
-        });
-        Ok(())
-    }
+fn worker_keys(config: &Config, running: &Running) -> Result<Arc<WorkerKeys>, BootError> {
+    let (configured, used) = (config.worker_keys.clone(), running.worker_keys.clone());
+    let keys = WorkerKeys::open(&config.data, configured, used);
+    keys.map(Arc::new).map_err(|error| unreadable(config, error))
 }
 
 fn exit(end: &End) -> Exit {
@@ -401,7 +429,7 @@ fn sentence(problems: &[Problem]) -> String {
 }
 
 /// Keys whose change is not taken at run time.
-fn needs_restart(old: &Config, new: &Config) -> String {
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let keys = [
         ("node.id", old.node.membership.node != new.node.membership.node),
         ("cluster.id", old.node.link.cluster != new.node.link.cluster),
@@ -414,8 +442,7 @@ fn needs_restart(old: &Config, new: &Config) -> String {
         ("log.format", old.log_format != new.log_format),
         ("log.filter", old.log_filter != new.log_filter),
     ];
-    let changed: Vec<&str> = keys.into_iter().filter(|(_, is)| *is).map(|(key, _)| key).collect();
-    changed.join(", ")
+    keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }
 
 fn write_dump(directory: &Path, text: &str) -> io::Result<PathBuf> {

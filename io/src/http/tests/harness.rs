@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use quorate_core::ids::{ClusterId, Incarnation, NodeId, Replica};
 use quorate_core::machine::{Count, Machine as _};
@@ -27,7 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tower::ServiceExt as _;
 
-use super::super::{Host, HttpSettings, Parts, Surface, router};
+use super::super::{Host, HttpSettings, Parts, ReloadError, Surface, router};
 use crate::access::{Access, Caller, MintedToken, Scope, StaticToken};
 use crate::audit::Audit;
 use crate::handle::{Handle, Heard};
@@ -40,6 +41,7 @@ pub(super) struct FalseHost {
     micros: AtomicU64,
     pub(super) filters: Mutex<Vec<String>>,
     pub(super) keys: Mutex<BTreeMap<String, String>>,
+    pub(super) reload: Mutex<Result<Vec<&'static str>, ReloadError>>,
 }
 
 impl Host for FalseHost {
@@ -67,8 +69,21 @@ impl Host for FalseHost {
         true
     }
 
-    fn keep_worker_key(&self, url: &str, key: &str) {
+    fn keep_worker_key(&self, url: &str, key: &str) -> Result<(), String> {
+        if key == "no-room" {
+            return Err("no space left on device".to_owned());
+        }
         self.keys.lock().expect("free").insert(url.to_owned(), key.to_owned());
+        Ok(())
+    }
+
+    fn forget_worker_key(&self, url: &str) {
+        self.keys.lock().expect("free").remove(url);
+    }
+
+    fn reload(&self) -> BoxFuture<'static, Result<Vec<&'static str>, ReloadError>> {
+        let outcome = self.reload.lock().expect("free").clone();
+        Box::pin(std::future::ready(outcome))
     }
 }
 
@@ -176,6 +191,7 @@ impl World {
             micros: AtomicU64::new(20_000_000),
             filters: Mutex::default(),
             keys: Mutex::default(),
+            reload: Mutex::new(Ok(vec!["listen.http"])),
         });
         let published = Arc::new(published());
         let (handle, mut asks, announce) = Handle::new(published.clone());

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::description::check_answer;
 use super::harness::{Reaction, World, asking, entry, member, node, registered};
 use crate::health::StoreState;
+use crate::http::ReloadError;
 
 const WORKER: &str = "http://10.0.0.7:8000";
 
@@ -280,6 +281,10 @@ async fn a_worker_is_registered_with_its_key_kept_apart() {
     assert_eq!(answer.headers["location"], format!("/v1/workers/{}", made.id));
     described("POST", "/v1/workers", &answer);
     assert_eq!(world.host.keys.lock().expect("free")["http://10.0.0.9:8000"], "sk-canary");
+    world.will_reply(Reply::Worker(Answer::Created(made.clone())));
+    let unkept = json!({"url": "http://10.0.0.9:8000", "api_key": "no-room"});
+    let refused = world.ask_as("operate", asking("POST", "/v1/workers").json(&unkept)).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (503, "store_unavailable"));
     let wish = format!("{:?}", world.last_wish());
     assert!(wish.contains("keyed: true") && !wish.contains("canary"), "{wish}");
     let log = format!("{:?}", world.audit_lines());
@@ -343,6 +348,23 @@ async fn a_worker_of_another_node_says_whose_it_is() {
     }
     let gone = asking("POST", "/v1/workers/7e0ef188-0000-5f93-9c1f-4086d2e0ae3f/drain");
     assert_eq!(world.ask_as("operate", gone).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_reload_names_what_needs_a_restart_and_changes_nothing_when_it_is_invalid() {
+    let world = World::new();
+    let reload = || asking("POST", "/v0/operations/reload");
+    let answer = world.ask_as("operate", reload()).await;
+    described("POST", "/v0/operations/reload", &answer);
+    assert_eq!(answer.json(), json!({"reloaded": true, "needs_restart": ["listen.http"]}));
+    for (error, code) in [
+        (ReloadError::Invalid("`gosip` is not a key".to_owned()), "config_invalid"),
+        (ReloadError::Busy, "conflict"),
+    ] {
+        *world.host.reload.lock().expect("free") = Err(error);
+        assert_eq!(world.ask_as("operate", reload()).await.code(), code);
+    }
+    assert_eq!(world.ask_as("read", reload()).await.status, 403);
 }
 
 #[tokio::test]
