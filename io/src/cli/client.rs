@@ -273,11 +273,18 @@ fn refused(answer: &Answer) -> Failure {
     let problem: Value = serde_json::from_str(&answer.text).unwrap_or_default();
     let part = |key: &str| problem.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (code, detail) = (part("code"), part("detail"));
-    let words = if code.is_empty() {
+    let mut words = if code.is_empty() {
         format!("{}: {}", answer.status, answer.text.trim())
     } else {
         format!("{code}: {detail}")
     };
+    if let Some(owner) = problem.get("owner_http").and_then(Value::as_str) {
+        words += &format!(" (--address {owner})");
+    }
+    for error in problem.get("errors").and_then(Value::as_array).into_iter().flatten().skip(1) {
+        let part = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
+        words += &format!("\n  {}: {}", part("pointer"), part("detail"));
+    }
     match answer.status.as_u16() {
         404 => Failure::NotFound(words),
         409 | 412 | 428 => Failure::Conflict(words),
@@ -309,6 +316,9 @@ mod tests {
         };
         let failure = refused(&answer(409, r#"{"code":"owned_by","detail":"ask gw-b"}"#));
         assert_eq!((failure.to_string().as_str(), failure.exit_code()), ("owned_by: ask gw-b", 4));
+        let owned = r#"{"code":"owned_by","detail":"ask gw-b","owner_http":"http://gw-b:8420"}"#;
+        let words = refused(&answer(409, owned)).to_string();
+        assert_eq!(words, "owned_by: ask gw-b (--address http://gw-b:8420)");
         assert_eq!(refused(&answer(404, "")).exit_code(), 3);
         assert_eq!(refused(&answer(503, "")).exit_code(), 5);
         assert_eq!(refused(&answer(500, "")).exit_code(), 1);

@@ -8,10 +8,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::client::Client;
+use super::client::{Client, Failure};
 
 /// The model that both serve.
 pub(super) const MODEL: &str = "demo";
@@ -84,8 +84,7 @@ pub(super) async fn traffic(nodes: Vec<Client>, totals: Arc<Traffic>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     for turn in 0_usize.. {
         ticks.tick().await;
-        let Some(node) = nodes.get(turn % nodes.len().max(1)) else { return };
-        let counter = match request(node).await {
+        let counter = match request(&nodes, turn).await {
             Some(true) => &totals.answered,
             Some(false) => &totals.failed,
             None => &totals.unpicked,
@@ -94,10 +93,23 @@ pub(super) async fn traffic(nodes: Vec<Client>, totals: Arc<Traffic>) {
     }
 }
 
+/// Asks the nodes from the `turn`th on until one answers, as a gateway would.
+async fn pick(nodes: &[Client], turn: usize) -> Option<(&Client, Value)> {
+    let count = nodes.len().max(1);
+    for node in nodes.iter().cycle().skip(turn % count).take(count) {
+        match node.post("/v1/workers/pick", Some(&json!({ "model": MODEL }))).await {
+            Ok(picked) => return Some((node, picked)),
+            Err(Failure::Unavailable(words)) if !words.starts_with("no_worker") => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
 /// One request; `None` if no worker was picked.
-async fn request(node: &Client) -> Option<bool> {
-    let picked = node.post("/v1/workers/pick", Some(&json!({ "model": MODEL }))).await.ok()?;
-    let part = |key: &str| picked.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+async fn request(nodes: &[Client], turn: usize) -> Option<bool> {
+    let (node, picked) = pick(nodes, turn).await?;
+    let part = |key: &str| picked.get(key).and_then(Value::as_str).map(str::to_owned);
     let (id, url) = (part("id")?, part("url")?);
     let address = url.strip_prefix("http://")?;
     let worker = Client::at(address, "");

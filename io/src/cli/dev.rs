@@ -6,6 +6,7 @@
 mod keyboard;
 mod nodes;
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ use nodes::{Node, Plan};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long node c stays frozen.
 const FREEZE: Duration = Duration::from_secs(10);
+
+/// Held by the process that runs in the folder.
+const LOCK: &str = "lock";
 
 /// Runs until `q`, Ctrl-C or SIGTERM; with `--once` until everything is ready.
 pub(super) fn run(args: &Dev) -> ExitCode {
@@ -46,7 +50,7 @@ pub(super) fn run(args: &Dev) -> ExitCode {
 
 async fn develop(args: &Dev) -> Result<(), Failure> {
     let started = Instant::now();
-    prepare(args).map_err(failed("the working folder"))?;
+    let _lock = prepare(args)?;
     let alpha = DemoWorker::start("alpha", 9101).await.map_err(failed("worker alpha"))?;
     let beta = DemoWorker::start("beta", 9102).await.map_err(failed("worker beta"))?;
     let workers = [alpha, beta];
@@ -55,7 +59,7 @@ async fn develop(args: &Dev) -> Result<(), Failure> {
     write_context(&plan).map_err(failed(CONTEXT))?;
     let ready = wait_ready(&mut nodes, &workers).await;
     if ready.is_ok() {
-        print_block(&nodes, &workers, args, started.elapsed());
+        print_block(&nodes, &workers, args, &plan, started.elapsed());
         if !args.once {
             let totals = Arc::new(Traffic::default());
             let clients = nodes.iter().map(|node| node.client.clone()).collect();
@@ -73,22 +77,52 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure {
     move |error| Failure::Failed(format!("{what}: {error}"))
 }
 
-fn prepare(args: &Dev) -> std::io::Result<()> {
-    if args.clean && args.directory.exists() {
-        std::fs::remove_dir_all(&args.directory)?;
+/// Takes the folder for this process; with `--clean` what an earlier run left goes.
+fn prepare(args: &Dev) -> Result<File, Failure> {
+    let failed = failed("the working folder");
+    std::fs::create_dir_all(&args.directory).map_err(&failed)?;
+    let path = args.directory.join(LOCK);
+    let lock = File::options().create(true).append(true).open(path).map_err(&failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let folder = args.directory.display();
+            let help = "stop it first, or choose another folder with --directory";
+            return Err(Failure::Conflict(format!(
+                "`quorate dev` runs in {folder} already: {help}"
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
-    std::fs::create_dir_all(&args.directory)
+    if args.clean {
+        clean(&args.directory).map_err(&failed)?;
+    }
+    Ok(lock)
+}
+
+fn clean(directory: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else if entry.file_name() != LOCK {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Leaves address and token for other commands that run in this folder.
 fn write_context(plan: &Plan) -> std::io::Result<()> {
     let context = json!({ "address": plan.first_address(), "token": plan.token });
     let path = plan.directory.join("context");
-    nodes::write_private(&path, &context.to_string())?;
-    if Path::new(CONTEXT) != path {
-        eprintln!("other commands find these nodes with --address and --token: {}", path.display());
-    }
-    Ok(())
+    nodes::write_private(&path, &context.to_string())
+}
+
+/// Whether commands that are started in this folder look here.
+fn is_context(path: &Path) -> bool {
+    let (found, looked) = (path.canonicalize(), Path::new(CONTEXT).canonicalize());
+    found.is_ok() && found.ok() == looked.ok()
 }
 
 /// Waits until every node is ready and each has seen both workers well.
@@ -124,7 +158,7 @@ async fn is_ready(node: &Node, workers: usize) -> bool {
     count(members) == nodes::NAMES.len() && count(routable) == workers
 }
 
-fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, took: Duration) {
+fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, plan: &Plan, took: Duration) {
     let program = program();
     let list = |rows: Vec<String>| rows.join("   ");
     let addresses = list(nodes.iter().map(|node| format!("{} {}", node.name, node.http)).collect());
@@ -132,7 +166,14 @@ fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, took: Duratio
         workers.iter().map(|worker| format!("{} http://{}", worker.name, worker.address)).collect(),
     );
     let tries = ["member list", "worker list", "worker pick --model demo", "event follow"];
-    let tries: Vec<String> = tries.iter().map(|words| format!("{program} {words}")).collect();
+    // Where other commands do not find the context by themselves they are told.
+    let target = if is_context(&plan.directory.join("context")) {
+        String::new()
+    } else {
+        format!(" --address {} --token {}", plan.first_address(), plan.token)
+    };
+    let tries: Vec<String> =
+        tries.iter().map(|words| format!("{program} {words}{target}")).collect();
     println!("  nodes     {addresses}      ready in {:.1} s", took.as_secs_f64());
     println!("  workers   {workers}      model {}", demo::MODEL);
     println!(

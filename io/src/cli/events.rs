@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::args::Output;
 use super::client::{Client, Failure};
+use super::show::text;
 
 /// Bytes of an unfinished line before the stream is given up.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -93,13 +94,32 @@ fn line(client: &Client, event: &Event) -> String {
         Output::Json | Output::Yaml => {
             serde_json::json!({ "event": event.name, "data": data }).to_string()
         }
-        Output::Table => format!("{:<20} {data}", event.name),
+        Output::Table => format!("{:<16} {}", event.name, told(&data)),
     }
+}
+
+/// When, and what else the event says. Lists of a view stay as they are.
+fn told(data: &Value) -> String {
+    let Some(at) = data.get("at").and_then(Value::as_str) else { return data.to_string() };
+    let fields = data.as_object().into_iter().flatten();
+    let fields = fields.filter(|(key, _)| !matches!(key.as_str(), "at" | "type" | "node_id"));
+    let fields: Vec<String> =
+        fields.map(|(key, _)| format!("{key}={}", text(data, &format!("/{key}")))).collect();
+    format!("{at}  {}", fields.join(" "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_told_in_a_line() {
+        let data = serde_json::json!({
+            "type": "member.up", "at": "T", "node_id": "a", "member": "b", "born": 2
+        });
+        assert_eq!(told(&data), "T  born=2 member=b");
+        assert_eq!(told(&serde_json::json!({"items": []})), "{\"items\":[]}");
+    }
 
     #[test]
     fn a_stream_cut_anywhere_gives_the_same_events() {

@@ -46,10 +46,11 @@ pub(super) fn columns(client: &Client, heads: &[&str], rows: &[Vec<String>]) -> 
     text
 }
 
-/// The text at a JSON pointer; `–` where there is none.
+/// The text at a JSON pointer; `–` where there is nothing.
 pub(super) fn text(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
         None | Some(Value::Null) => "–".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "–".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     }

@@ -77,7 +77,12 @@ async fn explain(client: &Client, wanted: &Query) -> Result<(), Failure> {
     let pairs = body.as_object().into_iter().flatten();
     let pairs = pairs.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?.to_owned())));
     let answer = client.get(&format!("/v1/workers/explain{}", query(pairs))).await?;
-    print(client, &answer, |answer| yaml(answer, 0));
+    print(client, &answer, |answer| {
+        let keys = ["/url", "/picked", "/skipped", "/load", "/id"];
+        let row = |row: &Value| keys.iter().map(|key| text(row, key)).collect();
+        let rows: Vec<Vec<String>> = items(answer).iter().map(row).collect();
+        columns(client, &["WORKER", "PICKED", "SKIPPED", "LOAD", "ID"], &rows)
+    });
     Ok(())
 }
 

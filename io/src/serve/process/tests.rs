@@ -73,7 +73,7 @@ async fn a_process_answers_and_ends_in_order() {
             members.rows.values().map(|row| row.facts.clone()).collect::<Vec<_>>()
         };
         let before = facts(&process);
-        process.reload().await;
+        process.reload().await.expect("a good configuration");
         assert_eq!(facts(&process), before, "an unchanged configuration changes nothing");
         process.dump();
         assert_eq!(std::fs::read_dir(data.join("dump")).unwrap().count(), life);
