@@ -4,6 +4,7 @@
 //! visit it. Steps are applied in the order in which they arose, so that a turn has one total order.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use super::contract::{Announcement, Answer, Call, Effect, Input, Keyspace, Reply, Request};
 use super::misbehaviour::Domain;
@@ -14,7 +15,7 @@ use crate::link::Message;
 use crate::machine::Machine;
 use crate::time::Instant;
 use crate::wire::datagram::Kind;
-use crate::wire::message::{Control, Gossip, Ping, Pong, Pull, Segments};
+use crate::wire::message::{Control, Gossip, Ping, Pong, Pull, Retired, Segments};
 use crate::wire::segment::{Segment, Topic};
 use crate::wire::{Blob, Transport, encode};
 use crate::{gossip, limits, link, membership, replica, workers};
@@ -91,12 +92,12 @@ impl Node {
             Step::Membership(input) => {
                 let mut outputs = Vec::new();
                 self.membership.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.from_membership(output, out));
+                outputs.into_iter().for_each(|output| self.membership_says(output, out));
             }
             Step::Link(input) => {
                 let mut outputs = Vec::new();
                 self.links.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.from_links(output, out));
+                outputs.into_iter().for_each(|output| self.links_say(output, out));
             }
             Step::Maps(input) => {
                 self.maps_step(now, input, out);
@@ -104,12 +105,12 @@ impl Node {
             Step::Gossip(input) => {
                 let mut outputs = Vec::new();
                 self.gossip.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.from_gossip(now, output, out));
+                outputs.into_iter().for_each(|output| self.gossip_says(now, output, out));
             }
             Step::Workers(input) => {
                 let mut outputs = Vec::new();
                 self.workers.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.from_workers(output, out));
+                outputs.into_iter().for_each(|output| self.workers_say(output, out));
             }
             Step::Segments { from, segments } => self.segments(now, from, segments, out),
         }
@@ -196,7 +197,7 @@ impl Node {
         }
     }
 
-    fn from_membership(&mut self, output: membership::Output, out: &mut Vec<Effect>) {
+    fn membership_says(&mut self, output: membership::Output, out: &mut Vec<Effect>) {
         use membership::Output;
         match output {
             Output::Swim { to, address, transport, packet } => match transport {
@@ -212,14 +213,9 @@ impl Node {
                 }
                 Transport::Link => self.send_control(to.node, Control::Departed(notice)),
             },
-            Output::SendRetired { to, address, transport, notice } => match (transport, address) {
-                (Transport::Datagram, Some(address)) => {
-                    let notice = encode(&notice);
-                    self.send_datagram(&to, address, Some((Kind::Retired, &notice)), out);
-                }
-                (Transport::Datagram, None) => {}
-                (Transport::Link, _) => self.send_control(to, Control::Retired(notice)),
-            },
+            Output::SendRetired { to, address, transport, notice } => {
+                self.send_retired(to, address, transport, notice, out);
+            }
             Output::SendList { to, list } => self.send_gossip(to, Gossip::Members(list)),
             Output::Resolve { seed } => {
                 let ticket = self.ask(Question::Resolve(seed.clone()));
@@ -270,7 +266,7 @@ impl Node {
         }
     }
 
-    fn from_links(&mut self, output: link::Output, out: &mut Vec<Effect>) {
+    fn links_say(&mut self, output: link::Output, out: &mut Vec<Effect>) {
         use link::Output;
         match output {
             Output::Connect { connection, to } => out.push(Effect::Connect { connection, to }),
@@ -318,7 +314,7 @@ impl Node {
         }
     }
 
-    fn from_maps(&mut self, output: replica::Output, out: &mut Vec<Effect>) {
+    fn maps_say(&mut self, output: replica::Output, out: &mut Vec<Effect>) {
         use replica::Output;
         match output {
             Output::Written { topic, replica, from, upto } => {
@@ -363,14 +359,7 @@ impl Node {
             }
             Output::SendRetired { to, transport, notice } => {
                 let address = self.address(&to);
-                match (transport, address) {
-                    (Transport::Datagram, Some(address)) => {
-                        let notice = encode(&notice);
-                        self.send_datagram(&to, address, Some((Kind::Retired, &notice)), out);
-                    }
-                    (Transport::Datagram, None) => {}
-                    (Transport::Link, _) => self.send_control(to, Control::Retired(notice)),
-                }
+                self.send_retired(to, address, transport, notice, out);
             }
             Output::Overtaken { known } => {
                 self.membership_step(membership::Input::Overtaken { known });
@@ -382,7 +371,7 @@ impl Node {
         }
     }
 
-    fn from_gossip(&mut self, now: Instant, output: gossip::Output, out: &mut Vec<Effect>) {
+    fn gossip_says(&mut self, now: Instant, output: gossip::Output, out: &mut Vec<Effect>) {
         use gossip::Output;
         match output {
             Output::Round { target, datagrams } => self.round(&target, datagrams, out),
@@ -416,7 +405,7 @@ impl Node {
         }
     }
 
-    fn from_workers(&mut self, output: workers::Output, out: &mut Vec<Effect>) {
+    fn workers_say(&mut self, output: workers::Output, out: &mut Vec<Effect>) {
         use workers::Output;
         match output {
             Output::Write { key, value } => {
@@ -560,7 +549,7 @@ impl Node {
         let mut outputs = Vec::new();
         self.maps.handle(now, input, &mut outputs);
         let moved = outputs.iter().any(|output| matches!(output, replica::Output::Progress { .. }));
-        outputs.into_iter().for_each(|output| self.from_maps(output, out));
+        outputs.into_iter().for_each(|output| self.maps_say(output, out));
         moved
     }
 
@@ -636,7 +625,7 @@ impl Node {
             let message = Message::Encoded(bytes.clone());
             self.links.handle(now, link::Input::Send { to, message }, &mut outputs);
             refused |= outputs.iter().any(|output| matches!(output, link::Output::Refused { .. }));
-            outputs.into_iter().for_each(|output| self.from_links(output, out));
+            outputs.into_iter().for_each(|output| self.links_say(output, out));
         }
         !refused
     }
@@ -650,7 +639,7 @@ impl Node {
     pub(super) fn flush_gossip(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let mut outputs = Vec::new();
         self.gossip.flush(now, &mut outputs);
-        outputs.into_iter().for_each(|output| self.from_gossip(now, output, out));
+        outputs.into_iter().for_each(|output| self.gossip_says(now, output, out));
     }
 
     /// Whether datagrams of a peer do not arrive while its frames do.
@@ -661,6 +650,23 @@ impl Node {
     fn send_section(&mut self, to: &NodeId, kind: Kind, bytes: &[u8], out: &mut Vec<Effect>) {
         if let Some(address) = self.address(to) {
             self.send_datagram(to, address, Some((kind, bytes)), out);
+        }
+    }
+
+    fn send_retired(
+        &mut self,
+        to: NodeId,
+        address: Option<SocketAddr>,
+        transport: Transport,
+        notice: Retired,
+        out: &mut Vec<Effect>,
+    ) {
+        match (transport, address) {
+            (Transport::Datagram, Some(address)) => {
+                self.send_datagram(&to, address, Some((Kind::Retired, &encode(&notice))), out);
+            }
+            (Transport::Datagram, None) => {} // Nobody knows where it is: it will be met again.
+            (Transport::Link, _) => self.send_control(to, Control::Retired(notice)),
         }
     }
 

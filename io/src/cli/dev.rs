@@ -200,7 +200,7 @@ fn program() -> String {
 }
 
 /// Obeys the keyboard and prints what happens, until the end is asked for.
-async fn follow(nodes: &mut Vec<Node>, workers: &[DemoWorker], totals: &Traffic) {
+async fn follow(nodes: &mut [Node], workers: &[DemoWorker], totals: &Traffic) {
     let mut keyboard = Keyboard::open();
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     let mut stop = std::pin::pin!(nodes::asked_to_stop());

@@ -180,7 +180,12 @@ pub(super) fn yaml(value: &Value, depth: usize) -> String {
     let nested = |value: &Value| match value {
         Value::Object(fields) if !fields.is_empty() => format!("\n{}", yaml(value, depth + 1)),
         Value::Array(items) if !items.is_empty() => format!("\n{}", yaml(value, depth + 1)),
-        scalar => format!(" {scalar}\n"),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => format!(" {value}\n"),
     };
     match value {
         Value::Object(fields) if !fields.is_empty() => {
@@ -191,7 +196,12 @@ pub(super) fn yaml(value: &Value, depth: usize) -> String {
         Value::Array(items) if !items.is_empty() => {
             items.iter().map(|item| format!("{indent}-{}", nested(item))).collect()
         }
-        scalar => format!("{indent}{scalar}\n"),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => format!("{indent}{value}\n"),
     }
 }
 

@@ -157,7 +157,15 @@ impl Layers {
                 DeValue::Table(inner) if descend(&path) => {
                     self.flatten(&path, inner, place, problems);
                 }
-                value => self.add(path, plain(value), place(name.span().start), problems),
+                value @ (DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_)
+                | DeValue::Table(_)) => {
+                    self.add(path, plain(value), place(name.span().start), problems)
+                }
             }
         }
     }

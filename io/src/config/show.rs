@@ -89,10 +89,19 @@ fn value_text(key: &Key) -> String {
 
 fn default_text(key: &Key) -> String {
     match key.kind {
-        Kind::Number(_) => "(by profile)".to_owned(),
-        _ if key.default.is_empty() => "(derived)".to_owned(),
-        _ => key.default.to_owned(),
+        Kind::Number(_) => "(by profile)",
+        Kind::Millis(_)
+        | Kind::Text
+        | Kind::Flag
+        | Kind::Texts
+        | Kind::Choice(_)
+        | Kind::Map
+        | Kind::Tables => match key.default {
+            "" => "(derived)",
+            default => default,
+        },
     }
+    .to_owned()
 }
 
 fn origin_text(place: &Place, overruled: &[(toml::Value, Place)]) -> String {

@@ -30,7 +30,7 @@ impl Keyboard {
         let (sender, keys) = mpsc::unbounded_channel();
         // A blocking read has no place in the runtime; the thread ends with the process.
         std::thread::spawn(move || {
-            for byte in std::io::stdin().bytes().map_while(Result::ok) {
+            for byte in std::io::BufReader::new(std::io::stdin()).bytes().map_while(Result::ok) {
                 if sender.send(char::from(byte)).is_err() {
                     return;
                 }
