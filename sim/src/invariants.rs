@@ -12,9 +12,13 @@
 //!
 //! Absent on purpose: promises of domains that do not exist yet; each brings its row to [`TABLE`].
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod gossip;
+#[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod membership;
+#[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod replica;
+#[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod workers;
 
 use std::collections::BTreeMap;

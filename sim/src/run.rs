@@ -177,7 +177,9 @@ impl Run<'_> {
         let due = self.plan.thens.iter().filter_map(|then| match then {
             crate::plan::Then::By(at, _) => Some(*at),
             crate::plan::Then::Count { by, .. } => *by,
-            _ => None,
+            crate::plan::Then::Always(..)
+            | crate::plan::Then::End(..)
+            | crate::plan::Then::Answer(..) => None,
         });
         if let Some(at) = due.max().filter(|_| last > 0) {
             self.until((BOOT_US + at).min(end));

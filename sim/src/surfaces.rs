@@ -80,7 +80,8 @@ impl Wish<'_> {
     }
 
     fn spec(&self) -> Result<Box<Spec>, String> {
-        let mut spec = serde_json::json!({"url": self.word()});
+        let mut spec = serde_json::Map::new();
+        spec.insert("url".to_owned(), serde_json::json!(self.word()));
         let mut health = serde_json::Map::new();
         for (key, field) in [("interval", "interval_ms"), ("rise", "rise"), ("fall", "fall")] {
             if let Some(number) = self.key(key).and_then(|text| text.parse::<u64>().ok()) {
@@ -95,15 +96,16 @@ impl Wish<'_> {
         }
         if let Some(bytes) = self.key("value").and_then(|text| text.parse::<usize>().ok()) {
             let filling = "x".repeat(bytes.min(255));
-            spec["labels"] = serde_json::json!({"filling": filling});
+            spec.insert("labels".to_owned(), serde_json::json!({"filling": filling}));
         }
         if let Some(settle) = self.key("settle").and_then(|text| text.parse::<u64>().ok()) {
-            spec["drain_settle_ms"] = serde_json::json!(settle);
+            spec.insert("drain_settle_ms".to_owned(), serde_json::json!(settle));
         }
         if !health.is_empty() {
-            spec["health"] = serde_json::Value::Object(health);
+            spec.insert("health".to_owned(), serde_json::Value::Object(health));
         }
-        let spec = Spec::from_request(spec).map_err(|refusal| refusal.to_string())?;
+        let spec = Spec::from_request(serde_json::Value::Object(spec))
+            .map_err(|refusal| refusal.to_string())?;
         Ok(Box::new(spec))
     }
 

@@ -142,10 +142,11 @@ impl Watch {
                 _ => None,
             };
             let own = turn.process.node.local().incarnation;
-            if let (Some(over), Some(observer)) = (over, self.machines.get_mut(turn.machine)) {
-                if over >= observer.must_exceed.unwrap_or(turn.process.born) && over.0 <= own.0 {
-                    observer.must_exceed = observer.must_exceed.max(Some(over));
-                }
+            if let (Some(over), Some(observer)) = (over, self.machines.get_mut(turn.machine))
+                && over >= observer.must_exceed.unwrap_or(turn.process.born)
+                && over.0 <= own.0
+            {
+                observer.must_exceed = observer.must_exceed.max(Some(over));
             }
         }
     }

@@ -279,6 +279,7 @@ fn base(url: &str) -> &str {
 }
 
 /// W-6: the rows of the table, T1 to T20.
+#[expect(clippy::match_like_matches_macro, reason = "a table has one row a line")]
 fn is_row(change: &StatusChange) -> bool {
     use Status::{Draining, Failed, NotReady, Pending, Ready};
     match (change.old, change.new, change.cause) {
