@@ -58,6 +58,8 @@ pub struct Maps {
     retired_at: BTreeMap<NodeId, Instant>,
     retired: u64,
     remints: u64,
+    #[cfg(feature = "simulation")]
+    handled: u64,
 }
 
 /// How much the maps keep, and for how long.
@@ -189,6 +191,10 @@ impl Machine for Maps {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        #[cfg(feature = "simulation")]
+        {
+            self.handled += 1;
+        }
         let heard = matches!(
             input,
             Input::Acknowledged { .. } | Input::Notice(_) | Input::Slept | Input::Tick
@@ -248,6 +254,8 @@ impl Maps {
             retired_at: BTreeMap::new(),
             retired: 0,
             remints: 0,
+            #[cfg(feature = "simulation")]
+            handled: 0,
         }
     }
 

@@ -51,6 +51,11 @@ impl<'a> Held<'a> {
 }
 
 impl Maps {
+    /// Inputs taken so far: while there is no other, nothing can have moved.
+    pub fn handled(&self) -> u64 {
+        self.handled
+    }
+
     /// Every map held, by topic: our own first, then by node and life.
     pub fn held(&self) -> impl Iterator<Item = Held<'_>> {
         self.rooms.iter().flat_map(move |(topic, room)| {

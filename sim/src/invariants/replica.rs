@@ -25,6 +25,8 @@ pub struct Watch {
     shadows: Vec<BTreeMap<MapId, Shadow>>,
     /// The most that each process ever had of a map, dropped ones included.
     reached: Vec<BTreeMap<MapId, u64>>,
+    /// What the maps of each process had handled when they were last looked at.
+    handled: Vec<(u64, u64)>,
 }
 
 /// What owners wrote, by map.
@@ -112,6 +114,7 @@ impl Watch {
             record: Record::default(),
             shadows: vec![BTreeMap::new(); machines],
             reached: vec![BTreeMap::new(); machines],
+            handled: vec![(0, 0); machines],
         }
     }
 
@@ -138,6 +141,12 @@ impl Watch {
 
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let maps = turn.process.node.maps();
+        let handled = (turn.process.number, maps.handled());
+        match self.handled.get_mut(turn.machine) {
+            Some(last) if *last == handled => return Ok(()),
+            Some(last) => *last = handled,
+            None => {}
+        }
         let mut held_maps = 0;
         for held in maps.held() {
             held_maps += 1;
