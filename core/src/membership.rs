@@ -137,7 +137,10 @@ pub struct Membership {
     join_deadline: Instant,
     sync_at: Instant,
     sweep_at: Instant,
-    last_turn: Instant,
+    /// When the loop last turned, whatever for.
+    turned_at: Instant,
+    /// When we were last handed an input.
+    handled_at: Instant,
 }
 
 /// A run of changes of the set of members.
@@ -166,7 +169,8 @@ impl Membership {
             join_deadline: now + JOIN_PATIENCE,
             sync_at: now + settings.sync_interval,
             sweep_at: now + contact::SWEEP_INTERVAL,
-            last_turn: now,
+            turned_at: now,
+            handled_at: now,
             since: now,
             settings,
             identity,
@@ -188,6 +192,20 @@ impl Membership {
             started: false,
             full: false,
         }
+    }
+
+    /// Notes that the loop turns, for whatever machine. True: it slept longer than others remember us, and
+    /// whatever comes next has to find us born again.
+    pub fn turns(&mut self, now: Instant) -> bool {
+        let overslept = self.overslept(now);
+        if !overslept {
+            self.turned_at = now;
+        }
+        overslept
+    }
+
+    fn overslept(&self, now: Instant) -> bool {
+        self.started && now.since(self.turned_at) > self.settings.forget_after
     }
 
     /// This node, in its present life.
@@ -279,10 +297,10 @@ impl Machine for Membership {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
-        if self.started && now.since(self.last_turn) > self.settings.forget_after {
+        if self.overslept(now) {
             self.slept(now, out);
         }
-        self.last_turn = now;
+        (self.turned_at, self.handled_at) = (now, now);
         match input {
             Input::Start => self.start(now, out),
             Input::Heard { from, transport, address } => {
@@ -344,7 +362,7 @@ impl Machine for Membership {
             (self.departing.values().map(|one| one.next_at).min(), "a failed node is told"),
             (self.evictions.keys().next().map(|(at, _)| *at), "an eviction is withdrawn"),
             (self.burst.map(|burst| burst.last + table::BURST_GAP), "the view was still"),
-            (self.leave_wake(self.last_turn), "leaving goes on"),
+            (self.leave_wake(self.handled_at), "leaving goes on"),
         ];
         let others = others.into_iter().filter_map(|(at, what)| Some((at?, what)));
         engine.into_iter().chain(others).map(|(at, what)| Wake { at, what }).min()

@@ -189,6 +189,9 @@ impl Machine for Node {
     type Output = Effect;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
+        if self.membership.turns(now) {
+            self.membership_step(membership::Input::Tick);
+        }
         self.accept(now, input, out);
         self.settle(now, out);
     }

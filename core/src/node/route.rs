@@ -119,8 +119,9 @@ impl Node {
     /// Ticks the machines whose time has come.
     fn tick(&mut self, now: Instant) {
         let due = |wake: Option<crate::machine::Wake>| wake.is_some_and(|wake| wake.at <= now);
-        // Membership is always ticked: it judges from the pause between two inputs whether it slept.
-        self.membership_step(membership::Input::Tick);
+        if due(self.membership.next_wake()) {
+            self.membership_step(membership::Input::Tick);
+        }
         if due(self.links.next_wake()) {
             self.link_step(link::Input::Tick);
         }

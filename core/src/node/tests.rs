@@ -179,3 +179,26 @@ fn a_node_that_falls_silent_is_failed_everywhere_and_its_next_life_is_welcome() 
         assert!(world.states(index).iter().all(|(_, state)| *state == State::Alive), "n{index}");
     }
 }
+
+#[test]
+fn a_loop_that_turns_for_other_machines_has_not_slept() {
+    let name = "n0".parse().expect("a node id");
+    let cluster = ClusterId("test".into());
+    let mut settings = Settings::new(name, cluster, address(0), Profile::Lan);
+    settings.membership.forget_after = Duration::from_secs(5);
+    let now = Instant::from_millis(1);
+    let mut node = Node::boot(settings, Incarnation(1), &Image::new(), [0; 32], now);
+    let raises = |effects: &[Effect]| {
+        effects.iter().filter(|effect| matches!(effect, Effect::Store { .. })).count()
+    };
+    let others = || Input::Closed { connection: ConnectionId::accepted(9) };
+    let mut out = Vec::new();
+    node.handle(now, Input::Start, &mut out);
+    for second in 1..9 {
+        node.handle(Instant::from_millis(1000 * second), others(), &mut out);
+    }
+    node.handle(Instant::from_millis(9000), Input::Wake, &mut out);
+    assert_eq!(raises(&out), 0, "it was awake all the time");
+    node.handle(Instant::from_millis(14_001), others(), &mut out);
+    assert_eq!(raises(&out), 1, "nobody remembers it");
+}
