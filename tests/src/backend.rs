@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A server on loopback; it ends with the process.
@@ -13,6 +13,7 @@ pub struct Backend {
     pub address: SocketAddr,
     well: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
+    demanded: Arc<Mutex<Option<String>>>,
 }
 
 impl Backend {
@@ -23,6 +24,7 @@ impl Backend {
             address: listener.local_addr().expect("it is bound"),
             well: Arc::new(AtomicBool::new(true)),
             asked: Arc::default(),
+            demanded: Arc::default(),
         };
         let server = backend.clone();
         std::thread::spawn(move || {
@@ -43,6 +45,17 @@ impl Backend {
         self.well.store(well, Ordering::SeqCst);
     }
 
+    /// Answers only who sends this bearer key.
+    pub fn demand(&self, key: Option<&str>) {
+        *self.demanded.lock().expect("nobody panics with it") = key.map(str::to_owned);
+    }
+
+    fn admits(&self, request: &[u8]) -> bool {
+        let demanded = self.demanded.lock().expect("nobody panics with it");
+        let request = String::from_utf8_lossy(request);
+        demanded.as_ref().is_none_or(|key| request.contains(&format!("Bearer {key}\r\n")))
+    }
+
     /// Requests that it has seen.
     pub fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
@@ -51,11 +64,16 @@ impl Backend {
     fn answer(&self, mut stream: TcpStream) {
         let mut request = [0; 2048];
         let timed = stream.set_read_timeout(Some(Duration::from_secs(5)));
-        if timed.is_err() || stream.read(&mut request).is_err() {
+        let read = timed.and_then(|()| stream.read(&mut request));
+        let Ok(count) = read else {
             return; // Whoever connected went away; there is nobody to answer.
-        }
+        };
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let status = if self.well.load(Ordering::SeqCst) { "200 OK" } else { "503 Ill" };
+        let status = match request.get(..count) {
+            Some(request) if !self.admits(request) => "401 Unauthorized",
+            _ if self.well.load(Ordering::SeqCst) => "200 OK",
+            _ => "503 Ill",
+        };
         let answer =
             format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
         // As above: an answer that nobody takes is no concern of a server.

@@ -34,6 +34,33 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// What a command said, and its exit code.
+#[derive(Debug)]
+pub struct Said {
+    /// The exit code; none, if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output: data.
+    pub data: String,
+    /// Standard error: words.
+    pub words: String,
+}
+
+impl Said {
+    /// Runs `command` to its end.
+    pub fn of(command: &mut Command) -> Said {
+        // What the caller's own shell says must not reach the command.
+        command.env_remove("QUORATE_ADDR").env_remove("QUORATE_TOKEN").stdin(Stdio::null());
+        let output = command.output().expect("the binary runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Said { code: output.status.code(), data: text(&output.stdout), words: text(&output.stderr) }
+    }
+
+    /// Its data as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
 /// A directory of its own below the system's temporary one, removed when it goes.
 #[derive(Debug)]
 pub struct Directory(pub PathBuf);
@@ -122,8 +149,13 @@ impl Node {
 
     /// Starts its process.
     pub fn start(&mut self) {
+        self.start_by(Command::new(binary()));
+    }
+
+    /// Starts its process by a command that stands for the binary.
+    pub fn start_by(&mut self, mut command: Command) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file());
-        let child = Command::new(binary())
+        let child = command
             .args(["serve", "--config"])
             .arg(self.config())
             .stdin(Stdio::null())
@@ -133,10 +165,15 @@ impl Node {
         self.child = Some(child.expect("the binary runs"));
     }
 
+    /// Waits until its process, which was started, is ready.
+    pub fn comes_up(&self) {
+        eventually(&format!("{} is ready", self.name), || self.is_ready());
+    }
+
     /// Starts its process and waits until it is ready.
     pub fn start_ready(&mut self) {
         self.start();
-        eventually(&format!("{} is ready", self.name), || self.is_ready());
+        self.comes_up();
     }
 
     /// Runs `serve` to its end; for starts that must fail.
@@ -184,6 +221,29 @@ impl Node {
         });
         self.child = None;
         status
+    }
+
+    /// How it ended, if it has.
+    pub fn try_ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().expect("its own child")
+    }
+
+    /// Runs a verb of the command line against it, with the test's token.
+    pub fn run(&self, words: &[&str]) -> Said {
+        Said::of(Command::new(binary()).args(words).args([
+            "--address",
+            &self.http.to_string(),
+            "--token",
+            TOKEN,
+        ]))
+    }
+
+    /// The value of a series, by its whole name with labels.
+    pub fn metric(&self, series: &str) -> Result<u64, String> {
+        let metrics = self.ask("GET", "/metrics", None)?.body;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+        let value = value.ok_or_else(|| format!("there is no {series}"))?;
+        value.parse().map_err(|_| format!("{series} is {value}"))
     }
 
     /// Asks with the test's token.

@@ -64,7 +64,12 @@ impl Picker {
         self.stop.store(true, Ordering::SeqCst);
         let (picks, gaps) = self.thread.join().expect("the picker ran to its end");
         assert!(picks > 0, "nothing was picked at all");
-        assert!(gaps.is_empty(), "{} of {picks} picks found no worker: {:?}", gaps.len(), gaps.first());
+        assert!(
+            gaps.is_empty(),
+            "{} of {picks} picks found no worker: {:?}",
+            gaps.len(),
+            gaps.first()
+        );
     }
 }
 
@@ -114,7 +119,8 @@ fn a_worker_is_routed_through_kill_restart_and_freeze_of_its_owner_and_goes_with
     assert!(a.ended().success(), "{}", a.log());
     eventually("a has left", || {
         let members = c.members()?;
-        let left = !members.contains(&"a failed".to_owned()) && !members.contains(&"a alive".to_owned());
+        let left =
+            !members.contains(&"a failed".to_owned()) && !members.contains(&"a alive".to_owned());
         if left { Ok(()) } else { Err(format!("{members:?}")) }
     });
 }

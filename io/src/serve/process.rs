@@ -27,7 +27,7 @@ use super::signals::{Signals, Wish};
 use super::supervisor::Supervisor;
 use super::{Running, ServeSettings, StartError, advertised, start};
 use crate::access::{Access, Scope, StaticToken};
-use crate::audit::{Audit, AuditError};
+use crate::audit::{Audit, AuditError, Record};
 use crate::clock;
 use crate::config::{Config, Problem, Sources, TokenConfig};
 use crate::health::Phase;
@@ -118,14 +118,18 @@ pub async fn run(config: Config, sources: Sources) -> Exit {
         }
     };
     let mut keyring_looks = tokio::time::interval(KEYRING_INTERVAL);
+    process.write_down("process.start").await;
     loop {
         tokio::select! {
             end = process.running.ended() => return process.gone(&end, &mut signals).await,
-            wish = signals.next() => match wish {
-                Wish::Stop(_) => return process.stop(&mut signals).await,
-                Wish::Reload => drop(process.reload().await), // The outcome is in the log.
-                Wish::Dump => process.dump(),
-            },
+            wish = signals.next() => {
+                process.write_down(wish.name()).await;
+                match wish {
+                    Wish::Stop(_) => return process.stop(&mut signals).await,
+                    Wish::Reload => drop(process.reload().await), // The outcome is in the log.
+                    Wish::Dump => process.dump(),
+                }
+            }
             Some(done) = process.reloads.recv() => {
                 let _ = done.send(process.reload().await); // The caller's deadline has passed.
             }
@@ -152,6 +156,7 @@ struct Process {
     tending: JoinHandle<()>,
     stop_serving: Option<oneshot::Sender<()>>,
     keyring_seen: Option<(SystemTime, u64)>,
+    audit: Audit,
     worker_keys: Arc<WorkerKeys>,
     reloads: Reloads,
     supervisor: Supervisor,
@@ -182,7 +187,7 @@ impl Process {
             settings: http_settings(&config),
             host: Arc::new(host),
             access: Access::new(tokens(&config.http.tokens), own_uid()),
-            audit: Some(audit),
+            audit: Some(audit.clone()),
             meters: running.meters.clone(),
             vitals: running.vitals.clone(),
         });
@@ -207,10 +212,28 @@ impl Process {
             tending,
             stop_serving,
             keyring_seen,
+            audit,
             worker_keys,
             reloads,
             supervisor,
         })
+    }
+
+    /// What came from the machine and not by request is a line of the audit log too.
+    async fn write_down(&self, verb: &str) {
+        let node = self.config.node.membership.node.to_string();
+        let record = Record {
+            at: clock::rfc3339(clock::wall()),
+            node: node.clone(),
+            actor: "system".to_owned(),
+            verb: verb.to_owned(),
+            object: node,
+            outcome: "ok".to_owned(),
+            ..Record::default()
+        };
+        if let Err(error) = self.audit.append(record).await {
+            warn!(%error, verb, "it is not in the audit log");
+        }
     }
 
     /// The orderly stop.

@@ -17,6 +17,17 @@ pub(super) enum Wish {
     Dump,
 }
 
+impl Wish {
+    /// As in the audit log.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Wish::Stop(_) => "signal.stop",
+            Wish::Reload => "signal.reload",
+            Wish::Dump => "signal.dump",
+        }
+    }
+}
+
 /// The signals that the process hears. While this value exists none of them kills it.
 pub(super) struct Signals {
     terminate: Signal,
