@@ -18,20 +18,25 @@ const TOKEN_HASH: &str = "a8620136c0951dec95b024a767ed199f60e383c1ff7b478c6e3cd4
 /// The binary under test, built once in the profile of the test.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let test = std::env::current_exe().expect("a test is a program");
-        let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--package", "quorate", "--bin", "quorate", "--locked"]);
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        build.env("CARGO_TARGET_DIR", profile.parent().expect("target/<profile>"));
-        build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace"));
-        let built = build.output().expect("cargo runs");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        profile.join("quorate")
-    })
+    BINARY.get_or_init(|| built("quorate", profile_folder().ends_with("release")))
+}
+
+/// A binary of this workspace, named like its package, in the target folder of the test.
+pub fn built(package: &str, release: bool) -> PathBuf {
+    let target = profile_folder().parent().expect("target/<profile>").to_owned();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--package", package, "--bin", package, "--locked"]);
+    build.args(release.then_some("--release"));
+    build.env("CARGO_TARGET_DIR", &target);
+    build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace"));
+    let built = build.output().expect("cargo runs");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    target.join(if release { "release" } else { "debug" }).join(package)
+}
+
+fn profile_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a test is a program");
+    test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned()
 }
 
 /// What a command said, and its exit code.
