@@ -2,6 +2,7 @@
 
 mod anything;
 mod cluster;
+mod comings;
 mod grammar;
 mod scripts;
 mod world;

@@ -1,9 +1,11 @@
 //! What must stay true of owner maps.
 
+mod grammar;
 mod laws;
 mod lives;
 mod scripts;
 mod segments;
+mod turnover;
 
 use super::*;
 
