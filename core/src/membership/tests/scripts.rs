@@ -1,10 +1,6 @@
 //! Behaviour of one node, row by row.
 
-use std::time::Duration;
-
-use super::super::*;
-use super::grammar::{MembershipScript, address};
-use super::world;
+use super::grammar::MembershipScript;
 use crate::script::check;
 
 #[test]

@@ -134,7 +134,7 @@ fn parse_notice(words: &[&str]) -> Notice {
 }
 
 /// `0..5 a@5 …`, with `floor=`, `through=`, `head=`; the last two are the upper end if not given.
-fn segment(topic: Topic, replica: Replica, words: &[&str]) -> Segment {
+pub(super) fn segment(topic: Topic, replica: Replica, words: &[&str]) -> Segment {
     let mut words = words.iter();
     let (from, upto) = words.next().and_then(|word| word.split_once("..")).expect("from..upto");
     let (from, upto) = (from.parse().expect("a number"), upto.parse().expect("a number"));

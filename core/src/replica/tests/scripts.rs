@@ -1,7 +1,9 @@
 //! The rows about segments, floors and bounds, one by one, in the grammar of `grammar.rs`.
 
-use super::grammar::MapsScript;
+use super::grammar::{MapsScript, segment};
+use super::*;
 use crate::script::check;
+use crate::wire::segment::Entry;
 
 #[test]
 fn an_owner_gives_each_write_the_next_sequence_and_a_key_has_one_entry() {
