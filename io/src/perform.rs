@@ -3,7 +3,7 @@
 //! Absent on purpose: waiting. An effect that takes time is begun, and its end is an input of a later
 //! turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -64,7 +64,10 @@ impl<N: Net> Hands<N> {
                 self.lanes.insert(connection, lane);
             }
             Effect::Disconnect { connection } => drop(self.lanes.remove(&connection)),
-            Effect::Store { ticket, batch } => self.keeper.store(ticket, batch),
+            Effect::Store { ticket, batch } => {
+                self.replies.submitted += 1;
+                self.keeper.store(ticket, batch);
+            }
             Effect::Call { ticket, call } => self.call(ticket, call),
             Effect::Reply { ticket, reply } => self.replies.reply(ticket, reply),
             Effect::Announce(announcement) => return self.announce(now, announcement),
@@ -102,11 +105,17 @@ impl<N: Net> Hands<N> {
     }
 }
 
-/// Callers that wait for their reply, at most [`REQUESTS_MAX`].
+/// Callers that wait for their reply, at most [`REQUESTS_MAX`]. No reply overtakes what its turn had
+/// stored: who is answered may believe that it survives.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
     minted: u64,
+    /// Replies of this turn, then those that wait for so many writes.
+    fresh: Vec<(Ticket, Reply)>,
+    held: VecDeque<(u64, Ticket, Reply)>,
+    submitted: u64,
+    stored: u64,
 }
 
 impl Replies {
@@ -131,6 +140,27 @@ impl Replies {
     }
 
     fn reply(&mut self, ticket: Ticket, reply: Reply) {
+        self.fresh.push((ticket, reply));
+    }
+
+    /// One more write is durable.
+    pub(crate) fn stored(&mut self) {
+        self.stored += 1;
+    }
+
+    /// Ends a turn: whatever waits for no write is told.
+    pub(crate) fn settle(&mut self) {
+        let submitted = self.submitted;
+        let fresh = self.fresh.drain(..).map(|(ticket, reply)| (submitted, ticket, reply));
+        self.held.extend(fresh);
+        while self.held.front().is_some_and(|(after, ..)| *after <= self.stored) {
+            if let Some((_, ticket, reply)) = self.held.pop_front() {
+                self.tell(ticket, reply);
+            }
+        }
+    }
+
+    fn tell(&mut self, ticket: Ticket, reply: Reply) {
         if let Some(waiting) = self.waiting.remove(&ticket) {
             let _ = waiting.send(reply); // The caller's deadline has passed.
         }

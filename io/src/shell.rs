@@ -179,7 +179,10 @@ impl<N: Net, M: Mind> Shell<N, M> {
             Noise::Clock => return None,
             Noise::Halted => return Some(End::Halted),
             Noise::Kept(Kept::Failed(error)) => return Some(End::Store(error)),
-            Noise::Kept(Kept::Stored(ticket)) => Input::Stored { ticket },
+            Noise::Kept(Kept::Stored(ticket)) => {
+                self.hands.replies.stored();
+                Input::Stored { ticket }
+            }
             Noise::Answer(ticket, answer) => Input::Answered { ticket, answer },
             Noise::Datagram(Incoming { from, plain }) => Input::Datagram { from, bytes: plain },
             Noise::Event(event) => self.happened(event)?,
@@ -231,6 +234,7 @@ impl<N: Net, M: Mind> Shell<N, M> {
         for effect in effects.drain(..) {
             ended = ended.or(self.hands.perform(now, effect));
         }
+        self.hands.replies.settle();
         let done = self.hands.net.now();
         self.meters.snapshot_publish.observe(flushed.since(before).as_secs_f64());
         self.meters.loop_turn.observe(done.since(now).as_secs_f64());

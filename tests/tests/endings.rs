@@ -40,7 +40,6 @@ fn limited(kibibytes: u64) -> Command {
 }
 
 #[test]
-#[ignore = "an answer may overtake the write of its worker: the last of 62 was lost"]
 fn a_store_that_fails_ends_its_process_by_name_and_loses_nothing_that_was_answered() {
     let mut b = Node::new("b", &[], "");
     let mut a = Node::new("a", &[b.peers], "");
