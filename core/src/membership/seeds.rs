@@ -1,8 +1,9 @@
 //! How a node finds others: seeds, tried for ever.
 //!
 //! While nobody is met every seed is resolved anew and all its addresses are dialled; the wait doubles
-//! from 500 ms to 8 s, ± 20 %. Every minute one random seed that is no member's address is tried as well,
-//! so two halves that forgot each other meet again (M-10).
+//! from 500 ms to 8 s, ± 20 %. Every minute random seeds that are no member's address are tried as well,
+//! so two halves that forgot each other meet again (M-10): a few at a time, since of three seeds two may
+//! be gone for good, and the third must be found in time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -146,10 +147,10 @@ impl Seeds {
                 tried.addresses.is_empty() || tried.addresses.iter().any(|address| !known(address))
             };
             let strange = self.seeds.iter().filter(|(_, tried)| strange(tried));
-            let strange: Vec<&String> = strange.map(|(seed, _)| seed).collect();
-            if let Some(seed) = self.rng.pick(&strange).map(|seed| (*seed).clone()) {
-                self.attempt(&[seed], out);
-            }
+            let mut strange: Vec<String> = strange.map(|(seed, _)| seed.clone()).collect();
+            self.rng.shuffle(&mut strange);
+            strange.truncate(BRIDGES_MAX);
+            self.attempt(&strange, out);
         }
     }
 
@@ -208,6 +209,8 @@ const DELAY_MIN: Duration = Duration::from_millis(500);
 const DELAY_MAX: Duration = Duration::from_secs(8);
 const JITTER_PERCENT: u32 = 20;
 const BRIDGE_INTERVAL: Duration = Duration::from_secs(60);
+/// Seeds tried at a time while others are members.
+const BRIDGES_MAX: usize = 8;
 /// After this long a dial of which nothing was heard may be repeated.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const ADDRESSES_PER_SEED_MAX: usize = 16;
