@@ -165,6 +165,12 @@ impl Node {
         &self.maps
     }
 
+    /// Whose maps may have moved since this was last asked, for whoever checks them.
+    #[cfg(feature = "simulation")]
+    pub fn take_touched(&mut self) -> replica::Touched {
+        self.maps.take_touched()
+    }
+
     /// Gossip, for whoever checks it.
     pub fn gossip(&self) -> &Gossip {
         &self.gossip

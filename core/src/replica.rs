@@ -45,7 +45,7 @@ use crate::wire::{Blob, Transport};
 
 pub use self::read::Row;
 #[cfg(feature = "simulation")]
-pub use self::watch::{Held, HeldEntry};
+pub use self::watch::{Held, HeldEntry, Touched};
 
 /// Every owner map that this node writes or holds.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ pub struct Maps {
     retired: u64,
     remints: u64,
     #[cfg(feature = "simulation")]
-    handled: u64,
+    touched: Touched,
 }
 
 /// How much the maps keep, and for how long.
@@ -192,9 +192,7 @@ impl Machine for Maps {
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
         #[cfg(feature = "simulation")]
-        {
-            self.handled += 1;
-        }
+        self.touched.note(&input);
         let heard = matches!(
             input,
             Input::Acknowledged { .. } | Input::Notice(_) | Input::Slept | Input::Tick
@@ -255,7 +253,7 @@ impl Maps {
             retired: 0,
             remints: 0,
             #[cfg(feature = "simulation")]
-            handled: 0,
+            touched: Touched::default(),
         }
     }
 

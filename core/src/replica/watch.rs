@@ -1,11 +1,18 @@
 //! What the simulator looks at: every map held, entry by entry, doubt included.
 //!
+//! [`Touched`] tells which maps a turn could have moved, so that looking costs what happened and not what
+//! is held. It follows from the inputs alone: a machine that moves another map than its input names is
+//! found by the full look that the simulator takes now and then.
+//!
 //! Absent on purpose: judgement. What was written, and by whom, the simulator knows by itself.
 
-use super::Maps;
+use std::collections::BTreeSet;
+
 use super::copy::Copy;
 use super::entries::Entries;
-use crate::ids::Replica;
+use super::life::View;
+use super::{Input, Maps, Room};
+use crate::ids::{NodeId, Notice, Replica};
 use crate::wire::Blob;
 use crate::wire::segment::{Key, Progress, Topic};
 
@@ -50,30 +57,90 @@ impl<'a> Held<'a> {
     }
 }
 
-impl Maps {
-    /// Inputs taken so far: while there is no other, nothing can have moved.
-    pub fn handled(&self) -> u64 {
-        self.handled
+/// Whose maps the inputs since the last question could have moved. Our own are not among them.
+#[derive(Debug, Clone, Default)]
+pub struct Touched {
+    /// The nodes named.
+    pub nodes: BTreeSet<NodeId>,
+    /// An input named nobody: every map may have moved.
+    pub all: bool,
+}
+
+impl Touched {
+    pub(super) fn note(&mut self, input: &Input) {
+        let node = match input {
+            Input::Segment { segment, .. } => &segment.replica.node,
+            Input::Floor { owner, .. } => &owner.node,
+            Input::Notice(Notice::Suspect { .. } | Notice::Refuted { .. })
+            | Input::Write { .. }
+            | Input::Ready { .. }
+            | Input::Acknowledged { .. }
+            | Input::Shown { .. } => return,
+            Input::Notice(
+                Notice::Up { replica, .. }
+                | Notice::Departed { replica, .. }
+                | Notice::Renamed { new: replica, .. },
+            ) => &replica.node,
+            Input::Notice(Notice::Forgotten { node, .. }) => node,
+            Input::Raised { .. } | Input::Slept | Input::Tick => {
+                self.all = true;
+                return;
+            }
+        };
+        if !self.nodes.contains(node) {
+            self.nodes.insert(node.clone());
+        }
     }
+}
 
     /// Every map held, by topic: our own first, then by node and life.
     pub fn held(&self) -> impl Iterator<Item = Held<'_>> {
-        self.rooms.iter().flat_map(move |(topic, room)| {
-            let own = Held {
-                topic: *topic,
-                replica: &self.local,
-                progress: room.own.progress(),
-                sweeping: false,
-                shown: true,
-                entries: room.own.entries(),
-            };
-            let copies = room.views.values().flat_map(|view| {
-                let next = view.next.as_ref().map(|(copy, _)| (copy, false));
-                std::iter::once((&view.shown, true)).chain(next)
-            });
-            let topic = *topic;
-            std::iter::once(own).chain(copies.map(move |(copy, shown)| copy.held(topic, shown)))
+        self.rooms.values().flat_map(|room| {
+            let topic = room.registration.topic;
+            let copies = room.views.values().flat_map(View::copies);
+            std::iter::once(room.held(&self.local))
+                .chain(copies.map(move |(copy, shown)| copy.held(topic, shown)))
         })
+    }
+
+    /// Our own maps, by topic.
+    pub fn held_own(&self) -> impl Iterator<Item = Held<'_>> {
+        self.rooms.values().map(|room| room.held(&self.local))
+    }
+
+    /// The maps of a foreign node, by topic and life.
+    pub fn held_of(&self, node: &NodeId) -> impl Iterator<Item = Held<'_>> {
+        self.rooms.values().flat_map(move |room| {
+            let topic = room.registration.topic;
+            let copies = room.views.get(node).into_iter().flat_map(View::copies);
+            copies.map(move |(copy, shown)| copy.held(topic, shown))
+        })
+    }
+
+    /// Whose maps may have moved since this was last asked.
+    pub fn take_touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
+    }
+}
+
+impl Room {
+    fn held<'a>(&'a self, local: &'a Replica) -> Held<'a> {
+        Held {
+            topic: self.registration.topic,
+            replica: local,
+            progress: self.own.progress(),
+            sweeping: false,
+            shown: true,
+            entries: self.own.entries(),
+        }
+    }
+}
+
+impl View {
+    /// The map in view, then the one that waits.
+    fn copies(&self) -> impl Iterator<Item = (&Copy, bool)> {
+        let next = self.next.as_ref().map(|(copy, _)| (copy, false));
+        std::iter::once((&self.shown, true)).chain(next)
     }
 }
 

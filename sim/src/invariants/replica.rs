@@ -1,11 +1,12 @@
 //! Promises of owner maps: RP-1 to RP-7, RP-10, RP-12 and RP-13.
 //!
 //! The [`Record`] holds what owners were seen to write. Each process has a shadow of every map it holds;
-//! a map that moved is compared with its shadow and with the record, and nothing else is looked at.
+//! a map that moved is compared with its shadow and with the record, and nothing else is looked at. Which maps
+//! a turn could have moved follows from its inputs; every [`FULL_TURNS`]th turn of a process all are looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::ids::Replica;
+use quorate_core::ids::{Incarnation, NodeId, Replica};
 use quorate_core::node::{Announcement, Effect};
 use quorate_core::replica::{Held, HeldEntry};
 use quorate_core::wire::Blob;
@@ -18,6 +19,9 @@ use crate::world::machine::Machine;
 
 type MapId = (Topic, Replica);
 
+/// Turns of a process after which every map is looked at, whatever the inputs named.
+const FULL_TURNS: u32 = 64;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Watch {
@@ -25,8 +29,8 @@ pub struct Watch {
     shadows: Vec<BTreeMap<MapId, Shadow>>,
     /// The most that each process ever had of a map, dropped ones included.
     reached: Vec<BTreeMap<MapId, u64>>,
-    /// What the maps of each process had handled when they were last looked at.
-    handled: Vec<(u64, u64)>,
+    /// Turns until each process shows every map.
+    full_in: Vec<u32>,
 }
 
 /// What owners wrote, by map.
@@ -114,7 +118,7 @@ impl Watch {
             record: Record::default(),
             shadows: vec![BTreeMap::new(); machines],
             reached: vec![BTreeMap::new(); machines],
-            handled: vec![(0, 0); machines],
+            full_in: vec![0; machines],
         }
     }
 
@@ -128,6 +132,7 @@ impl Watch {
         if let Some(shadows) = self.shadows.get_mut(turn.machine) {
             shadows.retain(|(_, replica), _| replica == own);
         }
+        self.look_at_all(turn.machine);
     }
 
     pub(super) fn stopped(&mut self, machine: usize) {
@@ -137,37 +142,56 @@ impl Watch {
         if let Some(reached) = self.reached.get_mut(machine) {
             reached.clear();
         }
+        self.look_at_all(machine);
+    }
+
+    fn look_at_all(&mut self, machine: usize) {
+        if let Some(full_in) = self.full_in.get_mut(machine) {
+            *full_in = 0;
+        }
     }
 
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
-        let maps = turn.process.node.maps();
-        let handled = (turn.process.number, maps.handled());
-        match self.handled.get_mut(turn.machine) {
-            Some(last) if *last == handled => return Ok(()),
-            Some(last) => *last = handled,
-            None => {}
-        }
-        let mut held_maps = 0;
-        for held in maps.held() {
-            held_maps += 1;
-            let id = (held.topic, held.replica.clone());
-            let shadows = self.shadows.get(turn.machine);
-            let former = shadows.and_then(|shadows| shadows.get(&id)).map(|shadow| shadow.seen);
-            if former == Some(seen(&held)) {
-                continue;
-            }
-            if held.replica == maps.local() {
-                self.own_moved(turn, &held, id, ledger)?;
-            } else {
-                self.copy_moved(turn, &held, id, ledger)?;
-            }
-        }
-        let known = self.shadows.get(turn.machine).map_or(0, BTreeMap::len);
-        if known != held_maps {
+        let (maps, touched) = (turn.process.node.maps(), &turn.process.touched);
+        if self.full_due(turn.machine) || touched.all {
+            maps.held().try_for_each(|held| self.held(turn, &held, ledger))?;
             self.forget_dropped(turn);
-            self.lives(turn, ledger)?;
+            return lives(turn, maps.held(), ledger);
+        }
+        maps.held_own().try_for_each(|held| self.held(turn, &held, ledger))?;
+        for node in &touched.nodes {
+            maps.held_of(node).try_for_each(|held| self.held(turn, &held, ledger))?;
+            self.forget_dropped_of(turn, node);
+            lives(turn, maps.held_of(node), ledger)?;
         }
         Ok(())
+    }
+
+    fn full_due(&mut self, machine: usize) -> bool {
+        let Some(full_in) = self.full_in.get_mut(machine) else { return true };
+        let due = *full_in == 0;
+        *full_in = if due { FULL_TURNS } else { *full_in - 1 };
+        due
+    }
+
+    /// One map, which may have moved.
+    fn held(
+        &mut self,
+        turn: &Turn<'_>,
+        held: &Held<'_>,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let id = (held.topic, held.replica.clone());
+        let shadows = self.shadows.get(turn.machine);
+        let former = shadows.and_then(|shadows| shadows.get(&id)).map(|shadow| shadow.seen);
+        if former == Some(seen(held)) {
+            return Ok(());
+        }
+        if held.replica == turn.process.node.maps().local() {
+            self.own_moved(turn, held, id, ledger)
+        } else {
+            self.copy_moved(turn, held, id, ledger)
+        }
     }
 
     /// The owner wrote, or raised its floor.
@@ -304,29 +328,18 @@ impl Watch {
         }
     }
 
-    /// RP-6: which lives have maps.
-    fn lives(&self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
-        let node = &turn.process.node;
-        let mut last: Option<(Topic, Replica)> = None;
-        for held in node.maps().held() {
-            let fence = node.membership().fence(&held.replica.node);
-            let fenced = fence.is_some_and(|fence| held.replica.incarnation <= fence);
-            let fenced = fenced && held.replica != node.local();
-            ledger.hold(Id::RP6, turn.machine, !fenced, || {
-                format!("{:?} of {} is held, whose fence is {fence:?}", held.topic, held.replica)
-            })?;
-            if !held.shown {
-                continue;
+    fn forget_dropped_of(&mut self, turn: &Turn<'_>, node: &NodeId) {
+        let maps = turn.process.node.maps();
+        let Some(shadows) = self.shadows.get_mut(turn.machine) else { return };
+        for topic in Topic::ALL {
+            let life = |incarnation| (topic, Replica { node: node.clone(), incarnation });
+            let lives = shadows.range(life(Incarnation(0))..=life(Incarnation(u64::MAX)));
+            let dropped = lives.map(|(id, _)| id);
+            let dropped = dropped.filter(|(topic, life)| maps.progress(*topic, life).is_none());
+            for id in dropped.cloned().collect::<Vec<_>>() {
+                shadows.remove(&id);
             }
-            let twice = last.as_ref().is_some_and(|(topic, replica)| {
-                *topic == held.topic && replica.node == held.replica.node
-            });
-            ledger.hold(Id::RP6, turn.machine, !twice, || {
-                format!("two lives of {} are in view in {:?}", held.replica.node, held.topic)
-            })?;
-            last = Some((held.topic, held.replica.clone()));
         }
-        Ok(())
     }
 
     /// RP-10: at quiescence the maps of everybody in `core` are equal at everybody in `core`.
@@ -382,6 +395,35 @@ fn difference(topic: Topic, owner: &Process, reader: &Process) -> Option<String>
         return Some(format!("{progress:?} at the owner, {theirs:?} here"));
     }
     None
+}
+
+/// RP-6: which lives have maps.
+fn lives<'a>(
+    turn: &Turn<'_>,
+    maps: impl Iterator<Item = Held<'a>>,
+    ledger: &mut Ledger,
+) -> Result<(), Failure> {
+    let node = &turn.process.node;
+    let mut last: Option<(Topic, &Replica)> = None;
+    for held in maps {
+        let fence = node.membership().fence(&held.replica.node);
+        let fenced = fence.is_some_and(|fence| held.replica.incarnation <= fence);
+        let fenced = fenced && held.replica != node.local();
+        ledger.hold(Id::RP6, turn.machine, !fenced, || {
+            format!("{:?} of {} is held, whose fence is {fence:?}", held.topic, held.replica)
+        })?;
+        if !held.shown {
+            continue;
+        }
+        let twice = last.is_some_and(|(topic, replica)| {
+            topic == held.topic && replica.node == held.replica.node
+        });
+        ledger.hold(Id::RP6, turn.machine, !twice, || {
+            format!("two lives of {} are in view in {:?}", held.replica.node, held.topic)
+        })?;
+        last = Some((held.topic, held.replica));
+    }
+    Ok(())
 }
 
 fn entries_of(held: &Held<'_>) -> Vec<(u64, Key, Option<Blob>)> {

@@ -10,6 +10,7 @@ use quorate_core::ids::{ConnectionId, Incarnation, NodeId, Replica, Ticket};
 use quorate_core::limits;
 use quorate_core::machine::{Machine as _, Wake};
 use quorate_core::node::{Effect, Image, Input, Node, Settings};
+use quorate_core::replica::Touched;
 use quorate_core::time::Instant;
 
 use crate::clock::{Clock, Micros};
@@ -75,6 +76,8 @@ pub struct Process {
     pub agreed: std::collections::BTreeSet<ConnectionId>,
     /// Connections that its listener accepted so far.
     pub accepted: u64,
+    /// Whose maps its last turn may have moved.
+    pub touched: Touched,
     scheduled: Option<Micros>,
 }
 
@@ -133,6 +136,7 @@ impl Machine {
             connections: BTreeMap::new(),
             agreed: std::collections::BTreeSet::new(),
             accepted: 0,
+            touched: Touched::default(),
             scheduled: None,
         });
     }
@@ -199,6 +203,7 @@ impl Process {
             self.node.handle(local, input.clone(), &mut effects);
         }
         self.node.flush(local, &mut effects);
+        self.touched = self.node.take_touched();
         effects
     }
 }
