@@ -93,6 +93,7 @@ impl Touched {
     }
 }
 
+impl Maps {
     /// Every map held, by topic: our own first, then by node and life.
     pub fn held(&self) -> impl Iterator<Item = Held<'_>> {
         self.rooms.values().flat_map(|room| {
