@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use quorate_core::membership::State;
+use quorate_core::node::membership::State;
 use quorate_core::node::{Members, Published};
 use quorate_core::time::Instant;
 use tokio::sync::watch;

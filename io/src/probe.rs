@@ -16,8 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_core::node::workers::{Mode, Policy, Probe, ProbeOutcome};
 use quorate_core::time::Instant;
-use quorate_core::workers::{Mode, Policy, Probe, ProbeOutcome};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -24,9 +24,9 @@ pub mod workers;
 use std::collections::BTreeMap;
 
 use quorate_core::ids::{Replica, Ticket};
+use quorate_core::node::workers::ProbeOutcome;
 use quorate_core::node::{Effect, Input, Reply, Request};
 use quorate_core::time::Instant;
-use quorate_core::workers::ProbeOutcome;
 
 use crate::clock::Micros;
 use crate::verdict::Failure;

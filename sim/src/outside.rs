@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use quorate_core::node::workers::ProbeOutcome;
 use quorate_core::random::Rng;
-use quorate_core::workers::ProbeOutcome;
 
 use crate::clock::Micros;
 use crate::net::{ALWAYS, Ppm};

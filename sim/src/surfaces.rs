@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use quorate_core::node::workers::{self, Command, Spec, Target};
 use quorate_core::node::{Reply, Request};
 use quorate_core::time::micros;
-use quorate_core::workers::{self, Command, Spec, Target};
 
 use crate::clock::Micros;
 

@@ -527,7 +527,11 @@ impl World {
         named.map(|machine| machine.address).or_else(|| name.parse().ok()).into_iter().collect()
     }
 
-    fn probe(&mut self, machine: usize, probe: &quorate_core::workers::Probe) -> (Micros, Answer) {
+    fn probe(
+        &mut self,
+        machine: usize,
+        probe: &quorate_core::node::workers::Probe,
+    ) -> (Micros, Answer) {
         let (url, timeout) = crate::surfaces::probe_target(probe);
         let (outcome, took, lie) = self.outside.probe(&url, timeout);
         if lie {

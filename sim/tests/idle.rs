@@ -2,6 +2,7 @@
 //! and what is renewed on a schedule. Anything else is a leak that grows with the cluster.
 
 use quorate_core::limits;
+use quorate_core::node::workers::{Command, Spec};
 use quorate_core::node::{Effect, Request};
 use quorate_core::random::Rng;
 use quorate_core::wire::datagram::{self, Kind};
@@ -9,7 +10,6 @@ use quorate_core::wire::decode;
 use quorate_core::wire::frame::{Class, FrameReader};
 use quorate_core::wire::message::{Control, Gossip};
 use quorate_core::wire::segment::{Segment, Topic};
-use quorate_core::workers::{Command, Spec};
 use quorate_sim::invariants::Checks;
 use quorate_sim::plan::Plan;
 use quorate_sim::settings;

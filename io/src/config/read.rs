@@ -9,7 +9,7 @@ use quorate_core::ids::{ClusterId, NodeId};
 use quorate_core::limits;
 use quorate_core::node::Settings;
 use quorate_core::node::settings::{Profile, SettingError};
-use quorate_core::workers::Spec;
+use quorate_core::node::workers::Spec;
 use toml::Value;
 
 use super::Problem;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use quorate_core::membership::{Refusal, State};
+use quorate_core::node::membership::{Refusal, State};
 use quorate_core::node::{Members, Reply, Request};
 use serde_json::{Value, json};
 

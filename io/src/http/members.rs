@@ -7,7 +7,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use quorate_core::ids::NodeId;
-use quorate_core::membership::{Member, State};
+use quorate_core::node::membership::{Member, State};
 use quorate_core::node::{Announcement, Members, Request};
 use quorate_core::wire::Transport;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! What picks need of this process: a counter per lane, the load of each worker, the tickets given out.
 //!
-//! Choosing is a pure function of the snapshot (`quorate_core::workers::route`); here are only the
+//! Choosing is a pure function of the snapshot (`quorate_core::node::workers::route`); here are only the
 //! numbers it is given. A ticket stands for one request in flight until it is reported or forgotten.
 //!
 //! Invariants:
@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use quorate_core::limits::WORKER_LANES_MAX;
+use quorate_core::node::workers::route::{Explained, Reason, explain};
+use quorate_core::node::workers::{Candidate, NoWorker, Pick, Query, Snapshot, route};
 use quorate_core::time::Instant;
-use quorate_core::workers::route::{Explained, Reason, explain};
-use quorate_core::workers::{Candidate, NoWorker, Pick, Query, Snapshot, route};
 
 /// Tickets out at a time; the oldest is forgotten first.
 const TICKETS_MAX: usize = 65_536;

@@ -11,12 +11,12 @@ use std::time::Duration;
 use axum::http::{StatusCode, header};
 use quorate_core::ids::NodeId;
 use quorate_core::limits::WORKER_KEY_BYTES_MAX;
-use quorate_core::node::{Announcement, Reply, Request};
-use quorate_core::time::UnixTime;
-use quorate_core::workers::url::Url;
-use quorate_core::workers::{
+use quorate_core::node::workers::url::Url;
+use quorate_core::node::workers::{
     Answer as Done, Command, EntryView, Refusal, Snapshot, Spec, Status, Target,
 };
+use quorate_core::node::{Announcement, Reply, Request};
+use quorate_core::time::UnixTime;
 use serde_json::{Value, json};
 
 use super::Surface;
@@ -124,7 +124,7 @@ fn list(mut call: Call) -> Outcome {
 /// Whether a worker answers for a model, by name or because it serves any.
 fn serves(spec: &Spec, model: &str) -> bool {
     let models = spec.models.as_deref().unwrap_or_default();
-    let named = |one: &quorate_core::workers::spec::Model| {
+    let named = |one: &quorate_core::node::workers::spec::Model| {
         one.id == model || one.aliases.iter().any(|alias| alias == model)
     };
     models.is_empty() || models.iter().any(named)
@@ -438,7 +438,7 @@ fn looks_the_same(old: &EntryView, new: &EntryView) -> bool {
 pub(super) async fn cancel_trials(surface: &Surface, urls: Vec<Arc<str>>) {
     for url in urls {
         let target = Target::Url(url.to_string());
-        let outcome = quorate_core::workers::Outcome::Cancelled;
+        let outcome = quorate_core::node::workers::Outcome::Cancelled;
         let request = Request::Worker(Command::Report { target, outcome });
         // A full queue loses it: the breaker's own deadline then frees the trial.
         let _ = surface.handle.ask(request, Duration::from_secs(1)).await;

@@ -7,7 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use quorate_core::limits;
-use quorate_core::workers::ProbeOutcome;
+use quorate_core::node::workers::ProbeOutcome;
 
 use super::{Stream, Target};
 use crate::config::Secret;

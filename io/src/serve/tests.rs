@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::ids::{ClusterId, NodeId, Notice, Reason};
-use quorate_core::membership::State;
+use quorate_core::node::membership::State;
 use quorate_core::node::settings::Profile;
 use quorate_core::node::{Announcement, Settings};
 

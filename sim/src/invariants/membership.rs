@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::{Incarnation, NodeId, Notice, Replica};
 use quorate_core::limits;
-use quorate_core::membership::State;
+use quorate_core::node::membership::State;
 use quorate_core::node::{Announcement, Effect, Input, Members, Node};
 use quorate_core::wire::datagram::{self, Kind};
 use quorate_core::wire::message::Departed;

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::{Incarnation, NodeId, Replica};
+use quorate_core::node::replica::{Held, HeldEntry};
 use quorate_core::node::{Announcement, Effect};
-use quorate_core::replica::{Held, HeldEntry};
 use quorate_core::wire::Blob;
 use quorate_core::wire::segment::{Key, Progress, Topic};
 

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::{Incarnation, NodeId, Ticket};
+use quorate_core::limits;
+use quorate_core::node::workers;
+use quorate_core::node::workers::{Cause, ProbeOutcome, Status, StatusChange};
 use quorate_core::node::{Announcement, Call, Effect, Input, Reply, Request};
-use quorate_core::workers::{Cause, ProbeOutcome, Status, StatusChange};
-use quorate_core::{limits, workers};
 
 use super::{Id, Ledger, Turn};
 use crate::clock::Micros;
@@ -79,7 +80,7 @@ impl Watch {
     }
 
     pub(super) fn asked(&mut self, _: usize, ticket: Ticket, request: &Request) {
-        use quorate_core::workers::{Command, Target};
+        use quorate_core::node::workers::{Command, Target};
         let url = |target: &Target| match target {
             Target::Url(url) => Some(url.clone()),
             Target::Id(_) => None,

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use quorate_core::ids::{ConnectionId, Incarnation, NodeId, Replica, Ticket};
 use quorate_core::limits;
 use quorate_core::machine::{Machine as _, Wake};
+use quorate_core::node::replica::Touched;
 use quorate_core::node::{Effect, Image, Input, Node, Settings};
-use quorate_core::replica::Touched;
 use quorate_core::time::Instant;
 
 use crate::clock::{Clock, Micros};

@@ -1,3 +1,5 @@
+//! What must stay true of the queue of one topic.
+
 use super::*;
 use crate::gossip::tests::replica;
 

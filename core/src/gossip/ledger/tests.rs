@@ -1,3 +1,5 @@
+//! What must stay true of progress and its digests.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -10,7 +10,8 @@ use crate::health::Phase;
 
 /// A path of the route that exists in the harness.
 pub(super) fn concrete(path: &str) -> String {
-    let id = quorate_core::workers::claim::id(&super::harness::node("n1"), "http://10.0.0.7:8000");
+    let id =
+        quorate_core::node::workers::claim::id(&super::harness::node("n1"), "http://10.0.0.7:8000");
     let member = path.contains("/members/");
     path.replace("{id}", if member { "n2" } else { id.as_str() }).replace("{check}", "loop")
 }

@@ -14,16 +14,16 @@ use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use quorate_core::ids::{ClusterId, Incarnation, NodeId, Replica};
 use quorate_core::machine::{Count, Machine as _};
-use quorate_core::membership::{Member, State};
+use quorate_core::node::membership::{Member, State};
 use quorate_core::node::settings::Profile;
+use quorate_core::node::workers::claim::{Admin, Statement};
+use quorate_core::node::workers::view::{ClaimView, Lease, ProbeView};
+use quorate_core::node::workers::{EntryView, Snapshot, Spec, Status};
 use quorate_core::node::{
     Announcement, Image, Input, Members, Node, Published, Reply, Request as Wish, Settings,
 };
 use quorate_core::time::{Instant, UnixTime};
 use quorate_core::wire::Blob;
-use quorate_core::workers::claim::{Admin, Statement};
-use quorate_core::workers::view::{ClaimView, Lease, ProbeView};
-use quorate_core::workers::{EntryView, Snapshot, Spec, Status};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tower::ServiceExt as _;
@@ -408,7 +408,7 @@ fn fresh_node(registrations: Vec<Spec>) -> Node {
 
 pub(super) fn entry(number: u64, url: &str) -> EntryView {
     let owner = node("n1");
-    let id = quorate_core::workers::claim::id(&owner, url);
+    let id = quorate_core::node::workers::claim::id(&owner, url);
     let spec = json!({"url": url, "models": [{"id": "llama"}], "labels": {"gpu": "h100"}});
     let spec = Spec::from_request(spec).expect("a spec");
     let claim = ClaimView {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
 use quorate_core::ids::{Incarnation, Notice, Reason, Replica};
-use quorate_core::membership::State;
 use quorate_core::node::Announcement;
+use quorate_core::node::membership::State;
 use serde_json::Value;
 
 use super::harness::{World, asking, entry, member, node};
@@ -140,8 +140,9 @@ async fn a_watch_of_workers_tells_changes_and_removals_but_no_probes() {
     let world = World::new();
     let mut reader = Reader::open(&world, "/v1/workers/watch", None).await;
     assert_eq!(reader.next().await.data["items"].as_array().map(Vec::len), Some(2));
-    let publish = |change: &dyn Fn(&mut quorate_core::workers::Snapshot)| {
-        let mut snapshot = quorate_core::workers::Snapshot::clone(&world.published.workers.load());
+    let publish = |change: &dyn Fn(&mut quorate_core::node::workers::Snapshot)| {
+        let mut snapshot =
+            quorate_core::node::workers::Snapshot::clone(&world.published.workers.load());
         change(&mut snapshot);
         world.published.workers.store(Arc::new(snapshot));
         world.announce(Announcement::WorkerChanged { url: "http://10.0.0.7:8000".into() });
@@ -154,7 +155,7 @@ async fn a_watch_of_workers_tells_changes_and_removals_but_no_probes() {
     publish(&|snapshot| {
         snapshot.entries.remove("http://10.0.0.8:8000");
         let mut drained = entry(1, "http://10.0.0.7:8000");
-        drained.status = quorate_core::workers::Status::Draining;
+        drained.status = quorate_core::node::workers::Status::Draining;
         snapshot.entries.insert(drained.url.clone(), Arc::new(drained));
     });
     let change = reader.next().await;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_core::membership::{Refusal, State};
+use quorate_core::node::membership::{Refusal, State};
+use quorate_core::node::workers::{self, Answer, Command, Status, Target};
 use quorate_core::node::{Reply, Request};
 use quorate_core::time::Instant;
 use quorate_core::wire::Transport;
-use quorate_core::workers::{self, Answer, Command, Status, Target};
 use serde_json::json;
 
 use super::description::check_answer;
@@ -154,7 +154,7 @@ async fn the_cluster_says_how_it_is_and_why() {
     assert_eq!(health, json!({"health": "degraded", "reasons": ["n3 failed"]}));
     world.set_members(|members| {
         members.rows.remove(&node("n3"));
-        let silent = quorate_core::membership::Member {
+        let silent = quorate_core::node::membership::Member {
             missing: Some(Transport::Link),
             ..member("n2", State::Suspect)
         };

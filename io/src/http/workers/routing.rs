@@ -1,7 +1,7 @@
 //! Picking a worker, reporting what became of it, and explaining a pick.
 
-use quorate_core::workers::route::Reason;
-use quorate_core::workers::{
+use quorate_core::node::workers::route::Reason;
+use quorate_core::node::workers::{
     Answer as Done, Command, Kind, NoWorker, Outcome as Ended, PickPolicy, Query, Snapshot, Target,
 };
 use serde_json::{Value, json};
