@@ -179,15 +179,22 @@ impl Swim {
     /// Leaves out what is known word for word. Most of what arrives is that, and each word would cost the
     /// engine a search of its own.
     fn without_known(&self, said: Vec<Member<Identity>>) -> Vec<Member<Identity>> {
-        let node = |member: &Member<Identity>| member.id().replica.node.clone();
-        let mut places: Vec<(NodeId, usize)> =
-            said.iter().enumerate().map(|(place, member)| (node(member), place)).collect();
+        if let [one] = said.as_slice() {
+            // A packet without updates, which is most of them.
+            let same = self.seen(&one.id().replica.node) == Some(one);
+            return if same { Vec::new() } else { said };
+        }
+        let mut places: Vec<(&NodeId, usize)> = said
+            .iter()
+            .enumerate()
+            .map(|(place, member)| (&member.id().replica.node, place))
+            .collect();
         places.sort_unstable();
         let mut is_news = vec![true; said.len()];
         for known in self.known() {
             let sought = &known.id().replica.node;
-            let first = places.partition_point(|(node, _)| node < sought);
-            let same = places.iter().skip(first).take_while(|(node, _)| node == sought);
+            let first = places.partition_point(|(node, _)| *node < sought);
+            let same = places.iter().skip(first).take_while(|(node, _)| *node == sought);
             for (_, place) in same {
                 if let (Some(is_news), Some(member)) = (is_news.get_mut(*place), said.get(*place)) {
                     *is_news = member != known;
