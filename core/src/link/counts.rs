@@ -165,7 +165,10 @@ impl Links {
         };
         let dialed_by =
             peer.up.map(|id| if id.is_dialled() { self.local.node.clone() } else { node.clone() });
-        let next_dial = self.agenda.of(&Subject::Peer(node.clone()));
+        let next_dial = match state {
+            State::Backoff => self.agenda.of(&Subject::Peer(node.clone())),
+            State::Up | State::Dialing => None,
+        };
         let waiting = Lane::ALL.map(|lane| (lane.class().name(), peer.queues.waiting(lane)));
         Row {
             peer: node.clone(),
@@ -181,9 +184,7 @@ impl Links {
             round_trip_ms: peer.round_trip.map(millis),
             queued: waiting.into_iter().collect(),
             last_error: peer.last_error,
-            next_dial_ms: next_dial
-                .filter(|_| state == State::Backoff)
-                .map(|at| millis(at.since(now))),
+            next_dial_ms: next_dial.map(|at| millis(at.since(now))),
         }
     }
 }

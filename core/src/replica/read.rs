@@ -1,5 +1,7 @@
 //! What other machines and callers read from the maps.
 
+use std::collections::BTreeSet;
+
 use super::copy::Copy;
 use super::{Counts, Maps, Room};
 use crate::ids::{NodeId, Replica};
@@ -226,8 +228,11 @@ impl Counted for Maps {
         for room in self.rooms.values() {
             room.counts(visit);
         }
-        let orphaned = self.maps().filter(|row| row.orphaned).count();
-        let live = self.maps().count() - orphaned;
+        let copies = || self.rooms.values().flat_map(Room::copies);
+        let failed = self.nodes.iter().filter(|(_, known)| known.failed);
+        let failed: BTreeSet<&NodeId> = failed.map(|(node, _)| node).collect();
+        let orphaned = copies().filter(|copy| failed.contains(&copy.replica().node)).count();
+        let live = self.rooms.len() + copies().count() - orphaned;
         for (state, value) in [("live", live), ("orphaned", orphaned)] {
             let labels = Labels::One("state", state);
             visit(Count { name: "replica_maps", labels, value: value as u64 });
