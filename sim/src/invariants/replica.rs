@@ -376,22 +376,21 @@ use crate::world::machine::Process;
 
 /// In what way `reader` does not hold `owner`'s map as `owner` does.
 fn difference(topic: Topic, owner: &Process, reader: &Process) -> Option<String> {
-    let find = |process: &'_ Process| {
-        let mut held = process.node.maps().held().map(|held| {
-            (held.topic, held.replica.clone(), held.progress, held.sizes(), entries_of(&held))
-        });
-        held.find(|(this, replica, ..)| *this == topic && *replica == owner.replica)
-    };
-    let Some((_, _, progress, sizes, mine)) = find(owner) else {
+    let is_it = |held: &Held<'_>| held.topic == topic && *held.replica == owner.replica;
+    let Some(own) = owner.node.maps().held_own().find(is_it) else {
         return Some("the owner has none".to_owned());
     };
-    let Some((_, _, theirs, held, seen)) = find(reader) else {
+    let maps = reader.node.maps();
+    let foreign = maps.held_of(&owner.replica.node);
+    let Some(copy) = maps.held_own().chain(foreign).find(is_it) else {
         return Some("not held".to_owned());
     };
+    let (progress, theirs) = (own.progress, copy.progress);
+    let (sizes, held) = (own.sizes(), copy.sizes());
     if sizes.1 > 0 || held.1 > 0 || held.2 > 0 {
         return Some(format!("(live, tombstones, doubtful) {sizes:?} at the owner, {held:?} here"));
     }
-    if theirs.complete != progress.head || mine != seen {
+    if theirs.complete != progress.head || entries_of(&own) != entries_of(&copy) {
         return Some(format!("{progress:?} at the owner, {theirs:?} here"));
     }
     None
