@@ -65,6 +65,8 @@ pub const ADDRESSES_MAX: usize = 8;
 
 /// Inputs of one turn.
 pub const TURN_INPUTS_MAX: usize = 64;
+/// Steps between machines that one input may cause; more mean that two answer each other for ever.
+pub const STEPS_MAX: usize = 1_000_000;
 
 // Membership.
 
@@ -92,6 +94,10 @@ pub const LABEL_VALUE_BYTES_MAX: usize = 255;
 pub const ZONE_BYTES_MAX: usize = 63;
 /// Seeds configured or joined.
 pub const SEEDS_MAX: usize = 256;
+/// Addresses that a seed's name may stand for.
+pub const ADDRESSES_PER_SEED_MAX: usize = 16;
+/// Seeds tried at a time while others are members.
+pub const BRIDGES_MAX: usize = 8;
 
 // Gossip.
 

@@ -149,7 +149,7 @@ impl Seeds {
             let strange = self.seeds.iter().filter(|(_, tried)| strange(tried));
             let mut strange: Vec<String> = strange.map(|(seed, _)| seed.clone()).collect();
             self.rng.shuffle(&mut strange);
-            strange.truncate(BRIDGES_MAX);
+            strange.truncate(limits::BRIDGES_MAX);
             self.attempt(&strange, out);
         }
     }
@@ -168,14 +168,14 @@ impl Seeds {
         }
         if let Some(tried) = self.seeds.get_mut(seed) {
             tried.addresses.clone_from(&addresses);
-            tried.addresses.truncate(ADDRESSES_PER_SEED_MAX);
+            tried.addresses.truncate(limits::ADDRESSES_PER_SEED_MAX);
         }
         self.dialling.retain(|_, (_, until)| *until > now);
         if addresses.is_empty() {
             self.failed += 1;
             self.fail(seed.to_owned(), out);
         }
-        for address in addresses.into_iter().take(ADDRESSES_PER_SEED_MAX) {
+        for address in addresses.into_iter().take(limits::ADDRESSES_PER_SEED_MAX) {
             if !known(&address) && !self.dialling.contains_key(&address) {
                 self.dialling.insert(address, (seed.to_owned(), now + DIAL_TIMEOUT));
                 out.push(Output::DialSeed { address });
@@ -209,11 +209,8 @@ const DELAY_MIN: Duration = Duration::from_millis(500);
 const DELAY_MAX: Duration = Duration::from_secs(8);
 const JITTER_PERCENT: u32 = 20;
 const BRIDGE_INTERVAL: Duration = Duration::from_secs(60);
-/// Seeds tried at a time while others are members.
-const BRIDGES_MAX: usize = 8;
 /// After this long a dial of which nothing was heard may be repeated.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-const ADDRESSES_PER_SEED_MAX: usize = 16;
 const HOST_BYTES_MAX: usize = 253;
 const FOREVER: Instant = Instant::from_micros(u64::MAX);
 

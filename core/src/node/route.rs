@@ -38,9 +38,6 @@ pub(super) enum Step {
 /// An interval of one of our maps that nobody has heard of yet.
 type Fresh = (Topic, Replica, u64, u64);
 
-/// Steps of one turn. More mean that two machines answer each other for ever.
-const STEPS_MAX: usize = 1_000_000;
-
 impl Node {
     /// Turns an input of the host into steps.
     pub(super) fn accept(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
@@ -82,7 +79,10 @@ impl Node {
         let mut applied = 0;
         while let Some(step) = self.steps.pop_front() {
             applied += 1;
-            assert!(applied <= STEPS_MAX, "two machines answer each other for ever: {step:?}");
+            assert!(
+                applied <= limits::STEPS_MAX,
+                "two machines answer each other for ever: {step:?}"
+            );
             self.apply(now, step, out);
         }
     }
