@@ -205,21 +205,34 @@ impl Membership {
         out.push(Output::Changed { node: node.clone() });
     }
 
-    /// A member is down: it left, or is about to be replaced, or failed.
+    /// A member is down: it left, or is about to be replaced, or failed. The news that SWIM spreads may
+    /// overtake the goodbye on a link that is still up: for a moment nobody is called failed for that.
     fn depart(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
         match self.goodbye(node) {
             Some(Goodbye::Leaving) => self.close(now, node, State::Left, out),
             Some(Goodbye::Evicted) => self.close(now, node, State::Evicted, out),
-            Some(Goodbye::Restarting) => {
-                let until = now + self.settings.restart_grace;
-                let row = self.rows.get_mut(node).expect("a member has a row");
-                row.withheld_until = Some(until);
-                self.expiries.insert((until, node.clone()));
-                if row.state == State::Alive {
-                    self.suspect(now, node, out);
-                }
+            Some(Goodbye::Restarting) => self.withhold(now, node, self.settings.restart_grace, out),
+            None if self.may_yet_say_goodbye(node) => {
+                self.withhold(now, node, GOODBYE_GRACE, out);
             }
             None => self.fail(now, node, out),
+        }
+    }
+
+    /// Whether the link of a member that nobody here suspected is up.
+    fn may_yet_say_goodbye(&self, node: &NodeId) -> bool {
+        let unsuspected = self.rows.get(node).is_some_and(|row| row.state == State::Alive);
+        unsuspected && self.linked.contains(node)
+    }
+
+    /// Shows a member that is down as suspect for a while.
+    fn withhold(&mut self, now: Instant, node: &NodeId, grace: Duration, out: &mut Vec<Output>) {
+        let until = now + grace;
+        let row = self.rows.get_mut(node).expect("a member has a row");
+        row.withheld_until = Some(until);
+        self.expiries.insert((until, node.clone()));
+        if row.state == State::Alive {
+            self.suspect(now, node, out);
         }
     }
 
@@ -287,11 +300,11 @@ impl Membership {
 
     /// The news that it left came after the news that it is down.
     pub(super) fn left_after_all(&mut self, now: Instant, owner: &Replica, out: &mut Vec<Output>) {
-        let failed = self
-            .rows
-            .get(&owner.node)
-            .is_some_and(|row| row.replica == *owner && row.state == State::Failed);
-        if failed && self.goodbye(&owner.node) == Some(Goodbye::Leaving) {
+        let down = self.rows.get(&owner.node).is_some_and(|row| {
+            let down = row.state == State::Failed || row.withheld_until.is_some();
+            row.replica == *owner && down
+        });
+        if down && self.goodbye(&owner.node) == Some(Goodbye::Leaving) {
             self.close(now, &owner.node, State::Left, out);
         }
     }
@@ -418,5 +431,7 @@ impl Row {
     }
 }
 
+/// How long the goodbye of a member whose link is up may come after the news that it is down.
+const GOODBYE_GRACE: Duration = Duration::from_secs(1);
 /// Silence that ends a burst of changes.
 pub(super) const BURST_GAP: Duration = Duration::from_secs(1);

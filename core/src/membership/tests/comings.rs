@@ -71,6 +71,36 @@ fn the_news_that_a_node_left_may_come_after_its_death() {
 }
 
 #[test]
+fn who_goes_down_unsuspected_while_its_link_is_up_has_a_moment_to_say_goodbye() {
+    check::<MembershipScript>(
+        "
+        given  incarnation=5
+        when   0ms     packet d/1 gossip b/3=alive c/1=alive
+        then   up b/3
+        then   up c/1
+        then   up d/1
+        when   1ms     linked b/3
+        then   list to b a/5=alive b/3=alive c/1=alive d/1=alive
+        when   2ms     linked c/1
+        then   list to c a/5=alive b/3=alive c/1=alive d/1=alive
+        when   3ms     linked d/1
+        then   list to d a/5=alive b/3=alive c/1=alive d/1=alive
+        when   4ms     packet d/1 gossip b/3=down c/1=down
+        then   suspect b/3
+        then   suspect c/1
+        when   5ms     fact b/3 leaving true
+        then   gone b/3 left
+        then   persist 5 fences b/3
+        then   forgotten b/3
+        when   1100ms  run
+        then   1.0s departed 1 to c/1 by datagram
+        then   1.0s departed 1 to c/1 by link
+        then   1.0s gone c/1 failed
+        ",
+    );
+}
+
+#[test]
 fn the_death_of_a_restarting_node_is_withheld_until_its_grace_ends() {
     check::<MembershipScript>(
         "
