@@ -45,7 +45,7 @@ use crate::wire::{Blob, Transport};
 
 pub use self::read::Row;
 #[cfg(feature = "simulation")]
-pub use self::watch::{Held, HeldEntry, Touched};
+pub use self::watch::{Held, HeldEntry, Touched, Wrote};
 
 /// Every owner map that this node writes or holds.
 #[derive(Debug, Clone)]
@@ -222,6 +222,8 @@ impl Machine for Maps {
         if heard || self.nodes.values().all(|known| known.failed) {
             self.raise_floors(now, out);
         }
+        #[cfg(feature = "simulation")]
+        self.note_writes();
     }
 
     fn next_wake(&self) -> Option<Wake> {

@@ -29,6 +29,9 @@ pub(super) struct Owner {
     floor: u64,
     acknowledged: BTreeMap<NodeId, (Incarnation, u64)>,
     raised_at: Option<Instant>,
+    /// Every write since the simulator last asked.
+    #[cfg(feature = "simulation")]
+    pub(super) log: Vec<Entry>,
 }
 
 impl Owner {
@@ -38,7 +41,10 @@ impl Owner {
             return false;
         }
         self.head += 1;
-        self.entries.put(Entry { sequence: self.head, key, value });
+        let entry = Entry { sequence: self.head, key, value };
+        #[cfg(feature = "simulation")]
+        self.log.push(entry.clone());
+        self.entries.put(entry);
         true
     }
 

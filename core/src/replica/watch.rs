@@ -2,7 +2,9 @@
 //!
 //! [`Touched`] tells which maps a turn could have moved, so that looking costs what happened and not what
 //! is held. It follows from the inputs alone: a machine that moves another map than its input names is
-//! found by the full look that the simulator takes now and then.
+//! found by the full look that the simulator takes now and then. Its writes are every write of our own, in
+//! order, noted where the sequence is given: a life that is raised away within its turn, and a tombstone that
+//! is dropped within it, have left no other trace by the time anybody looks.
 //!
 //! Absent on purpose: judgement. What was written, and by whom, the simulator knows by itself.
 
@@ -14,7 +16,7 @@ use super::life::View;
 use super::{Input, Maps, Room};
 use crate::ids::{NodeId, Notice, Replica};
 use crate::wire::Blob;
-use crate::wire::segment::{Key, Progress, Topic};
+use crate::wire::segment::{Entry, Key, Progress, Topic};
 
 /// One map as it is held.
 #[derive(Debug, Clone, Copy)]
@@ -57,13 +59,26 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Whose maps the inputs since the last question could have moved. Our own are not among them.
+/// Whose maps the inputs since the last question could have moved, and what they wrote to our own.
 #[derive(Debug, Clone, Default)]
 pub struct Touched {
-    /// The nodes named.
+    /// The foreign nodes named.
     pub nodes: BTreeSet<NodeId>,
     /// An input named nobody: every map may have moved.
     pub all: bool,
+    /// What was written to our own maps.
+    pub writes: Vec<Wrote>,
+}
+
+/// A write of our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrote {
+    /// To the map of what.
+    pub topic: Topic,
+    /// In which life.
+    pub replica: Replica,
+    /// What, under which sequence.
+    pub entry: Entry,
 }
 
 impl Touched {
@@ -116,6 +131,18 @@ impl Maps {
             let copies = room.views.get(node).into_iter().flat_map(View::copies);
             copies.map(move |(copy, shown)| copy.held(topic, shown))
         })
+    }
+
+    /// Takes what was written by the input that ends.
+    pub(super) fn note_writes(&mut self) {
+        let replica = &self.local;
+        for (topic, room) in &mut self.rooms {
+            let writes = room.own.log.drain(..);
+            self.touched.writes.extend(writes.map(|entry| {
+                let replica = replica.clone();
+                Wrote { topic: *topic, replica, entry }
+            }));
+        }
     }
 
     /// Whose maps may have moved since this was last asked.

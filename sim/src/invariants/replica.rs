@@ -1,10 +1,12 @@
 //! Promises of owner maps: RP-1 to RP-7, RP-10, RP-12 and RP-13.
 //!
-//! The [`Record`] holds what owners were seen to write. Each process has a shadow of every map it holds;
+//! The [`Record`] holds what owners wrote. Each process has a shadow of every map it holds;
 //! a map that moved is compared with its shadow and with the record, and nothing else is looked at. Which maps
 //! a turn could have moved follows from its inputs; every [`FULL_TURNS`]th turn of a process all are looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod record;
+
+use std::collections::BTreeMap;
 
 use quorate_core::ids::{Incarnation, NodeId, Replica};
 use quorate_core::node::replica::{Held, HeldEntry};
@@ -12,6 +14,7 @@ use quorate_core::node::{Announcement, Effect};
 use quorate_core::wire::Blob;
 use quorate_core::wire::segment::{Key, Progress, Topic};
 
+use self::record::{Record, Written};
 use super::membership::subject;
 use super::{Id, Ledger, Turn};
 use crate::verdict::Failure;
@@ -31,24 +34,6 @@ pub struct Watch {
     reached: Vec<BTreeMap<MapId, u64>>,
     /// Turns until each process shows every map.
     full_in: Vec<u32>,
-}
-
-/// What owners wrote, by map.
-#[derive(Debug, Default)]
-struct Record {
-    maps: BTreeMap<MapId, Written>,
-}
-
-/// What one owner wrote to one map.
-#[derive(Debug, Default)]
-struct Written {
-    /// Every write ever seen, by sequence.
-    writes: BTreeMap<u64, (Key, Option<Blob>)>,
-    /// The newest write of each key, and since which sequence it lives without a break.
-    newest: BTreeMap<Key, (u64, Option<u64>)>,
-    /// The newest writes, by sequence.
-    current: BTreeMap<u64, Key>,
-    live: usize,
 }
 
 /// What one process held of one map after its last turn.
@@ -76,40 +61,6 @@ struct Kept {
     key: Key,
     live: bool,
     doubtful: bool,
-}
-
-impl Written {
-    fn write(&mut self, entry: &HeldEntry<'_>) {
-        let former = self.newest.get(entry.key).copied();
-        if let Some((sequence, since)) = former {
-            self.current.remove(&sequence);
-            self.live -= usize::from(since.is_some());
-        }
-        let alive = former.and_then(|(_, since)| since);
-        let since = entry.value.is_some().then(|| alive.unwrap_or(entry.sequence));
-        self.live += usize::from(since.is_some());
-        self.newest.insert(entry.key.clone(), (entry.sequence, since));
-        self.current.insert(entry.sequence, entry.key.clone());
-        self.writes.insert(entry.sequence, (entry.key.clone(), entry.value.cloned()));
-    }
-}
-
-impl Written {
-    /// Keys whose tombstones were dropped in the turn that wrote them.
-    fn delete_missing(&mut self, held: &Held<'_>) {
-        let live: BTreeSet<u64> = held
-            .entries(0)
-            .filter(|entry| entry.value.is_some())
-            .map(|entry| entry.sequence)
-            .collect();
-        for (sequence, since) in self.newest.values_mut() {
-            if since.is_some() && !live.contains(sequence) {
-                *since = None;
-                self.live -= 1;
-                self.current.remove(sequence);
-            }
-        }
-    }
 }
 
 impl Watch {
@@ -153,6 +104,8 @@ impl Watch {
 
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let (maps, touched) = (turn.process.node.maps(), &turn.process.touched);
+        let mut writes = touched.writes.iter();
+        writes.try_for_each(|wrote| self.record.note(turn.machine, wrote, ledger))?;
         if self.full_due(turn.machine) || touched.all {
             maps.held().try_for_each(|held| self.held(turn, &held, ledger))?;
             self.forget_dropped(turn);
@@ -205,20 +158,10 @@ impl Watch {
         let machine = turn.machine;
         let mut shadow = self.take(machine, &id);
         let before = shadow.seen.progress;
-        let written = self.record.maps.entry(id.clone()).or_default();
-        for entry in held.entries(before.head) {
-            let known = written.writes.get(&entry.sequence);
-            ledger.hold(Id::RP12, machine, known.is_none(), || {
-                format!(
-                    "{:?} {} gives sequence {} to `{}` a second time",
-                    id.0, id.1, entry.sequence, entry.key
-                )
-            })?;
-            written.write(&entry);
-        }
-        if written.live != held.sizes().0 {
-            written.delete_missing(held);
-        }
+        let differs = self.record.of(&id).difference(held, before.head);
+        ledger.hold(Id::RP1, machine, differs.is_none(), || {
+            format!("{:?} of {}: {}", id.0, id.1, differs.unwrap_or_default())
+        })?;
         let progress = held.progress;
         let falls = progress.head < before.head || progress.floor < before.floor;
         ledger.hold(Id::RP2, machine, !falls && progress.complete <= progress.head, || {
@@ -286,8 +229,7 @@ impl Watch {
     ) -> Result<(), Failure> {
         let machine = turn.machine;
         let mut shadow = self.take(machine, &id);
-        let empty = Written::default();
-        let written = self.record.maps.get(&id).unwrap_or(&empty);
+        let written = self.record.of(&id);
         let look = Look { machine, id: &id, written, held };
         look.progress(&shadow, ledger)?;
         let now: Vec<Kept> = held.entries(0).map(|entry| kept(&entry)).collect();
