@@ -112,6 +112,8 @@ pub enum Input {
     DialSeed { address: SocketAddr },
     /// What membership noticed.
     Notice(Notice),
+    /// A replica that was never met here is known to be failed, and may be reached at `address`.
+    LookFor { replica: Replica, address: SocketAddr },
     /// A datagram of `peer` arrived (after silence it resets the redial delay).
     Heard { peer: NodeId },
     /// We are `replica` from now on.
@@ -235,6 +237,7 @@ impl Machine for Links {
             Input::Send { to, message } => self.send(now, &to, &message, out),
             Input::DialSeed { address } => self.dial_seed(now, address, out),
             Input::Notice(notice) => self.notice(now, notice, out),
+            Input::LookFor { replica, address } => self.look_for(now, &replica, address, out),
             Input::Heard { peer } => self.heard_datagram(now, &peer),
             Input::Raised { replica } => self.raised(now, replica, out),
             Input::Slept => self.slept(now, out),

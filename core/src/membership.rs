@@ -442,6 +442,8 @@ pub enum Output {
     Slept,
     /// Something became of a replica.
     Notice(Notice),
+    /// A replica that was never met here is known to be failed: dial it now and then.
+    LookFor { replica: Replica, address: SocketAddr },
     /// Write (or delete) one of our facts.
     WriteFact { key: Key, value: Option<Blob> },
     /// All facts have been written once.

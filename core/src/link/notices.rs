@@ -90,6 +90,33 @@ impl Links {
         self.schedule_dial(now, node, Wait::Backoff);
     }
 
+    /// A peer of which only its failure is known is dialled like one that failed here.
+    pub(super) fn look_for(
+        &mut self,
+        now: Instant,
+        replica: &Replica,
+        address: SocketAddr,
+        out: &mut Vec<Output>,
+    ) {
+        let node = &replica.node;
+        let fresh = || Peer::new(now, replica.incarnation, address, Standing::Greeted);
+        let peer = self.peers.entry(node.clone()).or_insert_with(fresh);
+        if peer.life > replica.incarnation {
+            return; // We met a newer life; membership will hear of it.
+        }
+        let reborn = replica.incarnation > peer.life;
+        peer.life = replica.incarnation;
+        peer.address = address;
+        if reborn {
+            self.retire_all(node, Bye::Closing, out);
+            self.went_down(now, node, Dropped::Reconnect, out);
+        }
+        // The reason: news of one death after another must not put off the next dial.
+        if self.peer_mut(node).standing != Standing::Failed {
+            self.failed(now, replica, out);
+        }
+    }
+
     /// No life of `node` at or below `life` is spoken to any more.
     fn fence(&mut self, now: Instant, node: &NodeId, life: Incarnation, out: &mut Vec<Output>) {
         self.fences.raise(node, life);

@@ -166,6 +166,11 @@ fn input(words: &[&str]) -> Input {
         ["forgotten", name, fence] => {
             Input::Notice(Notice::Forgotten { node: node(name), fence: life(fence) })
         }
+        ["look_for", text] => {
+            let replica = replica(text);
+            let address = address(&replica.node);
+            Input::LookFor { replica, address }
+        }
         ["heard", peer] => Input::Heard { peer: node(peer) },
         ["raised", text] => Input::Raised { replica: replica(text) },
         ["slept"] => Input::Slept,

@@ -11,7 +11,8 @@
 //! engine's own events, so nothing it says twice is heard twice (M-14).
 //!
 //! A node that is only known to be down gets a row, so that an older word cannot bring it up; nobody was
-//! told `Up`, so nobody is told `Departed`, and it is not passed on in lists.
+//! told `Up`, so nobody is told `Departed`, and it is not passed on in lists. It is dialled like any other
+//! failed node, since whoever told us may have been wrong.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -125,10 +126,17 @@ impl Membership {
         self.rows.insert(node.clone(), Row::new(&identity, state, now));
         if seen == Seen::Down {
             self.expire(now, &node);
+            self.look_for(identity, out);
             out.push(Output::Changed { node });
         } else {
             self.up(now, &identity, seen, out);
         }
+    }
+
+    /// Nobody met this life of a node here, so no notice tells that it failed: links hear of it by this.
+    fn look_for(&self, identity: Identity, out: &mut Vec<Output>) {
+        let Identity { replica, born: _, address } = identity;
+        out.push(Output::LookFor { replica, address });
     }
 
     /// A known node in a newer life.
@@ -150,6 +158,7 @@ impl Membership {
                 self.notify(Notice::Departed { replica: old, reason: Reason::Failed }, out);
                 self.view_changed(now);
             }
+            self.look_for(identity, out);
             out.push(Output::Changed { node });
             return;
         }

@@ -37,6 +37,29 @@ fn the_higher_node_waits_half_a_second() {
 }
 
 #[test]
+fn who_is_only_known_to_be_failed_is_dialled_every_ten_seconds() {
+    // Its next life is heard of, and failed as well: that puts off nothing.
+    check::<LinkScript>(
+        "
+        given  local=m/1
+        when   0ms     look_for z/5
+        when   0ms     next
+        then   8.445713s a dial or a ping
+        when   5s      look_for z/6
+        when   5s      next
+        then   8.445713s a dial or a ping
+        when   12s     tick
+        then   connect d1 to 10.0.0.122:7420
+        when   13s     connect_failed d1
+        when   13s     next
+        then   22.196911s a dial or a ping
+        when   20s     forgotten z 6
+        when   20s     row z
+        ",
+    );
+}
+
+#[test]
 fn a_dialer_waits_as_the_refusal_says() {
     // In the middle a new address ends the wait.
     check::<LinkScript>(

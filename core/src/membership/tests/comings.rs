@@ -394,6 +394,7 @@ fn a_list_does_not_hand_on_the_tale_of_somebody_whom_we_never_met() {
         when   0ms     list b/3 b/3=alive c/1=alive d/1=down
         then   up b/3
         then   up c/1
+        then   look for d/1
         when   1ms     list b/3 wants c/1=down
         then   list to b a/5=alive c/1=down b/3=alive
         then   departed 1 to c/1 by datagram

@@ -281,6 +281,7 @@ fn print(output: &Output) -> String {
         Output::Raised { replica } => format!("raised {replica}"),
         Output::Slept => "slept".to_owned(),
         Output::Notice(notice) => print_notice(notice),
+        Output::LookFor { replica, .. } => format!("look for {replica}"),
         Output::WriteFact { key, value } => {
             let value = value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned());
             format!("fact {key} {}", value.unwrap_or("gone".to_owned()).replace('"', "'"))

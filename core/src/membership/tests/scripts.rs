@@ -44,6 +44,7 @@ fn a_link_is_met_with_a_list_and_an_announcement_and_ends_the_search() {
         when   3ms     list b/3 wants b/3=alive c/1=alive d/2=down
         then   list to b a/5=alive c/1=alive b/3=alive
         then   up c/1
+        then   look for d/2
         when   4ms     show d
         then   d/2 is failed
         when   5ms     list b/3 wants b/3=alive
@@ -333,6 +334,25 @@ fn who_is_held_failed_is_told_five_times_a_second_apart_and_comes_back_as_anothe
         then   ack a/5.0 to b by datagram c/1=down.0 b/4=alive.0
         then   renamed b/3 b/4
         then   up b/4
+        ",
+    );
+}
+
+#[test]
+fn who_is_only_known_to_be_failed_is_looked_for() {
+    check::<MembershipScript>(
+        "
+        given  incarnation=5
+        when   0ms     list c/1 b/3=down
+        then   look for b/3
+        when   1ms     show b
+        then   b/3 is failed
+        when   2ms     packet c/1 gossip b/4=down
+        then   look for b/4
+        then   up c/1
+        when   3ms     packet b/5 ping
+        then   ack a/5.0 to b by datagram c/1=alive.0 b/5=alive.0
+        then   up b/5
         ",
     );
 }

@@ -262,7 +262,8 @@ impl World {
             | Output::Changed { .. }
             | Output::Asymmetric { .. }
             | Output::Converged { .. }
-            | Output::JoinFailed { .. } => {}
+            | Output::JoinFailed { .. }
+            | Output::LookFor { .. } => {} // `redial` stands for links.
         }
         if !matches!(output, Output::Swim { .. } | Output::Changed { .. } | Output::SendList { .. })
         {

@@ -47,6 +47,9 @@ impl Node {
                 self.link_step(link::Input::Slept);
             }
             Output::Notice(notice) => self.notice(notice, out),
+            Output::LookFor { replica, address } => {
+                self.link_step(link::Input::LookFor { replica, address });
+            }
             Output::WriteFact { key, value } => {
                 let topic = Topic::FACTS;
                 self.steps.push_back(Step::Maps(replica::Input::Write { topic, key, value }));
