@@ -1,8 +1,9 @@
 //! What is told to those who are gone, and what is noticed about those who are half here.
 //!
 //! A node that is held failed is told so, five times in a row, a second apart, whenever it fails and
-//! whenever something of it arrives. One whose life is fenced is answered `Retired`. A member of which one
-//! transport is silent for 30 s while the other flows has *lost a transport*.
+//! whenever something of it arrives. One whose life is fenced is answered `Retired`, and is told so as well
+//! when somebody else holds that life for alive. A member of which one transport is silent for 30 s while
+//! the other flows has *lost a transport*.
 //!
 //! Pairs of a large cluster rarely exchange datagrams, so their silence alone says nothing: a probe must
 //! have failed to be answered by datagram, and a question put since then as well.

@@ -116,6 +116,11 @@ impl Membership {
         }
         if self.rows.contains_key(&replica.node) || strangers.contains(&replica.node) {
             return true;
+            if news.state() != Seen::Down {
+                // It lives for somebody else and cannot know that it is over here.
+                let (node, address) = (replica.node.clone(), news.id().address);
+                self.tell_retired(now, &node, Transport::Datagram, Some(address), out);
+            }
         }
         if 1 + self.rows.len() + strangers.len() >= self.settings.members_max {
             self.drops.full += 1;

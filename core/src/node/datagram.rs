@@ -90,11 +90,19 @@ impl Node {
             transport,
             address: Some(address),
         });
-        if !self.accepts(from) {
+        if from.node == self.local.node {
             return;
         }
-        self.steps.push_back(Step::Link(crate::link::Input::Heard { peer: from.node.clone() }));
+        let fenced = self.fenced(from);
+        if !fenced {
+            let heard = crate::link::Input::Heard { peer: from.node.clone() };
+            self.steps.push_back(Step::Link(heard));
+        }
         for (kind, bytes) in &datagram.sections {
+            // Two that have forgotten each other: what they say of each other's end is all that counts.
+            if fenced && !matches!(kind, Kind::Departed | Kind::Retired) {
+                continue;
+            }
             match self.section(from, *kind, bytes) {
                 Ok(step) => {
                     if let Step::Maps(replica::Input::Segment { segment, .. }) = &step {
@@ -158,10 +166,8 @@ impl Node {
         self.membership.address(node)
     }
 
-    /// Whether a sender is heard at all: not below its fence, and not ourselves.
-    fn accepts(&self, from: &Replica) -> bool {
-        let fenced =
-            self.membership.fence(&from.node).is_some_and(|fence| from.incarnation <= fence);
-        !fenced && from.node != self.local.node
+    /// Whether nothing that a sender says of itself counts any more.
+    fn fenced(&self, from: &Replica) -> bool {
+        self.membership.fence(&from.node).is_some_and(|fence| from.incarnation <= fence)
     }
 }

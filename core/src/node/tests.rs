@@ -8,7 +8,9 @@ use super::settings::Profile;
 use super::*;
 use crate::ids::{ClusterId, ConnectionId};
 use crate::membership::State;
+use crate::wire::datagram::{Kind, Writer};
 use crate::wire::frame::FrameReader;
+use crate::wire::message::Retired;
 
 /// A network without loss and with one latency for everything.
 struct World {
@@ -201,4 +203,25 @@ fn a_loop_that_turns_for_other_machines_has_not_slept() {
     assert_eq!(raises(&out), 0, "it was awake all the time");
     node.handle(Instant::from_millis(14_001), others(), &mut out);
     assert_eq!(raises(&out), 1, "nobody remembers it");
+}
+
+#[test]
+fn two_that_have_forgotten_each_other_still_hear_that_they_are_over() {
+    let name: NodeId = "n0".parse().expect("a node id");
+    let cluster = ClusterId("test".into());
+    let settings = Settings::new(name.clone(), cluster, address(0), Profile::Lan);
+    let fence = (Keyspace::Meta, format!("{FENCE_PREFIX}n1"));
+    let image = Image::from([(fence, Blob::from(crate::wire::encode(&7_u64)))]);
+    let now = Instant::from_millis(1);
+    let mut node = Node::boot(settings, Incarnation(5), &image, [0; 32], now);
+    node.handle(now, Input::Start, &mut Vec::new());
+    let sender = Replica { node: "n1".parse().expect("a node id"), incarnation: Incarnation(7) };
+    let mut writer = Writer::new(&sender);
+    let notice = Retired { node: name, fence: Incarnation(5) };
+    writer.section(Kind::Retired, &crate::wire::encode(&notice));
+    let mut out = Vec::new();
+    let bytes = writer.finish().into();
+    node.handle(now, Input::Datagram { from: address(1), bytes }, &mut out);
+    let raises = out.iter().any(|effect| matches!(effect, Effect::Store { .. }));
+    assert!(raises, "the other would refuse this life for ever: {out:?}");
 }

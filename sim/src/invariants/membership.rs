@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_core::ids::{Incarnation, NodeId, Notice, Replica};
 use quorate_core::limits;
 use quorate_core::node::membership::State;
-use quorate_core::node::{Announcement, Effect, Input, Members, Node};
+use quorate_core::node::{Announcement, Effect, Input, Members};
 use quorate_core::wire::datagram::{self, Kind};
 use quorate_core::wire::message::Departed;
 use quorate_core::wire::{self};
@@ -138,7 +138,7 @@ impl Watch {
     fn hear(&mut self, turn: &Turn<'_>) {
         for input in turn.inputs {
             let over = match input {
-                Input::Datagram { bytes, .. } => departed_by_datagram(bytes, &turn.process.node),
+                Input::Datagram { bytes, .. } => departed_by_datagram(bytes),
                 _ => None,
             };
             let own = turn.process.node.local().incarnation;
@@ -432,14 +432,9 @@ fn sender_incarnation(bytes: &[u8]) -> u64 {
     field.map_or(0, |field| u64::from_le_bytes(*field))
 }
 
-/// A fenced sender is heard by nobody.
-fn departed_by_datagram(bytes: &[u8], node: &Node) -> Option<Incarnation> {
+fn departed_by_datagram(bytes: &[u8]) -> Option<Incarnation> {
     let datagram = datagram::parse(bytes).ok()?;
     let notice = datagram.sections.iter().find(|(kind, _)| *kind == Kind::Departed)?;
-    let fence = node.membership().fence(&datagram.sender.node);
-    if fence.is_some_and(|fence| datagram.sender.incarnation <= fence) {
-        return None;
-    }
     let notice = wire::decode::<Departed, { limits::DATAGRAM_BYTES_MAX }>(notice.1).ok()?;
     Some(notice.incarnation)
 }

@@ -370,7 +370,8 @@ fn a_fenced_sender_is_answered_once_a_second_and_nothing_of_it_enters() {
         then   retired c/9 to c by link
         when   1100ms  heard b/3 link
         then   retired b/3 to b by link
-        when   1200ms  list d/1 b/3=alive c/9=suspect d/1=alive
+        when   1600ms  list d/1 b/3=alive c/9=suspect d/1=alive
+        then   retired c/9 to c by datagram
         then   up d/1
         when   1300ms  packet b/4 ping
         then   ack a/5.0 to b by datagram b/4=alive.0
@@ -417,3 +418,5 @@ fn a_full_table_ignores_strangers_and_keeps_the_known() {
         ",
     );
 }
+        when   3s      list d/1 b/3=down c/9=alive
+        then   retired c/9 to c by datagram
