@@ -98,6 +98,10 @@ pub const SEEDS_MAX: usize = 256;
 pub const ADDRESSES_PER_SEED_MAX: usize = 16;
 /// Seeds tried at a time while others are members.
 pub const BRIDGES_MAX: usize = 8;
+/// Failed nodes that one question is about.
+pub const QUESTION_ROWS_MAX: usize = 64;
+/// Members that are asked the same question.
+pub const QUESTION_HELPERS_MAX: usize = 3;
 
 // Gossip.
 

@@ -12,6 +12,7 @@
 //! | `fences.rs` | lives that are over for good |
 //! | `raise.rs` | when we take up a new life |
 //! | `contact.rs` | notices to the departed, transports that are silent |
+//! | `corrections.rs` | what others know better of those we hold failed |
 //! | `seeds.rs` | how we find others |
 //! | `facts.rs` | what nodes say of themselves |
 //! | `leave.rs` | how we say goodbye |
@@ -31,6 +32,7 @@
 //! Absent on purpose: leader election, transport, what a death means for a key.
 
 mod contact;
+mod corrections;
 mod counts;
 mod facts;
 mod fences;
@@ -53,7 +55,7 @@ use crate::ids::{Incarnation, NodeId, Notice, Replica, Ticket};
 use crate::machine::{Machine, Wake};
 use crate::random::Rng;
 use crate::time::Instant;
-use crate::wire::message::{Departed, Members, Retired};
+use crate::wire::message::{Departed, Members, Purpose, Retired};
 use crate::wire::segment::Key;
 use crate::wire::{Blob, Transport};
 
@@ -122,7 +124,8 @@ pub struct Membership {
     /// When rows end, and when a withheld death is told.
     expiries: BTreeSet<(Instant, NodeId)>,
     departing: BTreeMap<NodeId, contact::Departing>,
-    retired: BTreeMap<NodeId, Instant>,
+    /// When somebody was last told of its end, beyond what `departing` holds.
+    noticed: BTreeMap<NodeId, Instant>,
     evictions: BTreeMap<(Instant, u64), Key>,
     eviction_number: u64,
     linked: BTreeSet<NodeId>,
@@ -181,7 +184,7 @@ impl Membership {
             leave: None,
             expiries: BTreeSet::new(),
             departing: BTreeMap::new(),
-            retired: BTreeMap::new(),
+            noticed: BTreeMap::new(),
             evictions: BTreeMap::new(),
             eviction_number: 0,
             linked: BTreeSet::new(),
@@ -262,8 +265,8 @@ impl Membership {
     }
 
     /// The list that a link exchanges.
-    pub fn listed(&self, wants_answer: bool) -> Members {
-        Members { wants_answer, members: self.own_list().into() }
+    pub fn listed(&self, purpose: Purpose) -> Members {
+        Members { purpose, members: self.own_list().into() }
     }
 
     /// The highest life of `node` that is refused everywhere.

@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use quorate_core::ids::{ClusterId, Incarnation, NodeId, Replica};
 use quorate_core::wire::message::{
-    Control, Departed, Digest, Gossip, Listed, ListedState, Members, Ping, Pong, Pull, Retired,
-    Row, Rows, Segments, Want,
+    Control, Departed, Digest, Gossip, Listed, ListedState, Members, Ping, Pong, Pull, Purpose,
+    Retired, Row, Rows, Segments, Want,
 };
 use quorate_core::wire::segment::{Entry, Key, Progress, Segment, Topic};
 use quorate_core::wire::session::{Bye, Greeting, MAGIC, Refusal, Session};
@@ -221,10 +221,19 @@ impl<'a> Material<'a> {
             2 => Gossip::Rows(self.rows()),
             3 => Gossip::Pull(self.pull()),
             4 => Gossip::Members(Members {
-                wants_answer: self.flag(),
+                purpose: self.purpose(),
                 members: self.list(Self::listed),
             }),
             _ => Gossip::Swim(self.blob()),
+        }
+    }
+
+    fn purpose(&mut self) -> Purpose {
+        match self.below(4) {
+            0 => Purpose::News,
+            1 => Purpose::Exchange,
+            2 => Purpose::Question,
+            _ => Purpose::Correction,
         }
     }
 

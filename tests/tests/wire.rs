@@ -15,8 +15,8 @@ use quorate_core::limits;
 use quorate_core::wire::datagram::{self, Kind, Writer};
 use quorate_core::wire::frame::{Class, Frame, FrameReader};
 use quorate_core::wire::message::{
-    Control, Departed, Digest, Gossip, Listed, ListedState, Members, Ping, Pong, Pull, Retired,
-    Row, Rows, Segments, Want,
+    Control, Departed, Digest, Gossip, Listed, ListedState, Members, Ping, Pong, Pull, Purpose,
+    Retired, Row, Rows, Segments, Want,
 };
 use quorate_core::wire::segment::{Entry, Key, Progress, Segment, Topic};
 use quorate_core::wire::session::{Bye, Greeting, MAGIC, Refusal, Session};
@@ -347,7 +347,7 @@ fn members() -> Members {
         refutation: 513,
         state,
     });
-    Members { wants_answer: true, members: listed.to_vec().into() }
+    Members { purpose: Purpose::Exchange, members: listed.to_vec().into() }
 }
 
 fn departed() -> Departed {

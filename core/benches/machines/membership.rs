@@ -8,7 +8,7 @@ use quorate_core::node::Settings;
 use quorate_core::node::settings::Profile;
 use quorate_core::random::Rng;
 use quorate_core::wire::encode;
-use quorate_core::wire::message::Members;
+use quorate_core::wire::message::{Members, Purpose};
 
 use crate::fixtures::{self, NOW};
 use crate::node::listed;
@@ -25,15 +25,15 @@ fn membership() -> Membership {
     membership
 }
 
-fn list(wants_answer: bool) -> Input {
+fn list(purpose: Purpose) -> Input {
     let members = (1..MEMBERS).map(listed).collect::<Vec<_>>().into();
-    Input::List { from: fixtures::replica(1), list: Members { wants_answer, members } }
+    Input::List { from: fixtures::replica(1), list: Members { purpose, members } }
 }
 
 /// A node that knows nobody takes a list in.
 #[divan::bench(sample_count = 50, sample_size = 1)]
 fn take_in_a_list_of_1000(bencher: Bencher<'_, '_>) {
-    bencher.with_inputs(|| (membership(), Some(list(false)), Vec::new())).bench_local_refs(
+    bencher.with_inputs(|| (membership(), Some(list(Purpose::News)), Vec::new())).bench_local_refs(
         |(membership, list, out)| {
             membership.handle(NOW, list.take().expect("once"), out);
             assert_eq!(membership.member_count(), MEMBERS);
@@ -45,15 +45,17 @@ fn take_in_a_list_of_1000(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 100, sample_size = 1)]
 fn exchange_equal_lists_of_1000(bencher: Bencher<'_, '_>) {
     let mut known = membership();
-    known.handle(NOW, list(false), &mut Vec::new());
-    bencher.with_inputs(|| (list(true), Vec::new())).bench_local_values(|(list, mut out)| {
-        known.handle(NOW, list, &mut out);
-        let answer = out.iter().find_map(|output| {
-            let Output::SendList { list, .. } = output else { return None };
-            Some(encode(list).len())
-        });
-        let bytes = answer.expect("the list is answered");
-        assert!((1..=100 * 1024).contains(&bytes), "an answer of {bytes} bytes");
-        bytes
-    });
+    known.handle(NOW, list(Purpose::News), &mut Vec::new());
+    bencher.with_inputs(|| (list(Purpose::Exchange), Vec::new())).bench_local_values(
+        |(list, mut out)| {
+            known.handle(NOW, list, &mut out);
+            let answer = out.iter().find_map(|output| {
+                let Output::SendList { list, .. } = output else { return None };
+                Some(encode(list).len())
+            });
+            let bytes = answer.expect("the list is answered");
+            assert!((1..=100 * 1024).contains(&bytes), "an answer of {bytes} bytes");
+            bytes
+        },
+    );
 }

@@ -11,7 +11,7 @@ use quorate_core::node::settings::Profile;
 use quorate_core::node::{Effect, Image, Input, Node, Settings};
 use quorate_core::time::Instant;
 use quorate_core::wire::frame::{Class, Frame};
-use quorate_core::wire::message::{Gossip, Listed, ListedState, Members, Segments};
+use quorate_core::wire::message::{Gossip, Listed, ListedState, Members, Purpose, Segments};
 use quorate_core::wire::segment::{Entry, Key, Segment, Topic};
 use quorate_core::wire::session::{Greeting, MAGIC, Session};
 use quorate_core::wire::{Blob, PROTOCOL, encode};
@@ -42,7 +42,7 @@ impl House {
         house.frame(Class::Session, encode(&Session::Hello(greeting(cluster))));
         assert!(house.node.linked().contains(&fixtures::node(1)), "the greeting was answered");
         let members = (1..members).map(listed).collect::<Vec<_>>().into();
-        let list = Members { wants_answer: false, members };
+        let list = Members { purpose: Purpose::News, members };
         house.say(&Gossip::Members(list));
         house.flush();
         house

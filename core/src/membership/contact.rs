@@ -120,17 +120,25 @@ impl Membership {
         out: &mut Vec<Output>,
     ) {
         let Some(fence) = self.fences.get(node) else { return };
-        let silent = self.retired.get(node).is_none_or(|at| now.since(*at) >= NOTICE_INTERVAL);
-        if silent && self.may_send() && self.retired.len() < self.settings.members_max {
-            self.retired.insert(node.clone(), now);
+        if self.may_notice(now, node) {
             let notice = Retired { node: node.clone(), fence };
             out.push(Output::SendRetired { to: node.clone(), address, transport, notice });
         }
     }
 
+    /// Whether `node` may be told of its end now: at most once a second. The caller tells it.
+    pub(super) fn may_notice(&mut self, now: Instant, node: &NodeId) -> bool {
+        let silent = self.noticed.get(node).is_none_or(|at| now.since(*at) >= NOTICE_INTERVAL);
+        let may = silent && self.may_send() && self.noticed.len() < self.settings.members_max;
+        if may {
+            self.noticed.insert(node.clone(), now);
+        }
+        may
+    }
+
     /// Looks for silent transports, and asks where a silence may have a harmless reason.
     pub(super) fn sweep(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.retired.retain(|_, at| now.since(*at) < NOTICE_INTERVAL);
+        self.noticed.retain(|_, at| now.since(*at) < NOTICE_INTERVAL);
         let silent = |since: Instant| now.since(since) >= SILENCE;
         let mut asked = Vec::new();
         for (node, row) in self.rows.iter_mut().filter(|(_, row)| row.is_member()) {

@@ -9,7 +9,7 @@ use super::swim::{Identity, Known, Message, Packet, Seen};
 use super::{Membership, Output};
 use crate::ids::{NodeId, Replica};
 use crate::time::Instant;
-use crate::wire::message::{Listed, Members};
+use crate::wire::message::{Listed, Members, Purpose};
 use crate::wire::{Blob, Transport};
 
 impl Membership {
@@ -57,6 +57,10 @@ impl Membership {
         if !self.listens_to(from) {
             return;
         }
+        if list.purpose == Purpose::Question {
+            self.asked(now, from, &list.members.0, out);
+            return;
+        }
         let mut strangers = BTreeSet::new();
         let mut news = Vec::new();
         for listed in list.members.0 {
@@ -65,10 +69,10 @@ impl Membership {
                 news.push(member);
             }
         }
-        self.swim.learn(now, news, false);
+        self.swim.learn(now, news, list.purpose == Purpose::Correction);
         self.joined = true;
-        if list.wants_answer && self.may_send() {
-            let list = self.listed(false);
+        if list.purpose == Purpose::Exchange && self.may_send() {
+            let list = self.listed(Purpose::News);
             out.push(Output::SendList { to: from.node.clone(), list });
         }
     }
@@ -112,15 +116,15 @@ impl Membership {
             return self.names_us(now, news.id(), news.state() == Seen::Down, out);
         }
         if self.fences.holds(replica) {
-            return false;
-        }
-        if self.rows.contains_key(&replica.node) || strangers.contains(&replica.node) {
-            return true;
             if news.state() != Seen::Down {
                 // It lives for somebody else and cannot know that it is over here.
                 let (node, address) = (replica.node.clone(), news.id().address);
                 self.tell_retired(now, &node, Transport::Datagram, Some(address), out);
             }
+            return false;
+        }
+        if self.rows.contains_key(&replica.node) || strangers.contains(&replica.node) {
+            return true;
         }
         if 1 + self.rows.len() + strangers.len() >= self.settings.members_max {
             self.drops.full += 1;

@@ -12,7 +12,7 @@ use crate::ids::NodeId;
 use crate::limits;
 use crate::time::Instant;
 use crate::wire::Transport;
-use crate::wire::message::Retired;
+use crate::wire::message::{Purpose, Retired};
 
 impl Membership {
     pub(super) fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -35,6 +35,7 @@ impl Membership {
         if self.sweep_at <= now {
             self.sweep_at = now + contact::SWEEP_INTERVAL;
             self.sweep(now, out);
+            self.ask(out);
         }
         if self.sync_at <= now {
             self.sync_at = now + self.rng.jitter(self.settings.sync_interval, SYNC_JITTER_PERCENT);
@@ -47,7 +48,7 @@ impl Membership {
         if let Some(&peer) = self.rng.pick(&peers)
             && self.may_send()
         {
-            out.push(Output::SendList { to: peer.clone(), list: self.listed(true) });
+            out.push(Output::SendList { to: peer.clone(), list: self.listed(Purpose::Exchange) });
         }
     }
 
@@ -75,7 +76,7 @@ impl Membership {
             row.heard.frame = now;
         }
         if self.may_send() {
-            out.push(Output::SendList { to: node, list: self.listed(false) });
+            out.push(Output::SendList { to: node, list: self.listed(Purpose::News) });
         }
         if !self.joined {
             self.swim.announce(now, peer);

@@ -140,10 +140,23 @@ pub struct Want {
 /// See [`Gossip::Members`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
-    /// Whether the sender wants the receiver's list in return.
-    pub wants_answer: bool,
-    /// Whom the sender knows, itself included.
+    /// What the list is meant for.
+    pub purpose: Purpose,
+    /// Whom the sender knows, itself included; of a question and its answer, whom it is about.
     pub members: List<Listed, { limits::LISTED_MAX }>,
+}
+
+/// What a member list is meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// To be taken in.
+    News,
+    /// To be taken in, and answered with the receiver's list.
+    Exchange,
+    /// These are held failed by the sender: does the receiver know better?
+    Question,
+    /// The answer to a question: what is known better.
+    Correction,
 }
 
 /// One member as another sees it.

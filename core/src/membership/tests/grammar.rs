@@ -135,10 +135,16 @@ impl MembershipScript {
                 Input::Bye { peer: replica(peer), restarting: *how == ["restarting"] }
             }
             ["list", from, rest @ ..] => {
-                let wants_answer = rest.first() == Some(&"wants");
-                let members = &rest[usize::from(wants_answer)..];
+                let purpose = rest.first().copied().unwrap_or_default();
+                let purpose = match purpose {
+                    "wants" => Purpose::Exchange,
+                    "asks" => Purpose::Question,
+                    "corrects" => Purpose::Correction,
+                    _ => Purpose::News,
+                };
+                let members = &rest[usize::from(purpose != Purpose::News)..];
                 let members: Vec<_> = members.iter().map(|one| listed(&said(one))).collect();
-                let list = Members { wants_answer, members: members.into() };
+                let list = Members { purpose, members: members.into() };
                 Input::List { from: replica(from), list }
             }
             ["resolved", seed, addresses @ ..] => {
@@ -269,8 +275,13 @@ fn print(output: &Output) -> String {
         Output::SendList { to, list } => {
             let members = list.members.iter();
             let members = members.map(|one| format!(" {}={:?}", one.replica, one.state));
-            let wants = if list.wants_answer { " wants" } else { "" };
-            format!("list to {to}{wants}{}", members.collect::<String>().to_lowercase())
+            let purpose = match list.purpose {
+                Purpose::News => "",
+                Purpose::Exchange => " wants",
+                Purpose::Question => " asks",
+                Purpose::Correction => " corrects",
+            };
+            format!("list to {to}{purpose}{}", members.collect::<String>().to_lowercase())
         }
         Output::Resolve { seed } => format!("resolve {seed}"),
         Output::DialSeed { address } => format!("dial {address}"),

@@ -358,6 +358,62 @@ fn who_is_only_known_to_be_failed_is_looked_for() {
 }
 
 #[test]
+fn others_are_asked_about_the_failed_and_what_they_know_better_is_spread() {
+    check::<MembershipScript>(
+        "
+        given  incarnation=5
+        when   0ms     packet c/1 gossip b/3=alive d/1=alive
+        then   up b/3
+        then   up c/1
+        then   up d/1
+        when   1ms     linked c/1
+        then   list to c a/5=alive b/3=alive d/1=alive c/1=alive
+        when   2ms     packet c/1 gossip b/3=down
+        then   departed 3 to b/3 by datagram
+        then   gone b/3 failed
+        when   5s      run
+        then   1.0s departed 3 to b/3 by datagram
+        then   1.0s converged 2ms
+        then   2.0s suspect d/1
+        then   2.0s departed 3 to b/3 by datagram
+        then   3.0s suspect c/1
+        then   3.0s departed 3 to b/3 by datagram
+        then   4.0s departed 3 to b/3 by datagram
+        then   5.0s list to c asks b/3=down
+        when   5s      list c/1 corrects b/4=alive
+        then   renamed b/3 b/4
+        then   up b/4
+        when   5300ms  tick
+        then   gossip a/5.0 to b by datagram b/4=alive.0
+        then   gossip a/5.0 to c by datagram b/4=alive.0
+        then   gossip a/5.0 to d by datagram b/4=alive.0
+        ",
+    );
+}
+
+#[test]
+fn who_is_asked_says_what_it_knows_better_and_tells_the_living_that_they_were_given_up() {
+    check::<MembershipScript>(
+        "
+        given  incarnation=5
+        when   0ms     packet b/3 gossip c/2=alive d/1=alive e/2=down
+        then   up b/3
+        then   up c/2
+        then   up d/1
+        then   look for e/2
+        when   1ms     list b/3 asks c/1=down d/1=down e/1=down f/9=down
+        then   departed 1 to d/1 by datagram
+        then   list to b corrects c/2=alive
+        when   2ms     list b/3 asks d/1=down
+        when   3ms     show f
+        then   no f
+        when   4ms     list b/3 asks a/5=down
+        then   persist 6 fences
+        ",
+    );
+}
+
+#[test]
 fn a_fenced_sender_is_answered_once_a_second_and_nothing_of_it_enters() {
     check::<MembershipScript>(
         "
@@ -373,6 +429,8 @@ fn a_fenced_sender_is_answered_once_a_second_and_nothing_of_it_enters() {
         when   1600ms  list d/1 b/3=alive c/9=suspect d/1=alive
         then   retired c/9 to c by datagram
         then   up d/1
+        when   3s      list d/1 b/3=down c/9=alive
+        then   retired c/9 to c by datagram
         when   1300ms  packet b/4 ping
         then   ack a/5.0 to b by datagram b/4=alive.0
         then   up b/4
@@ -418,5 +476,3 @@ fn a_full_table_ignores_strangers_and_keeps_the_known() {
         ",
     );
 }
-        when   3s      list d/1 b/3=down c/9=alive
-        then   retired c/9 to c by datagram
