@@ -58,12 +58,14 @@ pub struct Outside {
     /// One in so many answers is false.
     pub lies: Ppm,
     rng: Rng,
+    /// One stream of draws per machine that asks.
+    draws: BTreeMap<usize, Rng>,
 }
 
 impl Outside {
     /// A world in which every model server is well.
     pub fn new(rng: Rng) -> Outside {
-        Outside { servers: BTreeMap::new(), lies: 0, rng }
+        Outside { servers: BTreeMap::new(), lies: 0, rng, draws: BTreeMap::new() }
     }
 
     /// The server at `url` is `health` from now on.
@@ -83,21 +85,29 @@ impl Outside {
     }
 
     /// Answers a probe: how it ends, after how long, and whether that was a lie.
-    pub fn probe(&mut self, url: &str, timeout: Micros) -> (ProbeOutcome, Micros, bool) {
+    pub fn probe(
+        &mut self,
+        machine: usize,
+        url: &str,
+        timeout: Micros,
+    ) -> (ProbeOutcome, Micros, bool) {
         let truth = self.health(url);
-        let lie = self.lies > 0 && self.rng.below(ALWAYS) < self.lies;
-        let shown = if lie { self.another(truth) } else { truth };
-        let latency = 300 + self.rng.below(4000);
+        let child = || self.rng.child(&machine.to_string());
+        let draws = self.draws.entry(machine).or_insert_with(child);
+        let latency = 300 + draws.below(4000);
+        let lie = draws.below(ALWAYS) < self.lies;
+        let other = another(truth, draws);
+        let shown = if lie { other } else { truth };
         let took = if shown == Health::Hang { timeout } else { latency.min(timeout) };
         (shown.outcome(), took, lie)
     }
+}
 
-    fn another(&mut self, truth: Health) -> Health {
-        let others: Vec<Health> = Health::ALL
-            .into_iter()
-            .map(|(_, health)| health)
-            .filter(|health| *health != truth)
-            .collect();
-        self.rng.pick(&others).copied().unwrap_or_default()
-    }
+fn another(truth: Health, draws: &mut Rng) -> Health {
+    let others: Vec<Health> = Health::ALL
+        .into_iter()
+        .map(|(_, health)| health)
+        .filter(|health| *health != truth)
+        .collect();
+    draws.pick(&others).copied().unwrap_or_default()
 }

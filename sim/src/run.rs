@@ -88,7 +88,9 @@ pub struct Run<'a> {
     mute: Vec<usize>,
     tags: BTreeMap<String, Ticket>,
     converged: Option<Micros>,
-    operations: u64,
+    /// Acts of callers so far: of lines of their own, and by load.
+    acted: u64,
+    loaded: BTreeMap<usize, u64>,
 }
 
 /// Runs `plan` under `seed`.
@@ -143,7 +145,8 @@ impl Run<'_> {
             mute: Vec::new(),
             tags: BTreeMap::new(),
             converged: None,
-            operations: 0,
+            acted: 0,
+            loaded: BTreeMap::new(),
         }
     }
 
@@ -214,7 +217,8 @@ impl Run<'_> {
         let others: Vec<usize> =
             (0..self.world.machines.len()).filter(|other| *other != machine).collect();
         let (mut deaf, mut mute) = (true, true);
-        match self.rng.below(4) {
+        let name = crate::settings::node_id(machine);
+        match self.rng.child(&format!("for_good/{name}")).below(4) {
             0 => self.world.crash(machine, true),
             1 => {}
             2 => deaf = false,

@@ -118,7 +118,7 @@ pub struct World {
     crash_effect: u64,
     disk_slow_us: Micros,
     rates: Vec<faults::Overlay>,
-    rng: Rng,
+    draws: Vec<Draws>,
     processes: u64,
     tickets: u64,
     inputs: u64,
@@ -126,6 +126,38 @@ pub struct World {
     instant: (Micros, u64),
     failure: Option<Failure>,
     turning: Option<usize>,
+}
+
+/// What chance decides about one machine, each purpose in a stream of its own: a fault that is left out, or
+/// a machine, moves no draw of another.
+#[derive(Debug)]
+struct Draws {
+    nodes: Rng,
+    starts: u64,
+    disk: Rng,
+    crash: Rng,
+    effect: Rng,
+}
+
+impl Draws {
+    fn new(rng: &Rng) -> Draws {
+        Draws {
+            nodes: rng.child("node"),
+            starts: 0,
+            disk: rng.child("disk"),
+            crash: rng.child("crash"),
+            effect: rng.child("effect"),
+        }
+    }
+
+    /// The seed of the next process.
+    fn next_seed(&mut self) -> [u8; 32] {
+        self.starts += 1;
+        let mut words = self.nodes.child(&self.starts.to_string());
+        let mut seed = [0; 32];
+        seed.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&words.word().to_le_bytes()));
+        seed
+    }
 }
 
 impl World {
@@ -152,7 +184,7 @@ impl World {
             crash_effect: 0,
             disk_slow_us: 0,
             rates: Vec::new(),
-            rng: rng.child("world"),
+            draws: (0..count).map(|index| Draws::new(&rng.child(&index.to_string()))).collect(),
             processes: 0,
             tickets: 0,
             inputs: 0,
@@ -237,6 +269,10 @@ impl World {
         self.links.get_mut(index).expect("there is a link per ordered pair")
     }
 
+    fn draws_of(&mut self, machine: usize) -> &mut Draws {
+        self.draws.get_mut(machine).expect("an index of a machine stays valid")
+    }
+
     fn process_mut(&mut self, machine: usize, number: u64) -> Option<&mut Process> {
         self.machine_mut(machine).process.as_mut().filter(|process| process.number == number)
     }
@@ -270,10 +306,7 @@ impl World {
         self.processes += 1;
         let number = self.processes;
         let now = self.now;
-        let label = format!("node/{machine}/{number}");
-        let mut seed = [0; 32];
-        let mut words = self.rng.child(&label);
-        seed.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&words.word().to_le_bytes()));
+        let seed = self.draws_of(machine).next_seed();
         let host = self.machine_mut(machine);
         host.boot(now, number, seed);
         let replica = host.process.as_ref().map(|process| process.replica.clone());
@@ -285,7 +318,7 @@ impl World {
     /// Ends the process on `machine` at once: nothing it still meant to do happens.
     pub fn kill(&mut self, machine: usize, silently: bool) {
         let pending = self.machine(machine).disk.as_ref().map_or(0, |disk| disk.pending());
-        let kept = self.rng.index(pending + 1);
+        let kept = self.draws_of(machine).crash.index(pending + 1);
         let now = self.now;
         let host = self.machine_mut(machine);
         let Some(process) = host.process.take() else { return };
@@ -396,8 +429,9 @@ impl World {
     /// Performs effects in order, unless the process dies between two of them.
     fn perform_all(&mut self, machine: usize, number: u64, effects: Vec<Effect>) {
         let rate = self.crash_effect;
-        let unlucky = rate > 0 && self.rng.below(crate::net::ALWAYS) < rate;
-        let drawn = unlucky.then(|| self.rng.index(effects.len() + 1));
+        let effect = &mut self.draws_of(machine).effect;
+        let unlucky = rate > 0 && effect.below(crate::net::ALWAYS) < rate;
+        let drawn = unlucky.then(|| effect.index(effects.len() + 1));
         let last = self.machine_mut(machine).doomed.take().or(drawn);
         for effect in effects.into_iter().take(last.unwrap_or(usize::MAX)) {
             if self.process_mut(machine, number).is_none() {
@@ -409,7 +443,7 @@ impl World {
             self.faults.count("crash_effect");
             self.kill(machine, false);
             if unlucky {
-                let down = 1000 + self.rng.below(10_000_000);
+                let down = 1000 + self.draws_of(machine).effect.below(10_000_000);
                 self.queue.push(self.now + down, Event::Start { machine });
             }
         }
@@ -498,7 +532,9 @@ impl World {
     }
 
     fn store(&mut self, machine: usize, process: u64, ticket: Ticket, batch: crate::disk::Batch) {
-        let took = 200 + self.rng.below(2000) + self.rng.below(self.disk_slow_us + 1);
+        let slow = self.disk_slow_us + 1;
+        let disk = &mut self.draws_of(machine).disk;
+        let took = 200 + disk.below(2000) + disk.below(slow);
         let now = self.now;
         let host = self.machine_mut(machine);
         let Some(disk) = &mut host.disk else {
@@ -533,7 +569,7 @@ impl World {
         probe: &quorate_core::node::workers::Probe,
     ) -> (Micros, Answer) {
         let (url, timeout) = crate::surfaces::probe_target(probe);
-        let (outcome, took, lie) = self.outside.probe(&url, timeout);
+        let (outcome, took, lie) = self.outside.probe(machine, &url, timeout);
         if lie {
             self.faults.count("service");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_core::ids::Ticket;
+use quorate_core::random::Rng;
 
 use super::{BOOT_US, Run, TICK_US};
 use crate::clock::Micros;
@@ -42,7 +43,7 @@ impl Run<'_> {
         let late = self.plan.given.get("late").map(String::as_str).unwrap_or("none");
         let late = crate::settings::names(late, self.plan.nodes()).unwrap_or_default();
         for machine in (0..self.plan.nodes()).filter(|machine| !late.contains(machine)) {
-            let at = self.rng.below(1_500_000);
+            let at = self.draws(&format!("start/{machine}")).below(1_500_000);
             self.remind(at, Step::Start(machine));
         }
         for (index, when) in self.plan.events.iter().enumerate() {
@@ -67,6 +68,11 @@ impl Run<'_> {
             }
         }
         self.remind(TICK_US, Step::Tick);
+    }
+
+    /// A stream of draws for one purpose: whatever else the plan says moves none of them.
+    fn draws(&self, purpose: &str) -> Rng {
+        self.rng.child(purpose)
     }
 
     fn remind(&mut self, at: Micros, step: Step) {
@@ -120,15 +126,16 @@ impl Run<'_> {
     /// A random subset is clogged one by one and freed in another order.
     fn swizzle(&mut self, place: &Place, lasts: Micros) {
         let mut machines = place.machines.clone();
-        self.rng.shuffle(&mut machines);
-        let count = 1 + self.rng.index(machines.len());
-        machines.truncate(count);
         let now = self.world.now();
+        let mut draws = self.draws(&format!("swizzle/{now}"));
+        draws.shuffle(&mut machines);
+        let count = 1 + draws.index(machines.len());
+        machines.truncate(count);
         let span = (lasts / 3).max(1);
         for machine in &machines {
-            let at = now + self.rng.below(span);
+            let at = now + draws.below(span);
             self.remind(at, Step::Swizzle(*machine, true));
-            let at = now + 2 * span + self.rng.below(span);
+            let at = now + 2 * span + draws.below(span);
             self.remind(at, Step::Swizzle(*machine, false));
         }
         self.world.faults.count("swizzle");
@@ -150,8 +157,8 @@ impl Run<'_> {
             }
             return;
         };
-        self.operations += 1;
-        let wish = Wish { operation: operation.0, words, keys, turn: self.operations };
+        self.acted += 1;
+        let wish = Wish { operation: operation.0, words, keys, turn: self.acted };
         for machine in self.resolve(std::slice::from_ref(pick)) {
             let ticket = self.wish(machine, &wish);
             if let (Some(tag), Some(ticket)) = (tag, ticket) {
@@ -178,22 +185,28 @@ impl Run<'_> {
         let nodes = self.plan.nodes();
         let on = load.keys.get("on").and_then(|text| crate::settings::names(text, nodes));
         let on = on.unwrap_or_else(|| (0..nodes).collect());
-        let Some(machine) = self.rng.pick(&on).copied() else { return };
+        let turn = self.loaded.entry(index).or_default();
+        *turn += 1;
+        let turn = *turn;
+        let mut draws = self.draws(&format!("{}/{turn}", self.load_name(index)));
+        let Some(machine) = draws.pick(&on).copied() else { return };
         let keys: u64 = load.keys.get("keys").and_then(|text| text.parse().ok()).unwrap_or(10);
-        self.operations += 1;
-        let drawn = self.rng.below(keys.max(1));
+        let drawn = draws.below(keys.max(1));
         let key = match load.keys.get("order").map(String::as_str) {
-            Some("rising") => self.operations % keys.max(1),
+            Some("rising") => turn % keys.max(1),
             _ => drawn,
         };
         let words = [url_of(key + 1)];
-        let wish = Wish {
-            operation: load.operation.0,
-            words: &words,
-            keys: &load.keys,
-            turn: self.operations,
-        };
+        let wish = Wish { operation: load.operation.0, words: &words, keys: &load.keys, turn };
         self.wish(machine, &wish);
+    }
+
+    /// What a load's draws are named by: not its place, which others move.
+    fn load_name(&self, index: usize) -> String {
+        let operation = self.plan.loads.get(index).map_or("", |load| load.operation.0);
+        let before = self.plan.loads.iter().take(index);
+        let same = before.filter(|load| load.operation.0 == operation).count();
+        format!("load/{operation}/{same}")
     }
 
     fn resolve(&mut self, picks: &[Pick]) -> Vec<usize> {
@@ -206,7 +219,8 @@ impl Run<'_> {
                 Pick::Random => {
                     let running = |index: &usize| self.world.machine(*index).process.is_some();
                     let running: Vec<usize> = (0..self.plan.nodes()).filter(running).collect();
-                    machines.extend(self.rng.pick(&running));
+                    let now = self.world.now();
+                    machines.extend(self.draws(&format!("random/{now}")).pick(&running));
                 }
             }
         }

@@ -359,11 +359,12 @@ impl World {
 
     /// Delivers a prefix, cut at any byte, of the oldest piece, and nothing after it.
     fn deliver_part(&mut self, id: u64, side: usize) {
+        let Some(near) = self.side_of(id, side).map(|end| end.machine) else { return };
         let Some(pipe) = self.pipe(id, side) else { return };
         let next = pipe.pieces.pop_front();
         pipe.pieces.clear();
         let Some((_, Piece::Bytes(bytes))) = next else { return };
-        let length = self.rng.index(bytes.len() + 1);
+        let length = self.draws_of(near).crash.index(bytes.len() + 1);
         let part = bytes.get(..length).map(Blob::from).unwrap_or_default();
         self.deliver(id, side, &part);
     }
