@@ -504,14 +504,24 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "scenario {}", self.name)?;
         writeln!(f, "about    {}", self.about)?;
-        for (key, value) in &self.given {
-            writeln!(f, "given    {key}={value}")?;
+        for room in rooms(&self.given) {
+            writeln!(f, "given    {}", room.join(" "))?;
         }
         self.loads.iter().try_for_each(|load| writeln!(f, "load     {load}"))?;
         self.events.iter().try_for_each(|when| writeln!(f, "when     {when}"))?;
         self.thens.iter().try_for_each(|then| writeln!(f, "then     {then}"))?;
         self.seeds.map_or(Ok(()), |(first, last)| writeln!(f, "seeds    {first}..{last}"))
     }
+}
+
+/// What is given, a line for the world and one for each domain.
+fn rooms(given: &BTreeMap<String, String>) -> Vec<Vec<String>> {
+    let mut rooms: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (key, value) in given {
+        let room = key.split_once('.').map_or("", |(domain, _)| domain);
+        rooms.entry(room).or_default().push(format!("{key}={value}"));
+    }
+    rooms.into_values().collect()
 }
 
 #[cfg(test)]
