@@ -3,12 +3,15 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use quorate_sim::plan::{Plan, draw, text};
+use quorate_sim::plan::{Plan, draw};
+use quorate_sim::replay::{self, Replayed};
 use quorate_sim::run::{self, Options, Outcome};
-use quorate_sim::swarm::{self, Plans, Summary};
-use quorate_sim::trace::hex;
+use quorate_sim::shrink::{self, Budget};
+use quorate_sim::swarm::{self, Plans, Summary, leave};
+use quorate_sim::trace::{self, hex};
 use quorate_sim::{invariants, plan};
 
 /// Runs whole clusters in a false world.
@@ -48,6 +51,25 @@ enum Command {
         /// Write every turn there.
         #[arg(long, value_name = "FILE")]
         trace: Option<PathBuf>,
+    },
+    /// Run a trace or a flight record again, and compare.
+    Replay {
+        /// A trace, a record, or a folder of records.
+        file: PathBuf,
+        /// Even if another build wrote it.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make a failing plan, or the plan of a trace, small.
+    Shrink {
+        /// It.
+        file: PathBuf,
+        /// Its seed; the first that it names if not said.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// How long it may take.
+        #[arg(long, value_name = "S", default_value_t = 120)]
+        seconds: u64,
     },
     /// Run scenario files.
     Scenario {
@@ -142,6 +164,8 @@ pub(crate) fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Swarm { seeds, world, jobs, json, out } => swarm(seeds, &world, jobs, json, &out),
         Command::Run { seed, world, trace } => run_one(seed, &world, trace),
+        Command::Replay { file, force } => replay_file(&file, force),
+        Command::Shrink { file, seed, seconds } => shrink_file(&file, seed, seconds),
         Command::Scenario { path, seeds, jobs, json } => scenario(&path, seeds, jobs, json),
         Command::Check { seeds, world } => check(seeds, &world),
         Command::Invariants { seeds, json } => list_invariants(seeds, json),
@@ -179,13 +203,7 @@ fn cores() -> usize {
 }
 
 fn read(path: &Path) -> Result<Plan, Refused> {
-    let name = path.display().to_string();
-    let size = std::fs::metadata(path).map_err(|error| format!("{name}: {error}"))?.len();
-    if size > text::FILE_BYTES_MAX as u64 {
-        return Err(format!("{name}: longer than {} bytes", text::FILE_BYTES_MAX));
-    }
-    let content = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-    text::parse(&name, &content).map_err(|error| error.to_string())
+    trace::read::plan(path).map(|(plan, _)| plan).map_err(|error| error.to_string())
 }
 
 fn swarm(
@@ -201,12 +219,11 @@ fn swarm(
             say(&outcome.line());
         }
     };
-    let summary = swarm::swarm(&world, seeds, jobs.unwrap_or_else(cores), &heard);
+    let jobs = jobs.unwrap_or_else(cores);
+    let mut summary = swarm::swarm(&world, seeds, jobs, &heard);
     let cpu = swarm::cpu_seconds();
-    for seed in summary.failures.keys() {
-        let left = swarm::leave(out, *seed, &world.of(*seed));
-        left.map_err(|error| format!("{}: {error}", out.display()))?;
-    }
+    let left = leave::leave(out, &world, &summary.failures, jobs);
+    summary.shrunk = left.map_err(|error| format!("{}: {error}", out.display()))?;
     let again = |seed| args.again(seed);
     if json {
         say(&summary.json("swarm", cpu, &again, Some(out)).to_string());
@@ -239,7 +256,7 @@ fn told(summary: &Summary, cpu: f64) -> String {
 
 fn run_one(seed: u64, args: &WorldArgs, trace: Option<PathBuf>) -> Result<bool, Refused> {
     let plan = args.world()?.of(seed);
-    let outcome = run::run(&plan, seed, &Options { trace, keep: true, blind: false });
+    let outcome = run::run(&plan, seed, &Options { trace, keep: true, ..Options::default() });
     outcome.story.iter().for_each(|line| say(line));
     say(&outcome.line());
     Ok(outcome.failure.is_none())
@@ -264,11 +281,46 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Refused> {
 }
 
 fn named_as_it_lies(path: &Path, plan: &Plan) -> Result<(), Refused> {
-    let stem = path.with_extension("");
-    if stem.ends_with(Path::new(&plan.name)) {
+    if shrink::name_of(path) == plan.name {
         return Ok(());
     }
     Err(format!("{}: it says that it is `{}`", path.display(), plan.name))
+}
+
+fn replay_file(file: &Path, force: bool) -> Result<bool, Refused> {
+    match replay::world(file, force).map_err(|error| error.to_string())? {
+        Replayed::Identical { .. } => {
+            say("identical");
+            Ok(true)
+        }
+        Replayed::Differs(difference) => {
+            let side =
+                |text: &Option<String>| text.clone().unwrap_or_else(|| "it had ended".into());
+            say(&format!("event {} differs", difference.event));
+            say(&format!("  there: {}", side(&difference.there)));
+            say(&format!("  here:  {}", side(&difference.here)));
+            Ok(false)
+        }
+    }
+}
+
+fn shrink_file(file: &Path, seed: Option<u64>, seconds: u64) -> Result<bool, Refused> {
+    let (plan, own) = trace::read::plan(file).map_err(|error| error.to_string())?;
+    let seed = seed.or(own).or(plan.seeds.map(|(first, _)| first)).unwrap_or(1);
+    let budget = Budget { time: Duration::from_secs(seconds), ..Budget::default() };
+    let began = std::time::Instant::now();
+    let Some(mut shrunk) = shrink::shrink(&plan, seed, budget) else {
+        return Err(format!("{}: seed {seed} does not fail", file.display()));
+    };
+    let small = file.with_extension("small.scn");
+    shrunk.plan.name = shrink::name_of(&small);
+    let text = shrunk.plan.to_string();
+    std::fs::write(&small, &text).map_err(|error| format!("{}: {error}", small.display()))?;
+    say(text.trim_end());
+    let (lines, before) = (shrunk.lines(), plan.to_string().lines().count());
+    let (runs, seconds) = (shrunk.runs, began.elapsed().as_secs_f64());
+    say(&format!("{lines} lines of {before}, {runs} runs in {seconds:.1}s: {}", small.display()));
+    Ok(true)
 }
 
 fn scenario(

@@ -4,12 +4,12 @@
 //!   plan ──▶ run ──▶ world ──▶ node (the real one)
 //!                      │  ▲
 //!                      ▼  │  network, clocks, disks, outside
-//!                    trace, invariants ──▶ verdict ──▶ swarm
+//!                    trace, invariants ──▶ verdict ──▶ swarm ──▶ shrink
 //! ```
 //!
 //! A node is a function of its inputs, so a whole cluster is a function of a seed. [`world`] holds the
 //! machines and what is between them, [`plan`] says what goes wrong, [`run`] leads through the phases,
-//! [`invariants`] hold what must be true, [`swarm`] runs many seeds.
+//! [`invariants`] hold what must be true, [`swarm`] runs many seeds, [`shrink`] makes a failing plan small.
 //!
 //! Absent on purpose: real sleeping, mocks of our own machines, retries of a failed run, any list of known
 //! failures that are tolerated.
@@ -21,8 +21,10 @@ pub mod invariants;
 pub mod net;
 pub mod outside;
 pub mod plan;
+pub mod replay;
 pub mod run;
 pub mod settings;
+pub mod shrink;
 pub mod subject;
 pub mod surfaces;
 pub mod swarm;

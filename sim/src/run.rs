@@ -24,7 +24,7 @@ use crate::clock::Micros;
 use crate::invariants::{Checks, Ledger};
 use crate::net::{Kind, State};
 use crate::plan::Plan;
-use crate::trace::{Trace, hex};
+use crate::trace::{Comparison, Difference, Trace, hex};
 use crate::verdict::{Failure, Kind as FailureKind};
 use crate::world::World;
 use crate::world::faults::FaultCounts;
@@ -45,10 +45,14 @@ const SHOWN: usize = 200;
 pub struct Options {
     /// Where its trace is written.
     pub trace: Option<PathBuf>,
+    /// An earlier trace to compare every turn with.
+    pub compare: Option<PathBuf>,
     /// Keep the last turns for a failure's report.
     pub keep: bool,
-    /// Look at no promise: only to see what looking costs.
+    /// Look at no promise: to see what looking costs, or what comes after a failure.
     pub blind: bool,
+    /// Stop at that time, as if the plan had nothing more to say.
+    pub until: Option<Micros>,
 }
 
 /// What came of a run.
@@ -74,6 +78,8 @@ pub struct Outcome {
     pub story: Vec<String>,
     /// Datagrams that nodes sent.
     pub datagrams: u64,
+    /// Where it and the trace that it was compared with parted.
+    pub difference: Option<Difference>,
 }
 
 /// A run under way.
@@ -91,6 +97,7 @@ pub struct Run<'a> {
     /// Acts of callers so far: of lines of their own, and by load.
     acted: u64,
     loaded: BTreeMap<usize, u64>,
+    stop: Micros,
 }
 
 /// Runs `plan` under `seed`.
@@ -130,6 +137,10 @@ impl Run<'_> {
             written
                 .unwrap_or_else(|error| panic!("the trace cannot be written to {path:?}: {error}"));
         }
+        if let Some(path) = &options.compare {
+            let (_, lines) = crate::trace::read::open(path).expect("its head was read before");
+            trace.compare_with(Comparison::new(lines));
+        }
         let mut checks = Checks::new(nodes);
         checks.on = !options.blind;
         checks.workers.secrets = plan.loads.iter().any(|load| load.keys.contains_key("secret"));
@@ -147,6 +158,7 @@ impl Run<'_> {
             converged: None,
             acted: 0,
             loaded: BTreeMap::new(),
+            stop: options.until.unwrap_or(Micros::MAX),
         }
     }
 
@@ -160,7 +172,7 @@ impl Run<'_> {
         self.heal();
         let healed = self.world.now();
         let end = healed + liveness;
-        while self.world.failure().is_none() && self.converged.is_none() {
+        while !self.is_over() && self.converged.is_none() {
             let next = (self.world.now() + TICK_US).min(end);
             self.until(next);
             let mut scratch = Ledger::default();
@@ -171,7 +183,13 @@ impl Run<'_> {
             }
         }
         self.until_last_then(end);
-        self.verify();
+        if !self.is_over() {
+            self.verify();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.world.failure().is_some() || self.world.now() >= self.stop
     }
 
     /// A scenario goes on until its last `by`.
@@ -191,7 +209,7 @@ impl Run<'_> {
 
     /// Lets the world go on, doing what is due.
     fn until(&mut self, end: Micros) {
-        while let Some(number) = self.world.advance(end) {
+        while let Some(number) = self.world.advance(end.min(self.stop)) {
             self.step(number);
         }
     }
@@ -303,6 +321,7 @@ impl Run<'_> {
             converged: self.converged,
             story,
             datagrams: self.world.datagrams(),
+            difference: self.world.trace.difference(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Many seeds, and what came of them together.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+pub mod leave;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,6 +51,8 @@ pub struct Summary {
     pub ledger: Ledger,
     /// How long each seed took to become quiet.
     pub converged: Vec<u64>,
+    /// Failing seeds whose plan was made small.
+    pub shrunk: BTreeSet<u64>,
 }
 
 impl Summary {
@@ -95,7 +99,7 @@ impl Summary {
         out: Option<&Path>,
     ) -> Value {
         let failures: Vec<Value> =
-            self.failures.values().map(|outcome| failure_json(outcome, again, out)).collect();
+            self.failures.values().map(|outcome| self.failure_json(outcome, again, out)).collect();
         let virtual_seconds = self.virtual_us as f64 / 1e6;
         let faults: BTreeMap<_, _> = self.faults.all().collect();
         json!({
@@ -109,6 +113,24 @@ impl Summary {
             "histories": {"checked": 0, "undecided": 0},
             "marks": {"hit": 0, "total": 0, "missing": []},
             "trace_hash": hex(self.hash()),
+        })
+    }
+
+    fn failure_json(
+        &self,
+        outcome: &Outcome,
+        again: &dyn Fn(u64) -> String,
+        out: Option<&Path>,
+    ) -> Value {
+        let Some(failure) = &outcome.failure else { return Value::Null };
+        let place = |name: &str| out.map(|out| leave::left_in(out, outcome.seed).join(name));
+        let shrunk = place("small.scn").filter(|_| self.shrunk.contains(&outcome.seed));
+        json!({
+            "seed": outcome.seed, "kind": failure.kind.name(), "id": failure.id, "at_us": failure.at,
+            "event": failure.event,
+            "node": failure.machine.map(|machine| crate::settings::node_id(machine).to_string()),
+            "message": failure.message, "command": again(outcome.seed), "plan": place("plan.scn"),
+            "shrunk": shrunk, "trace": place("trace.jsonl"),
         })
     }
 }
@@ -125,33 +147,6 @@ pub fn invariants_json(ledger: &Ledger) -> Value {
         (row.id.to_owned(), value)
     });
     Value::Object(rows.collect())
-}
-
-fn failure_json(outcome: &Outcome, again: &dyn Fn(u64) -> String, out: Option<&Path>) -> Value {
-    let Some(failure) = &outcome.failure else { return Value::Null };
-    let place = |name: &str| out.map(|out| left_in(out, outcome.seed).join(name));
-    json!({
-        "seed": outcome.seed, "kind": failure.kind.name(), "id": failure.id, "at_us": failure.at,
-        "event": failure.event,
-        "node": failure.machine.map(|machine| crate::settings::node_id(machine).to_string()),
-        "message": failure.message, "command": again(outcome.seed), "plan": place("plan.scn"),
-        "shrunk": Value::Null, "trace": place("trace.jsonl"),
-    })
-}
-
-/// Where a failing seed leaves what it has to show.
-pub fn left_in(out: &Path, seed: u64) -> PathBuf {
-    out.join(seed.to_string())
-}
-
-/// Leaves the plan and the trace of a failing seed in `out`.
-pub fn leave(out: &Path, seed: u64, plan: &Plan) -> std::io::Result<()> {
-    let folder = left_in(out, seed);
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("plan.scn"), plan.to_string())?;
-    let trace = Some(folder.join("trace.jsonl"));
-    run::run(plan, seed, &Options { trace, ..Options::default() });
-    Ok(())
 }
 
 /// Runs `seeds` (half open) on `jobs` threads, telling `heard` of each run.

@@ -6,6 +6,9 @@
 //!
 //! Absent on purpose: the state of nodes. It follows from the inputs.
 
+mod compare;
+pub mod read;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -17,6 +20,7 @@ use quorate_core::wire;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::clock::Micros;
+pub use compare::{Comparison, Difference};
 
 /// Turns that a failure shows.
 const KEPT: usize = 2000;
@@ -44,6 +48,7 @@ pub struct Trace {
     keep: bool,
     kept: VecDeque<Kept>,
     file: Option<BufWriter<File>>,
+    earlier: Option<Comparison>,
 }
 
 impl Trace {
@@ -58,6 +63,11 @@ impl Trace {
         writeln!(file, "{head}")?;
         self.file = Some(file);
         Ok(())
+    }
+
+    /// Compares every turn with the one that an earlier run wrote.
+    pub fn compare_with(&mut self, earlier: Comparison) {
+        self.earlier = Some(earlier);
     }
 
     /// Takes one turn.
@@ -82,12 +92,21 @@ impl Trace {
         if self.keep {
             self.keep_turn(at, machine, inputs, effects);
         }
-        if let Some(file) = &mut self.file {
+        if self.file.is_some() || self.earlier.is_some() {
             let line = serde_json::json!({
                 "n": self.sequence, "t_us": at, "node": node.as_str(), "input": inputs,
                 "outputs": effects, "hash": hex(self.hash),
             });
+            self.tell(&line.to_string());
+        }
+    }
+
+    fn tell(&mut self, line: &str) {
+        if let Some(file) = &mut self.file {
             writeln!(file, "{line}").expect("the trace file takes another line");
+        }
+        if let Some(earlier) = &mut self.earlier {
+            earlier.take(self.sequence, line);
         }
     }
 
@@ -122,6 +141,11 @@ impl Trace {
     /// Ends the file.
     pub fn finish(&mut self) -> std::io::Result<()> {
         self.file.take().map_or(Ok(()), |mut file| file.flush())
+    }
+
+    /// Where this run and the earlier one parted, if they did.
+    pub fn difference(&mut self) -> Option<Difference> {
+        self.earlier.take().and_then(|earlier| earlier.ended(self.sequence))
     }
 }
 
