@@ -41,6 +41,7 @@ impl Membership {
             return;
         }
         packet.updates.retain(|update| self.admits(now, update, &mut strangers, out));
+        packet.updates.retain(|update| self.has_room(update, &strangers));
         if let Err(what) = self.swim.receive(now, transport, packet, bytes) {
             self.misbehaved(from, what, out);
         }
@@ -69,6 +70,7 @@ impl Membership {
                 news.push(member);
             }
         }
+        news.retain(|member| self.has_room(member, &strangers));
         self.swim.learn(now, news, list.purpose == Purpose::Correction);
         self.joined = true;
         if list.purpose == Purpose::Exchange && self.may_send() {
@@ -126,13 +128,22 @@ impl Membership {
         if self.rows.contains_key(&replica.node) || strangers.contains(&replica.node) {
             return true;
         }
-        if 1 + self.rows.len() + strangers.len() >= self.settings.members_max {
+        let full = 1 + self.rows.len() + strangers.len() >= self.settings.members_max;
+        if full && (news.state() == Seen::Down || !self.make_room(now, out)) {
             self.drops.full += 1;
             self.full = true;
             return false;
         }
         strangers.insert(replica.node.clone());
         true
+    }
+
+    /// Whether the one that a word is about still has its place: another may have taken it since.
+    fn has_room(&self, news: &Known<Identity>, strangers: &BTreeSet<NodeId>) -> bool {
+        let node = &news.id().replica.node;
+        *node == self.identity.replica.node
+            || self.rows.contains_key(node)
+            || strangers.contains(node)
     }
 
     /// Looks for our own name where the engine would not.

@@ -372,14 +372,27 @@ impl Membership {
             if row.withheld_until == Some(at) {
                 self.fail(now, &node, out);
             } else if !row.is_member() && row.since + self.settings.forget_after == at {
-                let replica = row.replica.clone();
-                self.rows.remove(&node);
-                self.departing.remove(&node);
-                self.swim.remove(now, &node);
-                self.forget(&replica, out);
-                out.push(Output::Changed { node });
+                self.let_go(now, &node, out);
             }
         }
+    }
+
+    fn let_go(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
+        let row = self.rows.remove(node).expect("who is let go has a row");
+        self.departing.remove(node);
+        self.swim.remove(now, node);
+        self.forget(&row.replica, out);
+        out.push(Output::Changed { node: node.clone() });
+    }
+
+    /// Forgets whoever departed longest ago, before its time, for somebody who is here.
+    pub(super) fn make_room(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
+        let departed = self.rows.iter().filter(|(_, row)| !row.is_member());
+        let eldest = departed.min_by_key(|(_, row)| row.since).map(|(node, _)| node.clone());
+        if let Some(node) = &eldest {
+            self.let_go(now, node, out);
+        }
+        eldest.is_some()
     }
 
     fn expire(&mut self, now: Instant, node: &NodeId) {

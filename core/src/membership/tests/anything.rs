@@ -7,7 +7,7 @@ use super::grammar::MembershipScript;
 use crate::script::Script as _;
 use crate::time::Instant;
 
-const SAID: [&str; 28] = [
+const SAID: [&str; 31] = [
     "packet b/3 ping",
     "packet b/4 ping",
     "packet b/3 gossip c/1=alive d/1=alive",
@@ -32,6 +32,9 @@ const SAID: [&str; 28] = [
     "fact c/1 restarting true",
     "fact d/1 evict/b 3",
     "list b/3 wants a/5=alive b/3=alive c/3=alive z/1=down",
+    "list b/3 c/1=down d/1=down e/1=down f/1=alive g/1=alive h/1=alive",
+    "list b/3 asks a/4=down c/1=down d/1=down z/1=down",
+    "list c/1 corrects b/4=alive e/2=alive",
     "evict 1 b",
     "evict 2 c",
     "leave",

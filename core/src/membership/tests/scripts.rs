@@ -465,6 +465,39 @@ fn a_full_table_ignores_strangers_and_keeps_the_known() {
         when   0ms     packet b/3 gossip c/1=alive d/1=alive
         then   up b/3
         then   up c/1
+#[test]
+fn who_departed_longest_ago_makes_room_for_somebody_who_is_here() {
+    check::<MembershipScript>(
+        "
+        given  members_max=4
+        when   0ms     packet b/3 gossip c/1=alive d/1=alive
+        then   up b/3
+        then   up c/1
+        then   up d/1
+        when   1ms     packet b/3 gossip d/1=down
+        then   departed 1 to d/1 by datagram
+        then   gone d/1 failed
+        when   2ms     packet b/3 gossip c/1=down
+        then   departed 1 to c/1 by datagram
+        then   gone c/1 failed
+        when   3ms     packet b/3 gossip e/1=down
+        when   4ms     packet b/3 gossip f/1=alive d/1=alive
+        then   persist 5 fences d/1
+        then   forgotten d/1
+        then   retired d/1 to d by datagram
+        then   up f/1
+        when   5ms     show d
+        then   no d
+        when   6ms     list b/3 c/1=down g/1=alive b/3=alive
+        then   persist 5 fences c/1 d/1
+        then   forgotten c/1
+        then   up g/1
+        when   7ms     show c
+        then   no c
+        ",
+    );
+}
+
         when   1ms     packet e/1 ping
         when   2ms     packet c/2 gossip
         then   renamed c/1 c/2
