@@ -126,6 +126,8 @@ pub struct Membership {
     departing: BTreeMap<NodeId, contact::Departing>,
     /// When somebody was last told of its end, beyond what `departing` holds.
     noticed: BTreeMap<NodeId, Instant>,
+    /// When an address was last dialled for somebody else.
+    sought: BTreeMap<SocketAddr, Instant>,
     evictions: BTreeMap<(Instant, u64), Key>,
     eviction_number: u64,
     linked: BTreeSet<NodeId>,
@@ -185,6 +187,7 @@ impl Membership {
             expiries: BTreeSet::new(),
             departing: BTreeMap::new(),
             noticed: BTreeMap::new(),
+            sought: BTreeMap::new(),
             evictions: BTreeMap::new(),
             eviction_number: 0,
             linked: BTreeSet::new(),

@@ -8,9 +8,13 @@
 //! | --- | --- |
 //! | a newer life of it, which is a member | says so; the asker spreads it |
 //! | the very life, which is a member | tells it that it was given up, for the asker may have no way there |
-//! | anything else | nothing |
+//! | it failed as well | nothing: it is dialled already |
+//! | nothing, or that it left | dials its address once in a while, for the asker may have no way there |
 //!
 //! A question is no news: it enters no table, so it cannot bring back who was forgotten.
+
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::swim::codec::{listed, unlisted};
 use super::{Membership, Output, State};
@@ -58,19 +62,33 @@ impl Membership {
                 self.names_us(now, said.id(), true, out);
                 continue;
             }
-            let Some(row) = self.rows.get(node).filter(|row| row.is_member() && !row.is_down())
-            else {
-                continue;
-            };
-            if row.replica.incarnation > *incarnation {
-                better.extend(self.swim.seen(node).map(listed));
-            } else if row.replica.incarnation == *incarnation {
-                self.tell_for_another(now, &node.clone(), out);
+            match self.rows.get(node) {
+                Some(row) if row.is_down() => {}
+                Some(row) if row.is_member() && row.replica.incarnation > *incarnation => {
+                    better.extend(self.swim.seen(node).map(listed));
+                }
+                Some(row) if row.is_member() && row.replica.incarnation == *incarnation => {
+                    self.tell_for_another(now, node, out);
+                }
+                Some(row) if row.is_member() => {} // It lives, or will be told of its next life.
+                Some(_) | None => self.seek(now, question.address, out),
             }
         }
         if !better.is_empty() && self.may_send() {
             let list = Members { purpose: Purpose::Correction, members: better.into() };
             out.push(Output::SendList { to: from.node.clone(), list });
+        }
+    }
+
+    /// Dials an address where somebody that we do not know may live.
+    fn seek(&mut self, now: Instant, address: SocketAddr, out: &mut Vec<Output>) {
+        self.sought.retain(|_, at| now.since(*at) < SEEK_INTERVAL);
+        if self.sought.len() < limits::QUESTION_ROWS_MAX
+            && !self.sought.contains_key(&address)
+            && self.may_send()
+        {
+            self.sought.insert(address, now);
+            out.push(Output::DialSeed { address });
         }
     }
 
@@ -89,3 +107,6 @@ impl Membership {
         }
     }
 }
+
+/// A failed node is dialled as often by those that know it.
+const SEEK_INTERVAL: Duration = Duration::from_secs(10);
