@@ -3,7 +3,7 @@
 //! A line is a word and its rest; `#` begins a comment. Whatever is not known is an error with its file,
 //! its line and the nearest known word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::names::{self, CLASSES, OPERATIONS, ROLES_ABSENT, nearest};
@@ -375,11 +375,41 @@ fn check_nodes(plan: &Plan) -> Result<(), String> {
         if let Some(wrong) = picks.into_iter().find(|pick| !legal(pick)) {
             return Err(format!("`{wrong}` is not among {nodes} nodes"));
         }
+        if let What::Fault { class, targets, .. } = &when.what
+            && targets.part_nobody(*class, nodes)
+        {
+            return Err(format!("`{}{targets}` parts nobody from anybody", class.0));
+        }
     }
     Ok(())
 }
 
 impl Targets {
+    /// Whether a fault between two sides has only one. A random side is taken at its word.
+    fn part_nobody(&self, class: Class, nodes: usize) -> bool {
+        let all: BTreeSet<usize> = (1..=nodes).collect();
+        let side = |picks: &[Pick]| -> Option<BTreeSet<usize>> {
+            let numbers = picks.iter().map(|pick| match pick {
+                Pick::Node(number) => Some(*number..=*number),
+                Pick::Range(first, last) => Some(*first..=*last),
+                Pick::All => Some(1..=nodes),
+                Pick::Random => None,
+            });
+            Some(numbers.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+        };
+        match self {
+            Targets::None => false,
+            Targets::Nodes(picks) => {
+                matches!(class.0, "cut" | "isolate") && side(picks).is_some_and(|side| side == all)
+            }
+            Targets::OneWay(one, other)
+            | Targets::Between(one, other)
+            | Targets::Halves(one, other) => side(one)
+                .zip(side(other))
+                .is_some_and(|(one, other)| one.len() == 1 && one == other),
+        }
+    }
+
     fn picks(&self) -> Vec<&Pick> {
         match self {
             Targets::None => Vec::new(),
