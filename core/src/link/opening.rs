@@ -1,6 +1,7 @@
 //! From a transport connection to a finished handshake.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::dial::{LEAVING_WAIT, REFUSED_WAIT, SELF_WAIT, Wait};
 use super::handshake::{House, Unwelcome, Verdict, judge_hello, judge_welcome};
@@ -40,16 +41,36 @@ impl Links {
         if self.connections.contains_key(&id) {
             return;
         }
-        let here = self.accepting.get(&from.ip()).copied().unwrap_or(0);
-        let all: usize = self.accepting.values().sum();
-        if all >= self.settings.accepts_max || here >= limits::ACCEPTS_PER_ADDRESS_MAX {
+        if !self.has_place(now, from.ip(), out) {
             self.counts.handshake("full");
             out.push(Output::Disconnect { connection: id });
             return;
         }
-        self.accepting.insert(from.ip(), here + 1);
+        *self.accepting.entry(from.ip()).or_default() += 1;
         self.connections.insert(id, Connection::new(now, from, Stage::Accepted));
         self.agenda.set(Subject::Connection(id), now + self.settings.handshake_timeout);
+    }
+
+    /// Whether one more may wait here with its hello. Who is late with it gives way: a peer of which
+    /// nothing arrives but its dials would keep everybody else out.
+    fn has_place(&mut self, now: Instant, address: IpAddr, out: &mut Vec<Output>) -> bool {
+        let here = self.accepting.get(&address).copied().unwrap_or(0);
+        let all: usize = self.accepting.values().sum();
+        let crowded_here = here >= limits::ACCEPTS_PER_ADDRESS_MAX;
+        if !crowded_here && all < self.settings.accepts_max {
+            return true;
+        }
+        let late = self.connections.iter().filter(|(_, one)| {
+            one.stage == Stage::Accepted
+                && now.since(one.since) >= HELLO_PATIENCE
+                && (!crowded_here || one.address.ip() == address)
+        });
+        let Some(latest) = late.min_by_key(|(_, one)| one.since).map(|(id, _)| *id) else {
+            return false;
+        };
+        self.counts.handshake("timeout");
+        self.hang_up(now, latest, "late", Wait::Backoff, out);
+        true
     }
 
     /// A frame on a connection whose handshake is not finished.
@@ -218,3 +239,6 @@ fn outcome(refusal: &Refusal) -> &'static str {
         Refusal::Leaving => "leaving",
     }
 }
+
+/// After this long without a hello an accepted connection gives way to the next, where places are few.
+const HELLO_PATIENCE: Duration = Duration::from_secs(1);

@@ -188,6 +188,27 @@ fn handshakes_at_a_time_are_bounded_in_all_and_per_address() {
 }
 
 #[test]
+fn who_is_late_with_its_hello_gives_way_to_the_next() {
+    check::<LinkScript>(
+        "
+        given  local=m/1 accepts=2
+        when   0ms     accepted a1 z
+        when   500ms   accepted a2 y
+        when   999ms   accepted a3 x
+        then   disconnect a3
+        when   1s      accepted a4 x
+        then   disconnect a1
+        when   1100ms  accepted a5 w
+        then   disconnect a5
+        when   1500ms  frame a2 hello y/1
+        then   write a2 welcome m/1 protocol=1
+        then   up y/1 at 10.0.0.121:7420
+        when   1501ms  accepted a6 w
+        ",
+    );
+}
+
+#[test]
 fn a_peer_that_breaks_the_rules_is_closed_and_left_alone_for_a_minute() {
     check::<LinkScript>(
         "
