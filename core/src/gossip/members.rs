@@ -52,6 +52,10 @@ impl Gossip {
         if self.peers.get(node).is_none_or(|peer| peer.incarnation > replica.incarnation) {
             return;
         }
+        self.depart(node);
+    }
+
+    fn depart(&mut self, node: &NodeId) {
         self.peers.remove(node);
         self.forget(node);
         self.roster.remove(node);
@@ -92,8 +96,13 @@ impl Gossip {
         self.drop_sources(|source| source.node == local.node && *source != local);
     }
 
+    /// Nobody departed, and nobody is here any more: whoever still is comes up again.
     pub(super) fn slept(&mut self) {
         let local = self.local.clone();
         self.drop_sources(|source| *source != local);
+        for node in self.peers.keys().cloned().collect::<Vec<_>>() {
+            self.depart(&node);
+        }
+        self.known.clear();
     }
 }

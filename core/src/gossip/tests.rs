@@ -195,6 +195,7 @@ fn input(words: &[&str]) -> Input {
             let Replica { node, incarnation: fence } = replica(name);
             Input::Notice(Notice::Forgotten { node, fence })
         }
+        ["slept"] => Input::Slept,
         ["linked", name] => Input::Link { peer: replica(name).node, up: true },
         ["unlinked", name] => Input::Link { peer: replica(name).node, up: false },
         ["applied", subject, owner, span, "from", name] => {

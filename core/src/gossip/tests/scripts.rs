@@ -41,6 +41,26 @@ fn a_push_that_cannot_reach_everybody_is_a_rumour_too() {
 }
 
 #[test]
+fn whoever_was_here_before_a_sleep_is_not_told_of_what_follows_it() {
+    check::<GossipScript>(
+        "
+        given  members=3
+        when   0ms     linked n2
+        when   0ms     linked n3
+        when   1ms     slept
+        when   1ms     unlinked n2
+        when   1ms     unlinked n3
+        when   2ms     up n2
+        when   2ms     linked n2
+        when   3ms     write facts 0..1 77
+        when   3ms     flush
+        then   push facts n1 0..1
+        when   3ms     items
+        ",
+    );
+}
+
+#[test]
 fn a_push_that_a_link_refused_becomes_a_rumour_once() {
     check::<GossipScript>(
         "
