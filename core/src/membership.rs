@@ -69,6 +69,8 @@ use table::{Goodbye, Row};
 
 pub use facts::{check_fact, check_settings};
 pub use seeds::Seed;
+#[cfg(feature = "simulation")]
+pub use swim::codec::words_of;
 
 /// What a node is configured to be and to do as a member.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -9,7 +9,7 @@ use quorate_core::time::Instant;
 pub type Micros = u64;
 
 /// 2026-01-01 in microseconds since 1970: where every wall clock starts.
-const WALL_ORIGIN_US: u64 = 1_767_225_600_000_000;
+pub const WALL_ORIGIN_US: u64 = 1_767_225_600_000_000;
 
 /// One part per million, the unit of drift.
 const MILLION: i128 = 1_000_000;

@@ -12,7 +12,7 @@ use quorate_sim::run::{self, Options, Outcome};
 use quorate_sim::shrink::{self, Budget};
 use quorate_sim::swarm::{self, Plans, Summary, leave};
 use quorate_sim::trace::{self, hex};
-use quorate_sim::{invariants, plan};
+use quorate_sim::{invariants, plan, view};
 
 /// Runs whole clusters in a false world.
 #[derive(Debug, Parser)]
@@ -70,6 +70,17 @@ enum Command {
         /// How long it may take.
         #[arg(long, value_name = "S", default_value_t = 120)]
         seconds: u64,
+    },
+    /// Show a plan, or the plan of a trace, as it runs in this build.
+    View {
+        /// It.
+        file: PathBuf,
+        /// Its seed; the first that it names if not said.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Write one page for a browser there.
+        #[arg(long, value_name = "OUT")]
+        html: Option<PathBuf>,
     },
     /// Run scenario files.
     Scenario {
@@ -166,6 +177,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run { seed, world, trace } => run_one(seed, &world, trace),
         Command::Replay { file, force } => replay_file(&file, force),
         Command::Shrink { file, seed, seconds } => shrink_file(&file, seed, seconds),
+        Command::View { file, seed, html } => view_file(&file, seed, html.as_deref()),
         Command::Scenario { path, seeds, jobs, json } => scenario(&path, seeds, jobs, json),
         Command::Check { seeds, world } => check(seeds, &world),
         Command::Invariants { seeds, json } => list_invariants(seeds, json),
@@ -302,6 +314,20 @@ fn replay_file(file: &Path, force: bool) -> Result<bool, Refused> {
             Ok(false)
         }
     }
+}
+
+fn view_file(file: &Path, seed: Option<u64>, html: Option<&Path>) -> Result<bool, Refused> {
+    let (plan, own) = trace::read::plan(file).map_err(|error| error.to_string())?;
+    let seed = seed.or(own).or(plan.seeds.map(|(first, _)| first)).unwrap_or(1);
+    let picture = view::look(&plan, seed);
+    let Some(out) = html else {
+        say(picture.text().trim_end());
+        return Ok(true);
+    };
+    let page = picture.html();
+    std::fs::write(out, &page).map_err(|error| format!("{}: {error}", out.display()))?;
+    say(&format!("{}: {} KiB", out.display(), page.len() / 1024));
+    Ok(true)
 }
 
 fn shrink_file(file: &Path, seed: Option<u64>, seconds: u64) -> Result<bool, Refused> {

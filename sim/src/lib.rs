@@ -9,7 +9,8 @@
 //!
 //! A node is a function of its inputs, so a whole cluster is a function of a seed. [`world`] holds the
 //! machines and what is between them, [`plan`] says what goes wrong, [`run`] leads through the phases,
-//! [`invariants`] hold what must be true, [`swarm`] runs many seeds, [`shrink`] makes a failing plan small.
+//! [`invariants`] hold what must be true, [`swarm`] runs many seeds, [`shrink`] makes a failing plan small,
+//! [`replay`] does it again, [`view`] shows it.
 //!
 //! Absent on purpose: real sleeping, mocks of our own machines, retries of a failed run, any list of known
 //! failures that are tolerated.
@@ -30,6 +31,7 @@ pub mod surfaces;
 pub mod swarm;
 pub mod trace;
 pub mod verdict;
+pub mod view;
 pub mod world;
 
 /// What this build is called in reports.

@@ -26,6 +26,7 @@ use crate::net::{Kind, State};
 use crate::plan::Plan;
 use crate::trace::{Comparison, Difference, Trace, hex};
 use crate::verdict::{Failure, Kind as FailureKind};
+use crate::view::lens::Lens;
 use crate::world::World;
 use crate::world::faults::FaultCounts;
 use crate::world::machine::Machine;
@@ -51,6 +52,8 @@ pub struct Options {
     pub keep: bool,
     /// Look at no promise: to see what looking costs, or what comes after a failure.
     pub blind: bool,
+    /// Look on with a lens, and hand it over.
+    pub lens: bool,
     /// Stop at that time, as if the plan had nothing more to say.
     pub until: Option<Micros>,
 }
@@ -80,6 +83,8 @@ pub struct Outcome {
     pub datagrams: u64,
     /// Where it and the trace that it was compared with parted.
     pub difference: Option<Difference>,
+    /// What the lens saw, if one looked on.
+    pub lens: Option<Box<Lens>>,
 }
 
 /// A run under way.
@@ -144,7 +149,8 @@ impl Run<'_> {
         let mut checks = Checks::new(nodes);
         checks.on = !options.blind;
         checks.workers.secrets = plan.loads.iter().any(|load| load.keys.contains_key("secret"));
-        let world = World::new(&rng.child("world"), machines, trace, checks);
+        let mut world = World::new(&rng.child("world"), machines, trace, checks);
+        world.lens = options.lens.then(Box::default);
         let core = plan.given.get("core").map_or("all", String::as_str);
         let core = crate::settings::names(core, nodes).unwrap_or_default();
         Run {
@@ -322,6 +328,7 @@ impl Run<'_> {
             story,
             datagrams: self.world.datagrams(),
             difference: self.world.trace.difference(),
+            lens: self.world.lens.take(),
         }
     }
 

@@ -29,6 +29,7 @@ use crate::net::{Fate, Kind, Link, State};
 use crate::outside::Outside;
 use crate::trace::Trace;
 use crate::verdict::{Failure, Kind as FailureKind};
+use crate::view::lens::Lens;
 use faults::FaultCounts;
 use machine::{Machine, Process};
 use streams::{StreamEvent, Streams};
@@ -124,6 +125,8 @@ pub struct World {
     inputs: u64,
     datagrams: u64,
     instant: (Micros, u64),
+    /// Who looks on, if anybody does.
+    pub lens: Option<Box<Lens>>,
     failure: Option<Failure>,
     turning: Option<usize>,
 }
@@ -190,6 +193,7 @@ impl World {
             inputs: 0,
             datagrams: 0,
             instant: (0, 0),
+            lens: None,
             failure: None,
             turning: None,
         }
@@ -329,6 +333,9 @@ impl World {
         host.ended_at = Some(now);
         let stored = host.disk.is_some();
         self.checks.stopped(now, machine, stored);
+        if let Some(lens) = &mut self.lens {
+            lens.ended(machine, now);
+        }
         self.streams_of_ended(machine, number, silently);
     }
 
@@ -383,6 +390,10 @@ impl World {
     ) -> Result<(), Failure> {
         let host = self.machines.get(machine).expect("an index of a machine stays valid");
         self.trace.turn(self.now, machine, &host.node, inputs, effects);
+        if let Some(lens) = &mut self.lens {
+            let place = (self.trace.turns(), self.now);
+            lens.turn(place, &self.machines, machine, inputs, effects);
+        }
         let Some(process) = &host.process else { return Ok(()) };
         let now = self.now;
         self.checks.turn(&Turn { now, machine, machines: &self.machines, process, inputs, effects })

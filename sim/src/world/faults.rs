@@ -115,6 +115,9 @@ impl Fault<'_> {
 impl World {
     /// Begins a fault.
     pub fn begin(&mut self, fault: &Fault<'_>) {
+        if let Some(lens) = &mut self.lens {
+            lens.begin(fault, self.now);
+        }
         if fault.rates().is_none()
             && !["heal", "service", "crash_effect", "mtu"].contains(&fault.class)
         {

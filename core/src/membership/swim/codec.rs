@@ -130,6 +130,33 @@ impl Packet {
     }
 }
 
+/// A packet in words, for whoever looks on: what it is, and what it says of whom.
+#[cfg(feature = "simulation")]
+pub fn words_of(bytes: &[u8]) -> String {
+    let Ok(packet) = Packet::parse(bytes) else { return "no packet".to_owned() };
+    let mut words = match &packet.header.message {
+        Message::Ping(_) => "ping".to_owned(),
+        Message::Ack(_) => "ack".to_owned(),
+        Message::PingReq { target, .. } => format!("ping {} for me", target.replica.node),
+        Message::IndirectPing { origin, .. } => format!("ping for {}", origin.replica.node),
+        Message::IndirectAck { target, .. } => format!("ack for {}", target.replica.node),
+        Message::ForwardedAck { origin, .. } => format!("ack of {}", origin.replica.node),
+        Message::Announce => "announce".to_owned(),
+        Message::Feed => "feed".to_owned(),
+        Message::Gossip | Message::Broadcast | Message::TurnUndead => "news".to_owned(),
+    };
+    for update in &packet.updates {
+        let Identity { replica, .. } = update.id();
+        let state = match update.state() {
+            State::Alive => "alive",
+            State::Suspect => "suspect",
+            State::Down => "down",
+        };
+        words.push_str(&format!(", {} {state}", replica.node));
+    }
+    words
+}
+
 /// What can be read of an encoded packet without decoding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Label {
