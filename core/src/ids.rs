@@ -3,19 +3,34 @@
 //! Everything that a node mints carries its [`Replica`]: a restarted node is never mistaken for its
 //! former self.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits;
 
 /// A configured, stable node name: `[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?`, and not `watch`, which is
 /// a path of the HTTP surface.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct NodeId(Arc<str>);
+///
+/// Every table of every machine is keyed by it, so a name of the usual length stands in place: to compare
+/// or copy it follows no pointer and counts no holder.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct NodeId(Text);
+
+/// One text has one form: short whenever it fits.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Text {
+    /// The length, and the bytes padded with zeros, which no name holds.
+    Short(u8, [u8; SHORT_BYTES]),
+    Long(Arc<str>),
+}
+
+const SHORT_BYTES: usize = 22;
 
 /// Why a text is no [`NodeId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +44,48 @@ pub struct NodeIdError {
 impl NodeId {
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Text::Short(length, bytes) => {
+                let text = bytes.get(..usize::from(*length)).map(std::str::from_utf8);
+                text.and_then(Result::ok).expect("a name is ASCII, and no longer than its place")
+            }
+            Text::Long(text) => text,
+        }
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Text {
+        let mut bytes = [0; SHORT_BYTES];
+        match (u8::try_from(text.len()), bytes.get_mut(..text.len())) {
+            (Ok(length), Some(place)) => {
+                place.copy_from_slice(text.as_bytes());
+                Text::Short(length, bytes)
+            }
+            _ => Text::Long(Arc::from(text)),
+        }
+    }
+}
+
+impl Ord for NodeId {
+    #[inline]
+    fn cmp(&self, other: &NodeId) -> Ordering {
+        match (&self.0, &other.0) {
+            // The padding sorts before every letter, so the bytes are in the order of their texts.
+            (Text::Short(_, ours), Text::Short(_, theirs)) => {
+                let head = |bytes: &[u8; SHORT_BYTES]| {
+                    bytes.first_chunk().map(|head| u64::from_be_bytes(*head))
+                };
+                head(ours).cmp(&head(theirs)).then_with(|| ours.cmp(theirs))
+            }
+            _ => self.as_str().cmp(other.as_str()),
+        }
+    }
+}
+
+impl PartialOrd for NodeId {
+    fn partial_cmp(&self, other: &NodeId) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -43,28 +99,44 @@ impl FromStr for NodeId {
             bytes.first().copied().is_some_and(word) && bytes.last().copied().is_some_and(word);
         let inner = bytes.iter().all(|byte| word(*byte) || matches!(byte, b'.' | b'_' | b'-'));
         if ends && inner && bytes.len() <= limits::NODE_ID_BYTES_MAX && text != "watch" {
-            Ok(NodeId(Arc::from(text)))
+            Ok(NodeId(Text::from(text)))
         } else {
             Err(NodeIdError { text: text.chars().take(80).collect() })
         }
     }
 }
 
+impl Serialize for NodeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl<'de> Deserialize<'de> for NodeId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NodeId, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = NodeId;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a node id")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<NodeId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Name)
     }
 }
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -183,6 +255,25 @@ mod tests {
         }
         for bad in ["", "-a", "a-", "Gw", "a b", "watch", "ä", "@0", &"x".repeat(64)] {
             assert!(bad.parse::<NodeId>().is_err(), "{bad} must be refused");
+        }
+    }
+
+    #[test]
+    fn node_ids_are_ordered_and_equal_as_their_texts_are() {
+        let mut texts = vec!["a".to_owned(), "a.".repeat(9) + "a", "b".to_owned()];
+        for length in [1, 7, 8, 9, 21, 22, 23, 24, 63] {
+            texts.extend(["m", "n", "z"].map(|letter| letter.repeat(length)));
+            texts.push("n".repeat(length) + "1");
+            texts.push("n".repeat(length - 1) + "m");
+        }
+        let fits = |text: &String| text.len() <= limits::NODE_ID_BYTES_MAX;
+        for left in texts.iter().filter(|text| fits(text)) {
+            for right in texts.iter().filter(|text| fits(text)) {
+                let ids = [left, right].map(|text| text.parse::<NodeId>().expect("a node id"));
+                let [one, other] = &ids;
+                assert_eq!(one.cmp(other), left.cmp(right), "{left} and {right}");
+                assert_eq!(one == other, left == right, "{left} and {right}");
+            }
         }
     }
 }

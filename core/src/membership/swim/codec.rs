@@ -36,38 +36,15 @@ impl Identity {
     }
 }
 
-/// A node's name for the engine's searches, which make two of these per member. A short one is copied: to
-/// count another holder of the shared text costs more than to compare it.
-#[derive(PartialEq)]
-pub(crate) enum Name {
-    Short(usize, [u8; NAME_BYTES]),
-    Long(NodeId),
-}
-
-const NAME_BYTES: usize = 24;
-
-impl From<&NodeId> for Name {
-    fn from(node: &NodeId) -> Name {
-        let (text, mut bytes) = (node.as_str().as_bytes(), [0; NAME_BYTES]);
-        match bytes.get_mut(..text.len()) {
-            Some(start) => {
-                start.copy_from_slice(text);
-                Name::Short(text.len(), bytes)
-            }
-            None => Name::Long(node.clone()),
-        }
-    }
-}
-
 impl foca::Identity for Identity {
-    type Addr = Name;
+    type Addr = NodeId;
 
     fn renew(&self) -> Option<Identity> {
         None // A raise is durable before it is used, so the adapter changes identities itself.
     }
 
-    fn addr(&self) -> Name {
-        Name::from(&self.replica.node)
+    fn addr(&self) -> NodeId {
+        self.replica.node.clone()
     }
 
     fn win_addr_conflict(&self, adversary: &Identity) -> bool {
