@@ -24,6 +24,7 @@ pub mod session;
 use std::fmt;
 use std::sync::Arc;
 
+use bincode::enc::write::Writer;
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -65,10 +66,45 @@ pub enum WireError {
 
 /// Encodes a value. Encoding cannot fail: wire types have no fallible parts.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    encode_into(value, &mut bytes);
+    bytes
+}
+
+/// Encodes a value behind what `bytes` holds already.
+pub fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
+    write(value, Appending(bytes)).expect("wire types always encode");
+}
+
+fn write<T: Serialize>(value: &T, writer: impl Writer) -> Result<(), bincode::error::EncodeError> {
     #[expect(clippy::disallowed_methods, reason = "this module owns the codec's configuration")]
     let configuration = bincode::config::standard();
-    bincode::serde::encode_to_vec(value, configuration).expect("wire types always encode")
+    bincode::serde::encode_into_writer(value, writer, configuration)
 }
+
+/// Puts what is encoded behind what is there.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl Writer for Appending<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Takes what is encoded off the front of what it should be; the first byte that differs ends it.
+struct Comparing<'a, 'b>(&'a mut &'b [u8]);
+
+impl Writer for Comparing<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        let rest = self.0.strip_prefix(bytes);
+        *self.0 = rest.ok_or(bincode::error::EncodeError::UnexpectedEnd)?;
+        Ok(())
+    }
+}
+
+/// Most messages are no longer, and need no second allocation.
+const USUAL_BYTES: usize = 64;
 
 /// Decodes exactly one value of at most `LIMIT` bytes from all of `bytes`.
 pub fn decode<T: DeserializeOwned + Serialize, const LIMIT: usize>(
@@ -90,10 +126,14 @@ pub fn decode<T: DeserializeOwned + Serialize, const LIMIT: usize>(
     };
     let (value, used): (T, usize) =
         decoded.map_err(|_| WireError::Malformed("no value of this type"))?;
-    if used != bytes.len() || encode(&value) != bytes {
+    if used != bytes.len() || !is_canonical(&value, bytes) {
         return Err(WireError::NotCanonical);
     }
     Ok(value)
+}
+
+fn is_canonical<T: Serialize>(value: &T, mut bytes: &[u8]) -> bool {
+    write(value, Comparing(&mut bytes)).is_ok() && bytes.is_empty()
 }
 
 fn decode_within<T: DeserializeOwned, const LIMIT: usize>(

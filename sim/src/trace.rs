@@ -49,6 +49,8 @@ pub struct Trace {
     kept: VecDeque<Kept>,
     file: Option<BufWriter<File>>,
     earlier: Option<Comparison>,
+    /// What is hashed next.
+    scratch: Vec<u8>,
 }
 
 impl Trace {
@@ -84,10 +86,14 @@ impl Trace {
             self.hash = xxh3_64_with_seed(&part.to_le_bytes(), self.hash);
         }
         for input in inputs {
-            self.hash = xxh3_64_with_seed(&input_bytes(input), self.hash);
+            self.scratch.clear();
+            write_input(input, &mut self.scratch);
+            self.hash = xxh3_64_with_seed(&self.scratch, self.hash);
         }
         for effect in effects {
-            self.hash = xxh3_64_with_seed(&effect_bytes(effect), self.hash);
+            self.scratch.clear();
+            write_effect(effect, &mut self.scratch);
+            self.hash = xxh3_64_with_seed(&self.scratch, self.hash);
         }
         if self.keep {
             self.keep_turn(at, machine, inputs, effects);
@@ -150,9 +156,9 @@ impl Trace {
 }
 
 /// The wire codec has no form for specs of workers, whose fields may be unset or unknown: they are JSON.
-fn input_bytes(input: &Input) -> Vec<u8> {
+fn write_input(input: &Input, bytes: &mut Vec<u8>) {
     match input {
-        Input::Request { .. } => json_bytes(input),
+        Input::Request { .. } => write_json(input, bytes),
         Input::Start
         | Input::Wake
         | Input::Datagram { .. }
@@ -164,23 +170,25 @@ fn input_bytes(input: &Input) -> Vec<u8> {
         | Input::Writable { .. }
         | Input::Closed { .. }
         | Input::Stored { .. }
-        | Input::Answered { .. } => wire::encode(input),
+        | Input::Answered { .. } => wire::encode_into(input, bytes),
     }
 }
 
-fn effect_bytes(effect: &Effect) -> Vec<u8> {
+fn write_effect(effect: &Effect, bytes: &mut Vec<u8>) {
     match effect {
-        Effect::Reply { .. } | Effect::Call { .. } | Effect::Announce(_) => json_bytes(effect),
+        Effect::Reply { .. } | Effect::Call { .. } | Effect::Announce(_) => {
+            write_json(effect, bytes);
+        }
         Effect::Datagram { .. }
         | Effect::Send { .. }
         | Effect::Connect { .. }
         | Effect::Disconnect { .. }
-        | Effect::Store { .. } => wire::encode(effect),
+        | Effect::Store { .. } => wire::encode_into(effect, bytes),
     }
 }
 
-fn json_bytes(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("inputs and effects have no maps with odd keys")
+fn write_json(value: &impl serde::Serialize, bytes: &mut Vec<u8>) {
+    serde_json::to_writer(bytes, value).expect("inputs and effects have no maps with odd keys");
 }
 
 /// Sixteen hex digits.
