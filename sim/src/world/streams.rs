@@ -4,7 +4,7 @@
 //! stream may break between any two of them. A process that ends resets its connections, or, if its whole
 //! machine went, leaves the other side with a half-open end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use quorate_core::ids::ConnectionId;
@@ -40,6 +40,8 @@ pub enum StreamEvent {
 pub struct Streams {
     table: BTreeMap<u64, Stream>,
     count: u64,
+    /// Pipes that stood still with pieces in them; some may have gone on or ended since.
+    standing: BTreeSet<(u64, usize)>,
 }
 
 /// One connection. Side 0 dialled, side 1 accepted.
@@ -240,6 +242,7 @@ impl World {
         let Some(pipe) = self.pipe(id, side) else { return };
         if !open || stands {
             pipe.moving = false;
+            self.streams.standing.insert((id, side));
             return;
         }
         let Some((_, piece)) = pipe.pieces.pop_front() else {
@@ -394,21 +397,12 @@ impl World {
 
     /// Pieces that waited for a link or a reader look again.
     pub(super) fn unblock_streams(&mut self) {
-        let waiting = |(id, stream): (&u64, &Stream)| {
-            let mut sides = Vec::new();
-            for (side, pipe) in stream.pipes.iter().enumerate() {
-                if !pipe.moving && !pipe.pieces.is_empty() {
-                    sides.push((*id, side));
-                }
-            }
-            sides
-        };
-        let waiting: Vec<(u64, usize)> = self.streams.table.iter().flat_map(waiting).collect();
-        for (id, side) in waiting {
-            if let Some(pipe) = self.pipe(id, side) {
+        for (id, side) in std::mem::take(&mut self.streams.standing) {
+            let Some(pipe) = self.pipe(id, side) else { continue };
+            if !pipe.moving && !pipe.pieces.is_empty() {
                 pipe.moving = true;
+                self.queue.push(self.now, Event::Stream(StreamEvent::Piece(id, side)));
             }
-            self.queue.push(self.now, Event::Stream(StreamEvent::Piece(id, side)));
         }
     }
 
