@@ -38,7 +38,11 @@ impl Clock {
 
     /// What the monotonic clock reads at `world`.
     pub fn local(&self, world: Micros) -> Instant {
-        let elapsed = i128::from(world.saturating_sub(self.anchor_world));
+        let elapsed = world.saturating_sub(self.anchor_world);
+        if self.drift_ppm == 0 {
+            return Instant::from_micros(self.anchor_local.saturating_add(elapsed));
+        }
+        let elapsed = i128::from(elapsed);
         let local = elapsed * (MILLION + i128::from(self.drift_ppm)) / MILLION;
         let local = u64::try_from(local).expect("a rate above -100 % never runs backwards");
         Instant::from_micros(self.anchor_local.saturating_add(local))
@@ -46,7 +50,11 @@ impl Clock {
 
     /// The first world time at which the monotonic clock reads `local` or later.
     pub fn world(&self, local: Instant) -> Micros {
-        let wanted = i128::from(local.as_micros().saturating_sub(self.anchor_local));
+        let wanted = local.as_micros().saturating_sub(self.anchor_local);
+        if self.drift_ppm == 0 {
+            return self.anchor_world.saturating_add(wanted);
+        }
+        let wanted = i128::from(wanted);
         let rate = MILLION + i128::from(self.drift_ppm);
         let elapsed = (wanted * MILLION + rate - 1) / rate;
         let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);

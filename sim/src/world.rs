@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use quorate_core::ids::{Incarnation, Replica, Ticket};
 use quorate_core::limits;
-use quorate_core::machine::Machine as _;
 use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Request};
 use quorate_core::random::Rng;
 use quorate_core::wire::Blob;
@@ -428,7 +427,7 @@ impl World {
             return;
         };
         process.busy_until = now + TURN_US;
-        let wake = process.node.next_wake().map(|wake| clock.world(wake.at));
+        let wake = process.wake.map(|wake| clock.world(wake.at));
         let waiting = (!process.inbox.is_empty()).then_some(now);
         let Some(next) = wake.into_iter().chain(waiting).min() else { return };
         let at = next.max(process.busy_until);

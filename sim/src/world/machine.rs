@@ -78,6 +78,8 @@ pub struct Process {
     pub accepted: u64,
     /// Whose maps its last turn may have moved.
     pub touched: Touched,
+    /// What the node wants to be woken for, as of its last turn: nothing else changes it.
+    pub wake: Option<Wake>,
     scheduled: Option<Micros>,
 }
 
@@ -137,6 +139,7 @@ impl Machine {
             agreed: std::collections::BTreeSet::new(),
             accepted: 0,
             touched: Touched::default(),
+            wake: None,
             scheduled: None,
         });
     }
@@ -157,7 +160,7 @@ impl Machine {
 
     /// What the process waits for, if one runs.
     pub fn next_wake(&self) -> Option<Wake> {
-        self.process.as_ref().and_then(|process| process.node.next_wake())
+        self.process.as_ref().and_then(|process| process.wake)
     }
 
     /// Whether a process runs here and takes part.
@@ -187,7 +190,7 @@ impl Process {
 
     /// The next batch: a wake, if its time has come, and up to a turn's worth of what waits.
     pub fn batch(&mut self, local: Instant) -> Vec<Input> {
-        let wake = self.node.next_wake().filter(|wake| wake.at <= local);
+        let wake = self.wake.filter(|wake| wake.at <= local);
         let mut batch = Vec::with_capacity(self.inbox.len().min(limits::TURN_INPUTS_MAX) + 1);
         let started = !matches!(self.inbox.front(), Some(Input::Start));
         batch.extend(wake.filter(|_| started).map(|_| Input::Wake));
@@ -204,6 +207,7 @@ impl Process {
         }
         self.node.flush(local, &mut effects);
         self.touched = self.node.take_touched();
+        self.wake = self.node.next_wake();
         effects
     }
 }
