@@ -2,43 +2,46 @@
 //!
 //! Absent on purpose: sleeping, threads, and any order that does not follow from the queue.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::Micros;
 
-/// What is still to happen, earliest first; among equals, first come.
+/// What is still to happen, earliest first; among equals, first come. What happens waits apart from the
+/// order, in which a search moves many entries.
 #[derive(Debug)]
 pub struct Queue<E> {
-    heap: BinaryHeap<Reverse<Entry<E>>>,
+    order: BinaryHeap<Reverse<(Micros, u64, usize)>>,
+    events: Vec<Option<E>>,
+    /// Places of `events` that hold nothing.
+    free: Vec<usize>,
     sequence: u64,
-}
-
-#[derive(Debug)]
-struct Entry<E> {
-    at: Micros,
-    sequence: u64,
-    event: E,
 }
 
 impl<E> Queue<E> {
     /// Nothing is to happen.
     pub fn new() -> Queue<E> {
-        Queue { heap: BinaryHeap::new(), sequence: 0 }
+        Queue { order: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), sequence: 0 }
     }
 
     /// `event` happens at `at`, after whatever was put there before.
     pub fn push(&mut self, at: Micros, event: E) {
         self.sequence += 1;
-        self.heap.push(Reverse(Entry { at, sequence: self.sequence, event }));
+        let place = self.free.pop().unwrap_or(self.events.len());
+        match self.events.get_mut(place) {
+            Some(empty) => *empty = Some(event),
+            None => self.events.push(Some(event)),
+        }
+        self.order.push(Reverse((at, self.sequence, place)));
     }
 
     /// The next event, unless it lies beyond `end`.
     pub fn pop(&mut self, end: Micros) -> Option<(Micros, E)> {
-        if self.heap.peek()?.0.at > end {
-            return None;
-        }
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
+        let Reverse((at, _, place)) = *self.order.peek().filter(|Reverse((at, ..))| *at <= end)?;
+        self.order.pop();
+        self.free.push(place);
+        let event = self.events.get_mut(place).and_then(Option::take);
+        Some((at, event.expect("whatever is in the order waits at its place")))
     }
 
     /// How many events there ever were.
@@ -50,26 +53,6 @@ impl<E> Queue<E> {
 impl<E> Default for Queue<E> {
     fn default() -> Self {
         Queue::new()
-    }
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
     }
 }
 
