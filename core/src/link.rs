@@ -314,8 +314,8 @@ impl Links {
     }
 
     fn check_peer(&self, node: &NodeId, peer: &Peer) -> Result<(), String> {
-        let waits = self.agenda.of(&Subject::Peer(node.clone())).is_some();
-        let alive = peer.up.is_some() || peer.dialling.is_some() || waits;
+        let waits = || self.agenda.of(&Subject::Peer(node.clone())).is_some();
+        let alive = peer.up.is_some() || peer.dialling.is_some() || waits();
         if !alive && !self.leaving {
             return Err(format!("L-6: {node} has no connection, no dial and no next dial"));
         }

@@ -66,6 +66,8 @@ pub struct Touched {
     pub nodes: BTreeSet<NodeId>,
     /// An input named nobody: every map may have moved.
     pub all: bool,
+    /// There was any input: our own maps may have moved.
+    pub own: bool,
     /// What was written to our own maps.
     pub writes: Vec<Wrote>,
 }
@@ -83,6 +85,7 @@ pub struct Wrote {
 
 impl Touched {
     pub(super) fn note(&mut self, input: &Input) {
+        self.own = true;
         let node = match input {
             Input::Segment { segment, .. } => &segment.replica.node,
             Input::Floor { owner, .. } => &owner.node,

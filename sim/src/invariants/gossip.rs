@@ -198,7 +198,8 @@ fn final_rows_by_datagram(
     ledger: &mut Ledger,
 ) -> Result<(), Failure> {
     let has = |bytes: &[u8], wanted: Kind, last: bool| {
-        let parsed = datagram::parse(bytes).ok();
+        let named = bytes.contains(&(wanted as u8));
+        let parsed = named.then(|| datagram::parse(bytes).ok()).flatten();
         parsed.is_some_and(|datagram| {
             let mut sections = datagram.sections.iter();
             sections.any(|(kind, body)| *kind == wanted && (!last || body.first() == Some(&1)))

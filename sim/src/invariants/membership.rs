@@ -249,16 +249,14 @@ impl Watch {
         reach: impl Fn(usize, usize) -> bool,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
+        let mut former = std::mem::take(&mut self.wronged);
         for (observer, seer) in machines.iter().enumerate() {
-            for (subject, seen) in
-                machines.iter().enumerate().filter(|(index, _)| *index != observer)
-            {
-                let wrong = wrongly_failed(seer, seen) && reach(observer, subject);
-                if !wrong {
-                    self.wronged.remove(&(observer, subject));
+            for subject in wrongly_failed(seer, machines) {
+                let Some(seen) = machines.get(subject).filter(|_| reach(observer, subject)) else {
                     continue;
-                }
-                let since = *self.wronged.entry((observer, subject)).or_insert(now);
+                };
+                let since = former.remove(&(observer, subject)).unwrap_or(now);
+                self.wronged.insert((observer, subject), since);
                 let long = scaled(FAILED_WITHIN_REACH_US, seer);
                 ledger.hold(Id::M11, observer, now - since <= long, || {
                     let seconds = (now - since) / 1_000_000;
@@ -387,20 +385,21 @@ impl Observer {
     }
 }
 
-/// Whether `seer` holds `seen` failed while both take part as they are.
-fn wrongly_failed(seer: &Machine, seen: &Machine) -> bool {
-    let takes_part = |machine: &&Machine| machine.runs();
-    let (Some(seer), Some(seen)) = (Some(seer).filter(takes_part), Some(seen).filter(takes_part))
-    else {
-        return false;
-    };
-    let (Some(observer), Some(subject)) = (&seer.process, &seen.process) else { return false };
+/// Whom `seer` holds failed while both take part as they are, by the places of their machines.
+fn wrongly_failed(seer: &Machine, machines: &[Machine]) -> Vec<usize> {
+    let taking_part = seer.process.as_ref().filter(|process| seer.runs() && !leaving(process));
+    let Some(observer) = taking_part else { return Vec::new() };
     let members = observer.node.published().members.load();
-    let row = members.rows.get(&seen.node);
-    // Who moved since it was last heard of is found by seeds, in the time that M-10 gives.
-    row.is_some_and(|row| row.state == State::Failed && row.address == seen.address)
-        && !leaving(observer)
-        && !leaving(subject)
+    let failed = members.rows.values().filter(|row| row.state == State::Failed);
+    let wrongly = failed.filter_map(|row| {
+        let place = machines.iter().position(|machine| machine.node == row.node)?;
+        let seen = machines.get(place).filter(|seen| seen.runs())?;
+        // Who moved since it was last heard of is found by seeds, in the time that M-10 gives.
+        let still_there =
+            row.address == seen.address && !seen.process.as_ref().is_some_and(leaving);
+        (still_there && seen.index != seer.index).then_some(place)
+    });
+    wrongly.collect()
 }
 
 fn leaving(process: &Process) -> bool {
@@ -433,6 +432,10 @@ fn sender_incarnation(bytes: &[u8]) -> u64 {
 }
 
 fn departed_by_datagram(bytes: &[u8]) -> Option<Incarnation> {
+    // A datagram says so by a byte that stands in it; most have none, and are not read.
+    if !bytes.contains(&(Kind::Departed as u8)) {
+        return None;
+    }
     let datagram = datagram::parse(bytes).ok()?;
     let notice = datagram.sections.iter().find(|(kind, _)| *kind == Kind::Departed)?;
     let notice = wire::decode::<Departed, { limits::DATAGRAM_BYTES_MAX }>(notice.1).ok()?;

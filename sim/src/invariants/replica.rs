@@ -111,7 +111,9 @@ impl Watch {
             self.forget_dropped(turn);
             return lives(turn, maps.held(), ledger);
         }
-        maps.held_own().try_for_each(|held| self.held(turn, &held, ledger))?;
+        if touched.own {
+            maps.held_own().try_for_each(|held| self.held(turn, &held, ledger))?;
+        }
         for node in &touched.nodes {
             maps.held_of(node).try_for_each(|held| self.held(turn, &held, ledger))?;
             self.forget_dropped_of(turn, node);
