@@ -18,6 +18,7 @@ mod misbehaviour;
 mod publish;
 mod route;
 pub mod settings;
+mod timed;
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ use crate::workers::Workers;
 use misbehaviour::Misbehaviour;
 use publish::Touched;
 use route::Step;
+use timed::Timed;
 
 /// The keyspace `meta` holds the incarnation under this key.
 pub const INCARNATION_KEY: &str = "incarnation";
@@ -57,11 +59,11 @@ pub const FENCE_PREFIX: &str = "fence/";
 
 /// One node, owned by one loop.
 pub struct Node {
-    membership: Membership,
-    links: Links,
-    maps: Maps,
-    gossip: Gossip,
-    workers: Workers,
+    membership: Timed<Membership>,
+    links: Timed<Links>,
+    maps: Timed<Maps>,
+    gossip: Timed<Gossip>,
+    workers: Timed<Workers>,
     local: Replica,
     born: Incarnation,
     /// Peers with a link that is up.
@@ -109,11 +111,11 @@ impl Node {
         let workers = Workers::new(workers, local.clone(), &kept);
         let published = Arc::new(Published::new(local.clone(), now));
         Node {
-            membership,
-            links,
-            maps,
-            gossip,
-            workers,
+            membership: Timed::new(membership),
+            links: Timed::new(links),
+            maps: Timed::new(maps),
+            gossip: Timed::new(gossip),
+            workers: Timed::new(workers),
             born: incarnation,
             local,
             linked: BTreeSet::new(),
@@ -130,9 +132,16 @@ impl Node {
 
     /// Ends a turn: what the batch wrote is pushed to peers, what it touched is published.
     pub fn flush(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        self.flush_gossip(now, out);
-        self.settle(now, out);
+        if self.gossip.awaits_flush(now) {
+            self.flush_gossip(now, out);
+            self.settle(now, out);
+        }
         self.publish(now);
+        self.membership.settle();
+        self.links.settle();
+        self.maps.settle();
+        self.gossip.settle();
+        self.workers.settle();
     }
 
     /// The snapshots that any thread may read.
@@ -168,7 +177,7 @@ impl Node {
     /// Whose maps may have moved since this was last asked, for whoever checks them.
     #[cfg(feature = "simulation")]
     pub fn take_touched(&mut self) -> replica::Touched {
-        self.maps.take_touched()
+        self.maps.quietly().take_touched()
     }
 
     /// Gossip, for whoever checks it.
@@ -195,7 +204,7 @@ impl Machine for Node {
     type Output = Effect;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
-        if self.membership.turns(now) {
+        if self.membership.quietly().turns(now) {
             self.membership_step(membership::Input::Tick);
         }
         self.accept(now, input, out);
@@ -204,11 +213,11 @@ impl Machine for Node {
 
     fn next_wake(&self) -> Option<Wake> {
         let wakes = [
-            self.membership.next_wake(),
-            self.links.next_wake(),
-            self.maps.next_wake(),
-            self.gossip.next_wake(),
-            self.workers.next_wake(),
+            self.membership.wake(),
+            self.links.wake(),
+            self.maps.wake(),
+            self.gossip.wake(),
+            self.workers.wake(),
         ];
         wakes.into_iter().fold(None, Wake::earlier)
     }

@@ -179,6 +179,11 @@ impl Told {
         }
     }
 
+    /// Whether nobody was told anything.
+    pub(super) fn is_clear(&self) -> bool {
+        self.target.is_none()
+    }
+
     /// The turn is over.
     pub(super) fn clear(&mut self) {
         self.target = None;

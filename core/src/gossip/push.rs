@@ -24,6 +24,11 @@ impl Gossip {
         self.assert_invariants();
     }
 
+    /// Whether the end of this turn would change anything.
+    pub fn awaits_flush(&self, now: Instant) -> bool {
+        !self.fresh.is_empty() || !self.told.is_clear() || self.pulls.is_due(now)
+    }
+
     /// Whether our members are few enough to be told one by one.
     fn is_direct(&self) -> bool {
         self.members() <= self.settings.direct_max

@@ -58,6 +58,8 @@ pub struct Members {
 pub(super) struct Touched {
     /// Members whose row changed.
     pub(super) members: BTreeSet<NodeId>,
+    /// Whether readiness was turned off or on.
+    pub(super) draining: bool,
 }
 
 impl Published {
@@ -88,8 +90,12 @@ impl Published {
 impl Node {
     /// Replaces what this turn touched, each snapshot at the cost of its touched keys.
     pub(super) fn publish(&mut self, now: Instant) {
-        self.publish_members(now);
-        if let Some(snapshot) = self.workers.publish() {
+        if std::mem::take(&mut self.touched.draining) || self.membership.is_touched() {
+            self.publish_members(now);
+        }
+        if self.workers.is_touched()
+            && let Some(snapshot) = self.workers.publish()
+        {
             self.published.workers.store(snapshot);
         }
         let due = self.counts_at.is_none_or(|at| now.since(at) >= self.counts_interval);

@@ -15,7 +15,7 @@ use super::misbehaviour::Domain;
 use super::{Node, Question};
 use crate::ids::{NodeId, Notice, Replica, Ticket};
 use crate::limits;
-use crate::machine::{Machine, Wake};
+use crate::machine::Machine;
 use crate::time::Instant;
 use crate::wire::Blob;
 use crate::wire::message::Segments;
@@ -117,20 +117,19 @@ impl Node {
 
     /// Ticks the machines whose time has come.
     fn tick(&mut self, now: Instant) {
-        let due = |wake: Option<Wake>| wake.is_some_and(|wake| wake.at <= now);
-        if due(self.membership.next_wake()) {
+        if self.membership.is_due(now) {
             self.membership_step(crate::membership::Input::Tick);
         }
-        if due(self.links.next_wake()) {
+        if self.links.is_due(now) {
             self.link_step(crate::link::Input::Tick);
         }
-        if due(self.maps.next_wake()) {
+        if self.maps.is_due(now) {
             self.steps.push_back(Step::Maps(crate::replica::Input::Tick));
         }
-        if due(self.gossip.next_wake()) {
+        if self.gossip.is_due(now) {
             self.steps.push_back(Step::Gossip(crate::gossip::Input::Tick));
         }
-        if due(self.workers.next_wake()) {
+        if self.workers.is_due(now) {
             self.workers_step(crate::workers::Input::Tick);
         }
     }
@@ -188,6 +187,7 @@ impl Node {
             }
             Request::Drain { on } => {
                 self.draining = on;
+                self.touched.draining = true;
                 out.push(Effect::Reply { ticket, reply: Reply::Done });
             }
             Request::Reload { settings } => {
