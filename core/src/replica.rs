@@ -23,6 +23,7 @@ mod entries;
 mod life;
 mod merge;
 mod owner;
+mod places;
 mod read;
 #[cfg(feature = "simulation")]
 mod watch;
@@ -263,8 +264,8 @@ impl Maps {
         let (local, bound) = (self.local.clone(), self.settings.tombstones_max);
         let room = self.rooms.get_mut(&topic).expect("domains write to topics that are registered");
         let live = room.own.entries().live() - usize::from(room.own.is_ready());
-        let new = value.is_some() && room.own.entries().value(&key).is_none();
-        if new && live >= room.registration.entries_max {
+        let full = live >= room.registration.entries_max;
+        if full && value.is_some() && room.own.entries().value(&key).is_none() {
             return out.push(Output::Full { topic, key });
         }
         let obeys = (room.registration.check)(&local, &key, value.as_ref());

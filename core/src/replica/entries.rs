@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::places::Places;
 use crate::wire::Blob;
 use crate::wire::segment::{Entry, Key};
 
@@ -18,7 +19,7 @@ pub(super) type Change = (Key, Option<Blob>);
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Entries {
     slots: BTreeMap<u64, Slot>,
-    places: BTreeMap<Key, u64>,
+    places: Places,
     tombstones: BTreeSet<u64>,
     doubtful: BTreeSet<u64>,
     unchecked: Unchecked,
@@ -75,7 +76,7 @@ impl Entries {
 
     /// The value of `key`.
     pub(super) fn value(&self, key: &str) -> Option<&Blob> {
-        self.slots.get(self.places.get(key)?)?.value.as_ref()
+        self.slots.get(&self.places.get(key)?)?.value.as_ref()
     }
 
     /// Whether exactly `entry` is held.
@@ -87,7 +88,7 @@ impl Entries {
     /// What domains see, by key.
     pub(super) fn visible(&self) -> impl Iterator<Item = (&Key, &Blob)> {
         let places = self.places.iter().filter(|(key, _)| !key.is_empty());
-        places.filter_map(|(key, place)| Some((key, self.slots.get(place)?.value.as_ref()?)))
+        places.filter_map(|(key, place)| Some((key, self.slots.get(&place)?.value.as_ref()?)))
     }
 
     /// Places and keys with `from < place ≤ upto`, ascending.
@@ -185,7 +186,7 @@ impl Entries {
         }
         let agreed = self.places.len() == self.slots.len()
             && self.slots.iter().all(|(place, slot)| {
-                self.places.get(&slot.key) == Some(place)
+                self.places.get(&slot.key) == Some(*place)
                     && self.tombstones.contains(place) == slot.value.is_none()
             })
             && self
