@@ -108,6 +108,19 @@ impl Swim {
         self.known().find(|member| member.id().replica.node == *node)
     }
 
+    /// What is known of `nodes`, in their order. Many are looked for at once, since each search is a
+    /// look at everybody.
+    pub(super) fn seen_of(&self, nodes: &BTreeSet<NodeId>) -> Vec<(Identity, State)> {
+        let known = |member: &Member<Identity>| (member.id().clone(), member.state());
+        if let (Some(node), 1) = (nodes.first(), nodes.len()) {
+            return self.seen(node).map(known).into_iter().collect();
+        }
+        let touched = self.known().filter(|member| nodes.contains(&member.id().replica.node));
+        let mut touched: Vec<(Identity, State)> = touched.map(known).collect();
+        touched.sort_unstable_by(|(one, _), (other, _)| one.replica.node.cmp(&other.replica.node));
+        touched
+    }
+
     /// Updates that are still being spread.
     pub(super) fn backlog(&self) -> usize {
         if self.engine.num_members() == 0 { 0 } else { self.engine.updates_backlog() }

@@ -98,13 +98,15 @@ impl Row {
 }
 
 impl Membership {
-    /// Brings the row of `node` to what the engine holds.
-    pub(super) fn reconcile(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
-        let Some((identity, seen)) =
-            self.swim.seen(node).map(|member| (member.id().clone(), member.state()))
-        else {
-            return;
-        };
+    /// Brings the row of a node to what the engine holds.
+    pub(super) fn reconcile(
+        &mut self,
+        now: Instant,
+        identity: Identity,
+        seen: Seen,
+        out: &mut Vec<Output>,
+    ) {
+        let node = &identity.replica.node;
         if seen != Seen::Suspect {
             self.swim.settle(node);
         }

@@ -184,8 +184,8 @@ impl Membership {
             self.send(effects.sends, out);
             let touched: BTreeSet<NodeId> = effects.touched.into_iter().collect();
             changed |= !touched.is_empty();
-            for node in touched {
-                self.reconcile(now, &node, out);
+            for (identity, seen) in self.swim.seen_of(&touched) {
+                self.reconcile(now, identity, seen, out);
             }
             for node in effects.doubted {
                 self.rows.entry(node).and_modify(|row| row.heard.doubted = true);
