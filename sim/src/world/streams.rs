@@ -66,6 +66,8 @@ struct Pipe {
     pieces: VecDeque<(Micros, Piece)>,
     last: Micros,
     moving: bool,
+    /// Bytes that were read and of which the sender has not heard.
+    freed: usize,
     reader: FrameReader,
     broken: bool,
 }
@@ -280,7 +282,7 @@ impl World {
         self.queue.push(at, Event::Stream(StreamEvent::Piece(id, side)));
     }
 
-    /// Bytes reach the far process, and their sender may give more.
+    /// Bytes reach the far process, and their sender may give more: it hears so by quarters of its window.
     fn deliver(&mut self, id: u64, side: usize, bytes: &Blob) {
         let Some(far) = self.side_of(id, 1 - side) else { return };
         let Some(pipe) = self.pipe(id, side) else { return };
@@ -305,7 +307,12 @@ impl World {
                 }
             }
         }
-        self.writable(id, side, bytes.len());
+        let Some(pipe) = self.pipe(id, side) else { return };
+        pipe.freed += bytes.len();
+        if pipe.freed >= limits::WINDOW_BYTES / 4 {
+            let freed = std::mem::take(&mut pipe.freed);
+            self.writable(id, side, freed);
+        }
     }
 
     fn writable(&mut self, id: u64, side: usize, bytes: usize) {
