@@ -371,6 +371,7 @@ impl Machine for Gossip {
             Input::Raised { replica } => self.raised(replica),
             Input::Slept => self.slept(),
             Input::PushRefused { topic, replica, from, upto } => {
+                sometimes!("gossip.push_refused");
                 self.rumour(now, topic, &replica, from, upto);
             }
             Input::Carried { topic, direction, bytes } => {
@@ -404,6 +405,7 @@ impl Gossip {
     fn gap(&mut self, now: Instant, topic: Topic, replica: &Replica, from: &NodeId, through: u64) {
         self.tally.gaps += 1;
         let is_ahead = through > self.ledger.complete(topic, replica);
+        sometimes!("gossip.gap", is_ahead);
         if is_ahead && self.peers.contains_key(from) && self.may_want(topic, replica) {
             let wait = self.rng.between(limits::GAP_WAIT_MIN, limits::GAP_WAIT_MAX);
             self.pulls.want(topic, replica, from, through, now + wait, true);

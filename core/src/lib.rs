@@ -13,6 +13,8 @@
 pub mod ids;
 pub mod limits;
 pub mod machine;
+#[macro_use]
+pub mod mark;
 pub mod random;
 pub mod time;
 pub mod wire;

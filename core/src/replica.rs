@@ -299,6 +299,7 @@ impl Maps {
             return out.push(Output::Overtaken { known: self.local.incarnation });
         }
         let known = self.nodes.get(&peer.node).filter(|known| !known.failed);
+        sometimes!("replica.acknowledged_by_nobody", known.is_none());
         if known.is_some_and(|known| known.incarnation == peer.incarnation) {
             room.own.acknowledge(peer.node, peer.incarnation, complete);
         }
@@ -331,6 +332,10 @@ impl Maps {
             let members = members.map(|(node, known)| (node, known.incarnation));
             room.rising = room.own.stable(members);
             if let Some(floor) = room.rising.filter(|_| room.own.rises_from() <= now) {
+                if sim_point!("replica.floor_waits") {
+                    room.own.put_off(now);
+                    continue;
+                }
                 room.own.raise_stable(now, floor);
                 room.rising = None;
                 room.counts.raises_stable += 1;

@@ -1,5 +1,7 @@
 //! The command line: what is asked, and what is printed.
 
+mod marks;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
@@ -113,6 +115,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say which places in the machines were reached, and by which seeds; the missing ones first.
+    Marks {
+        /// Seeds to reach them with, half open.
+        #[arg(long, value_name = "A..B", value_parser = seeds)]
+        seeds: Option<(u64, u64)>,
+        /// What `swarm --json` and `scenario --json` printed, to be added.
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        reports: Vec<PathBuf>,
+        /// Print exactly one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the plan of a seed.
     #[command(hide = true)]
     Plan {
@@ -181,6 +195,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Scenario { path, seeds, jobs, json } => scenario(&path, seeds, jobs, json),
         Command::Check { seeds, world } => check(seeds, &world),
         Command::Invariants { seeds, json } => list_invariants(seeds, json),
+        Command::Marks { seeds, reports, json } => marks::list(seeds, &reports, json),
         Command::Plan { seed, world } => world.world().map(|world| {
             say(world.of(seed).to_string().trim_end());
             true
@@ -482,7 +497,7 @@ fn demanded() -> Vec<(String, Vec<String>)> {
     let ids = |plan: &Plan| {
         let named = |then: &plan::Then| match then {
             plan::Then::Always(ids) | plan::Then::By(_, ids) | plan::Then::End(ids) => ids.clone(),
-            plan::Then::Answer(..) | plan::Then::Count { .. } => Vec::new(),
+            plan::Then::Answer(..) | plan::Then::Mark(_) | plan::Then::Count { .. } => Vec::new(),
         };
         plan.thens.iter().flat_map(named).collect()
     };

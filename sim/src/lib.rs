@@ -19,6 +19,7 @@ pub mod backend;
 pub mod clock;
 pub mod disk;
 pub mod invariants;
+pub mod marks;
 pub mod net;
 pub mod outside;
 pub mod plan;

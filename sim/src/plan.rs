@@ -138,6 +138,8 @@ pub enum Then {
     End(Vec<String>),
     /// The answer known by a tag begins with this.
     Answer(String, String),
+    /// This place in the machines was reached.
+    Mark(String),
     /// A number that nodes keep.
     Count {
         /// Its name and labels, as exported.

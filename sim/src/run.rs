@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use quorate_core::ids::Ticket;
+use quorate_core::mark::Hits;
 use quorate_core::random::Rng;
 
 use crate::clock::Micros;
@@ -75,6 +76,8 @@ pub struct Outcome {
     pub faults: FaultCounts,
     /// What was looked at.
     pub ledger: Ledger,
+    /// What was reached in the machines.
+    pub marks: Hits,
     /// How long the core took to become quiet.
     pub converged: Option<Micros>,
     /// The last turns of the machines concerned.
@@ -123,6 +126,8 @@ impl Run<'_> {
     /// A world for `plan`, in which nothing has happened yet.
     pub fn new<'a>(plan: &'a Plan, seed: u64, options: &Options) -> Run<'a> {
         let rng = Rng::from_number(seed);
+        // What this thread reached before is no part of this run.
+        Hits::take();
         let nodes = plan.nodes();
         let stored = plan.given.get("store").map_or("all", String::as_str);
         let stored = crate::settings::names(stored, nodes).unwrap_or_default();
@@ -206,7 +211,8 @@ impl Run<'_> {
             crate::plan::Then::Count { by, .. } => *by,
             crate::plan::Then::Always(..)
             | crate::plan::Then::End(..)
-            | crate::plan::Then::Answer(..) => None,
+            | crate::plan::Then::Answer(..)
+            | crate::plan::Then::Mark(_) => None,
         });
         if let Some(at) = due.max().filter(|_| last > 0) {
             self.until((BOOT_US + at).min(end));
@@ -316,6 +322,7 @@ impl Run<'_> {
         if let Err(error) = self.world.trace.finish() {
             self.world.fail(Failure::new(FailureKind::Log, "trace", None, error.to_string()));
         }
+        self.world.faults.count_many("point", self.world.points.fired());
         Outcome {
             seed,
             failure,
@@ -324,6 +331,7 @@ impl Run<'_> {
             virtual_us: self.world.now(),
             faults: self.world.faults.clone(),
             ledger: self.world.checks.ledger.clone(),
+            marks: Hits::take(),
             converged: self.converged,
             story,
             datagrams: self.world.datagrams(),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::invariants::{Ledger, TABLE};
+use crate::marks::Reached;
 use crate::plan::{Plan, draw};
 use crate::run::{self, Options, Outcome};
 use crate::trace::hex;
@@ -49,6 +50,8 @@ pub struct Summary {
     pub faults: FaultCounts,
     /// What was looked at.
     pub ledger: Ledger,
+    /// What was reached in the machines, and by whom.
+    pub marks: Reached,
     /// How long each seed took to become quiet.
     pub converged: Vec<u64>,
     /// Failing seeds whose plan was made small.
@@ -63,6 +66,7 @@ impl Summary {
         self.events += outcome.events;
         self.faults.add(&outcome.faults);
         self.ledger.add(&outcome.ledger);
+        self.marks.add(outcome.seed, &outcome.marks);
         self.converged.extend(outcome.converged);
         if outcome.failure.is_some() {
             self.failures.insert(outcome.seed, outcome);
@@ -76,6 +80,7 @@ impl Summary {
         self.events += other.events;
         self.faults.add(&other.faults);
         self.ledger.add(&other.ledger);
+        self.marks.join(&other.marks);
         self.converged.extend(other.converged);
         self.failures.extend(other.failures);
     }
@@ -111,7 +116,7 @@ impl Summary {
             "messages_per_commit": Value::Null, "faults": faults,
             "invariants": invariants_json(&self.ledger),
             "histories": {"checked": 0, "undecided": 0},
-            "marks": {"hit": 0, "total": 0, "missing": []},
+            "marks": self.marks.json(),
             "trace_hash": hex(self.hash()),
         })
     }

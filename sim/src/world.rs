@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use quorate_core::ids::{Incarnation, Replica, Ticket};
 use quorate_core::limits;
+use quorate_core::mark::Points;
 use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Request};
 use quorate_core::random::Rng;
 use quorate_core::wire::Blob;
@@ -128,6 +129,8 @@ pub struct World {
     pub lens: Option<Box<Lens>>,
     failure: Option<Failure>,
     turning: Option<usize>,
+    /// Rare choices that the machines may be told to make.
+    pub points: Points,
 }
 
 /// What chance decides about one machine, each purpose in a stream of its own: a fault that is left out, or
@@ -195,6 +198,7 @@ impl World {
             lens: None,
             failure: None,
             turning: None,
+            points: Points::new(rng.child("points").word()),
         }
     }
 
@@ -369,6 +373,7 @@ impl World {
             return;
         }
         self.turning = Some(machine);
+        self.points.turn(self.trace.turns());
         let process = self.process_mut(machine, number).expect("it runs, a line above");
         let effects = process.turn(local, &inputs);
         self.turning = None;

@@ -139,6 +139,7 @@ impl Queue {
         let place = item.place();
         // Pieces of one item meet again where one was widened to start where another does: one says it all.
         if let Some(other) = self.take(place) {
+            sometimes!("gossip.pieces_met");
             item.upto = item.upto.max(other.upto);
             self.tally.superseded += 1;
         }
@@ -179,6 +180,10 @@ impl Queue {
         if self.remove(place).is_none() {
             return;
         }
+        sometimes!("gossip.dropped_full", why == Drop::Full);
+        sometimes!("gossip.superseded", why == Drop::Superseded);
+        sometimes!("gossip.source_gone", why == Drop::Gone);
+        sometimes!("gossip.link_only", why == Drop::LinkOnly);
         let tally = &mut self.tally;
         let count = match why {
             Drop::Full => &mut tally.full,
@@ -203,6 +208,7 @@ impl Queue {
         }
         item.skipped += 1;
         if item.is_aged() {
+            sometimes!("gossip.aged");
             item.aged_at = drain;
             self.aged.insert((item.turn(), place));
         }
@@ -228,6 +234,7 @@ impl Queue {
     pub(super) fn sent(&mut self, place: Place, upto: u64, sent_max: u32) -> Option<Place> {
         let mut item = self.take(place)?;
         if upto < item.upto {
+            sometimes!("gossip.cut");
             self.tally.enqueued += 1;
             self.insert(Item { from: upto, skipped: 0, ..item.clone() });
         }
@@ -235,6 +242,7 @@ impl Queue {
         item.sent += 1;
         item.skipped = 0;
         if item.sent >= sent_max {
+            sometimes!("gossip.told_often_enough");
             self.tally.retired += 1;
             self.tidy(&item.source);
             return None;
@@ -277,6 +285,7 @@ impl Queue {
         for (source, level) in levels {
             for place in self.places_of(&source, 0) {
                 if self.items.get(&place).is_some_and(|item| item.upto <= level) {
+                    sometimes!("gossip.known_to_all");
                     self.retire(place);
                 }
             }
@@ -333,6 +342,7 @@ impl Backlog {
         let queue = self.queues.entry(topic).or_default();
         let same = queue.continues(source, from).and_then(|place| queue.items.get(&place));
         if same.is_some_and(|item| item.sent == 0 && item.upto >= upto) {
+            sometimes!("gossip.said_already");
             return;
         }
         self.sequence += 1;
@@ -356,6 +366,7 @@ impl Backlog {
     pub(super) fn cut(&mut self, topic: Topic, source: &Replica, complete: u64) {
         let Some(queue) = self.queues.get_mut(&topic) else { return };
         for place in queue.places_of(source, complete) {
+            sometimes!("gossip.fell_behind");
             queue.drop(place, Drop::Gone);
         }
     }

@@ -87,6 +87,7 @@ impl<'a, S: Source> Load<'a, S> {
         self.left =
             self.left.checked_sub(put.framed_bytes).expect("G-1: a source keeps its budget");
         let emission = Emission { segment, encoded_bytes };
+        sometimes!("gossip.lengthened", index.is_some());
         match index.and_then(|index| self.emissions.get_mut(index)) {
             Some(longer) => *longer = emission,
             None => self.emissions.push(emission),
@@ -273,6 +274,8 @@ impl<S: Source> Drain<'_, S> {
         for window in windows {
             self.settle(window);
         }
+        sometimes!("gossip.too_small", self.load.emissions.is_empty() && had_something);
+        sometimes!("gossip.datagram_full", !self.load.emissions.is_empty() && waits);
         match (self.load.emissions.is_empty(), waits) {
             (false, true) => Outcome::Full,
             (false, false) => Outcome::Partial,
@@ -293,6 +296,7 @@ impl<S: Source> Drain<'_, S> {
         for (topic, item) in aged {
             let Item { source, from, upto, .. } = &item;
             if let Some(reached) = self.load.put_unit(topic, source, *from, *upto) {
+                sometimes!("gossip.aged_first");
                 self.mark_sent(topic, item.place(), reached);
                 return;
             }
@@ -348,6 +352,7 @@ impl<S: Source> Drain<'_, S> {
                 widen_successor(window, &source, from, upto);
                 continue;
             }
+            sometimes!("gossip.second_pass", last);
             candidate.reached = put.upto;
             candidate.unit_above = 0;
             allowance = allowance.saturating_sub(put.framed_bytes);
@@ -413,6 +418,7 @@ fn widen_successor(window: &mut Window, source: &Replica, from: u64, upto: u64) 
         candidate.is_untouched() && candidate.item.from == upto && candidate.item.source == *source
     });
     if let Some(successor) = successor {
+        sometimes!("gossip.successor_widened");
         successor.item.from = from;
         successor.reached = from;
     }

@@ -47,11 +47,14 @@ impl Gossip {
             let what = "a digest without 64 hashes of each kind";
             return out.push(Output::Misbehaved { peer: from.node.clone(), what });
         };
+        sometimes!("gossip.digest_of_a_stranger", !self.peers.contains_key(&from.node));
         let Some(peer) = self.peers.get_mut(&from.node) else { return };
         peer.last_digest = Some(now);
         let ours = self.ledger.hashes();
         let differs = |index: usize| ours.get(index) != theirs.get(index);
         let unequal: Vec<usize> = (0..limits::DIGEST_BUCKETS).filter(|one| differs(*one)).collect();
+        sometimes!("gossip.digest_equal", unequal.is_empty());
+        sometimes!("gossip.digest_unequal", !unequal.is_empty());
         if unequal.is_empty() {
             peer.behind = 0;
             self.tally.digests_equal += 1;
@@ -96,11 +99,13 @@ impl Gossip {
         let Some(peer) = self.peers.get(to) else { return };
         let later = unequal.iter().filter(|bucket| **bucket >= peer.cursor);
         let earlier = unequal.iter().filter(|bucket| **bucket < peer.cursor);
-        let turn: Vec<usize> =
-            later.chain(earlier).copied().take(limits::DIGEST_BUCKETS_PER_ANSWER).collect();
+        let most =
+            if sim_point!("gossip.one_bucket") { 1 } else { limits::DIGEST_BUCKETS_PER_ANSWER };
+        let turn: Vec<usize> = later.chain(earlier).copied().take(most).collect();
         if turn.is_empty() {
             return;
         }
+        sometimes!("gossip.buckets_left", turn.len() < unequal.len());
         let whole: usize = turn.iter().map(|bucket| self.bucket_bytes(*bucket)).sum();
         let fits = whole + ROWS_HEADER_BYTES <= self.section_max();
         let by_link = transport == Transport::Link || (!fits && self.linked.contains(to));
@@ -168,6 +173,7 @@ impl Gossip {
             }
         }
         behind.extend(self.unnamed(rows));
+        sometimes!("gossip.final_rows", rows.last);
         if let Some(peer) = self.peers.get_mut(&from.node) {
             let told = |row: &&Row| {
                 rows.rows
@@ -181,6 +187,7 @@ impl Gossip {
             peer.behind = behind.iter().map(lacks).sum();
         }
         if !rows.last && !behind.is_empty() {
+            sometimes!("gossip.ahead_of_rows");
             let to = from.node.clone();
             let fits = behind.iter().map(row_bytes).sum::<usize>()
                 <= self.rows_bytes_max(Transport::Datagram);
@@ -213,6 +220,7 @@ impl Gossip {
             return;
         }
         if progress.complete > ours.complete && self.may_want(*topic, replica) {
+            sometimes!("gossip.behind_a_row");
             self.pulls.want(*topic, replica, &from.node, progress.complete, now, false);
         }
     }
@@ -247,6 +255,7 @@ impl Gossip {
     ) {
         let to = from.node.clone();
         if transport == Transport::Link || self.linked.contains(&to) {
+            sometimes!("gossip.pull_by_link");
             return out.push(Output::Serve { to, pull });
         }
         if !self.peers.contains_key(&to) {
@@ -261,7 +270,9 @@ impl Gossip {
                 owes = true;
             }
         }
+        sometimes!("gossip.pull_of_nothing", !owes);
         if owes {
+            sometimes!("gossip.pull_into_lane");
             out.push(Output::Round { target: to, datagrams: self.settings.burst });
         }
     }

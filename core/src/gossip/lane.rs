@@ -39,6 +39,10 @@ impl Lanes {
     /// the puller asks again.
     pub(super) fn owe(&mut self, target: &NodeId, owed: Owed) {
         let lane = self.0.entry(target.clone()).or_default();
+        sometimes!(
+            "gossip.owed_already",
+            lane.iter().any(|other| (other.topic, &other.replica) == (owed.topic, &owed.replica))
+        );
         lane.retain(|other| (other.topic, &other.replica) != (owed.topic, &owed.replica));
         if lane.len() < limits::LANE_SEGMENTS_MAX {
             lane.push(owed);

@@ -34,6 +34,7 @@ impl Gossip {
         if self.peers.get(node).is_some_and(|peer| peer.incarnation >= *incarnation) {
             return;
         }
+        sometimes!("gossip.peer_lives_anew", self.peers.contains_key(node));
         // A new life has heard of nothing.
         self.forget(node);
         let peer = Peer { incarnation: *incarnation, cursor: 0, behind: 0, last_digest: None };
@@ -61,6 +62,7 @@ impl Gossip {
         self.roster.remove(node);
         self.backlog.resize(self.members());
         if self.roster.is_empty() {
+            sometimes!("gossip.alone");
             self.backlog.retire_known(&[]);
             self.round_at = None;
             self.digest_at = None;
@@ -91,6 +93,7 @@ impl Gossip {
     }
 
     pub(super) fn raised(&mut self, replica: Replica) {
+        sometimes!("gossip.raised");
         self.local = replica;
         let local = self.local.clone();
         self.drop_sources(|source| source.node == local.node && *source != local);
@@ -98,6 +101,7 @@ impl Gossip {
 
     /// Nobody departed, and nobody is here any more: whoever still is comes up again.
     pub(super) fn slept(&mut self) {
+        sometimes!("gossip.slept");
         let local = self.local.clone();
         self.drop_sources(|source| *source != local);
         for node in self.peers.keys().cloned().collect::<Vec<_>>() {

@@ -112,13 +112,16 @@ impl Pulls {
     /// An answer ended: its segments were applied before.
     pub(super) fn pulled(&mut self, now: Instant, peer: &NodeId, number: u64, changed: bool) {
         if self.asked.get(peer).is_none_or(|asked| asked.number != number) {
+            sometimes!("gossip.answer_late");
             return; // It came after its time; what it brought is applied all the same.
         }
         if changed {
+            sometimes!("gossip.pull_ok");
             self.tally.ok += 1;
             self.strikes.remove(peer);
             self.close(peer, |_, _| true);
         } else {
+            sometimes!("gossip.pull_empty");
             self.tally.empty += 1;
             self.close(peer, |_, _| false);
             self.strike(now, peer);
@@ -129,6 +132,7 @@ impl Pulls {
         let strikes = self.strikes.entry(peer.clone()).or_default();
         *strikes += 1;
         if *strikes >= limits::PULL_STRIKES_MAX {
+            sometimes!("gossip.peer_rests");
             self.strikes.remove(peer);
             self.resting.insert(peer.clone(), now + limits::PULL_REST);
         }
@@ -137,6 +141,7 @@ impl Pulls {
     /// The link that carried a question is gone.
     pub(super) fn unlinked(&mut self, now: Instant, peer: &NodeId) {
         if self.asked.get(peer).is_some_and(|asked| asked.transport == Transport::Link) {
+            sometimes!("gossip.pull_unlinked");
             self.tally.refused += 1;
             self.close(peer, |_, _| true);
             self.strike(now, peer);
@@ -167,6 +172,7 @@ impl Pulls {
         self.resting.retain(|_, until| *until > now);
         let due: Vec<NodeId> = self.peers_asked(|asked| asked.due <= now);
         for peer in due {
+            sometimes!("gossip.pull_timeout");
             self.tally.timeout += 1;
             // Where something came, the rest may come from there too.
             self.close(&peer, |map, from| complete(map) > from);
@@ -179,6 +185,7 @@ impl Pulls {
                 && asked.from.keys().all(|map| !self.wanted.contains_key(map))
         });
         for peer in answered {
+            sometimes!("gossip.pull_answered_by_datagrams");
             self.tally.ok += 1;
             self.strikes.remove(&peer);
             self.close(&peer, |_, _| true);
@@ -288,7 +295,8 @@ impl Batch {
     fn add(&mut self, map: &Map, from: u64) -> bool {
         // Topic, length of the id, id, and two integers at their longest.
         let bytes = 1 + 1 + map.1.node.as_str().len() + 9 + 9;
-        if self.from.len() == limits::PULLS_PER_MESSAGE_MAX || bytes > self.bytes_left {
+        let alone = !self.from.is_empty() && sim_point!("gossip.one_want");
+        if self.from.len() == limits::PULLS_PER_MESSAGE_MAX || bytes > self.bytes_left || alone {
             return false;
         }
         self.bytes_left -= bytes;

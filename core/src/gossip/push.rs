@@ -49,10 +49,13 @@ impl Gossip {
         for ((topic, replica), (from, upto)) in fresh {
             let is_pushed = pushes && topic.is_prompt();
             if !is_pushed || !reaches_all {
+                sometimes!("gossip.rumour");
                 self.backlog.enqueue(topic, &replica, from, upto);
                 rumours = true;
             }
             if is_pushed {
+                sometimes!("gossip.pushed_to_some", !reaches_all);
+                sometimes!("gossip.pushed");
                 pushed.push((topic, replica, from, upto));
             }
         }
@@ -70,6 +73,7 @@ impl Gossip {
         if was_idle {
             self.round(now, out);
         } else {
+            sometimes!("gossip.rumour_while_busy");
             let target = self.roster.draw(1, &mut self.rng).into_iter();
             out.extend(target.map(|target| Output::Round { target, datagrams: 1 }));
             self.await_round(now);
@@ -96,7 +100,9 @@ impl Gossip {
             && self.is_direct()
             && *learnt_from == replica.node
             && self.linked.contains(learnt_from);
+        sometimes!("gossip.not_passed_on", pushed);
         if !pushed && !self.pulls.answers(topic, replica, learnt_from) {
+            sometimes!("gossip.passed_on");
             self.rumour(now, topic, replica, from, upto);
             // Whoever told us has it.
             self.backlog.known(learnt_from, topic, replica, upto);

@@ -43,6 +43,7 @@ impl Links {
         if self.leaving || peer.up.is_some() || peer.dialling.is_some() {
             return;
         }
+        sometimes!("link.failed_redial", wait != Wait::None && peer.standing == Standing::Failed);
         let mut delay = match (wait, peer.standing) {
             (Wait::None, _) => Duration::ZERO,
             (_, Standing::Failed) => self.rng.jitter(FAILED_WAIT, 20),
@@ -52,9 +53,13 @@ impl Links {
                 peer.failures.saturating_sub(1),
             ),
         };
+        if wait != Wait::None && sim_point!("link.redial_late") {
+            delay = delay.max(self.settings.redial_max);
+        }
         if let Wait::AtLeast(least) = wait {
             delay = delay.max(least);
         }
+        sometimes!("link.waits_longest", delay > self.settings.redial_max / 2);
         if !self.is_lower_than(node) {
             delay = delay.max(HIGHER_WAIT);
         }
@@ -129,6 +134,7 @@ impl Links {
         peer.dialling = None;
         peer.last_error = Some(why);
         peer.failures = peer.failures.saturating_add(1);
+        sometimes!("link.dialled_an_old_address", peer.address != address);
         // The address that refused us is old news: the newest one counts at once.
         let wait = if peer.address == address { wait } else { Wait::None };
         self.schedule_dial(now, &node, wait);
@@ -148,6 +154,7 @@ impl Links {
         let silence = now.since(peer.heard);
         peer.heard = now;
         if silence >= self.settings.idle_timeout && peer.standing == Standing::Member {
+            sometimes!("link.heard_after_silence");
             peer.failures = 0;
             self.schedule_dial(now, node, Wait::None);
         }

@@ -61,6 +61,7 @@ impl Links {
         peer.address = address;
         peer.standing = Standing::Member;
         if reborn {
+            sometimes!("link.renamed");
             self.retire_all(node, Bye::Closing, out);
             self.went_down(now, node, Dropped::Reconnect, out);
         }
@@ -79,6 +80,7 @@ impl Links {
         }
         peer.standing = Standing::Failed;
         if let Some(up) = peer.up {
+            sometimes!("link.failed_told");
             let departed = Control::Departed(Departed { incarnation: replica.incarnation });
             let bytes = Frame::new(Class::Control, encode(&departed)).encode();
             self.counts.queued(Lane::Control);
@@ -121,6 +123,7 @@ impl Links {
     fn fence(&mut self, now: Instant, node: &NodeId, life: Incarnation, out: &mut Vec<Output>) {
         self.fences.raise(node, life);
         if self.peers.get(node).is_some_and(|peer| peer.life <= life) {
+            sometimes!("link.fenced");
             self.drop_peer(now, node, Bye::Closing, out);
         }
     }
@@ -133,6 +136,7 @@ impl Links {
 
     /// Our identity changed: every connection carries the old one, so each is made anew.
     pub(super) fn raised(&mut self, now: Instant, replica: Replica, out: &mut Vec<Output>) {
+        sometimes!("link.raised");
         self.local = replica;
         self.close_everything(now, out);
         let peers: Vec<NodeId> = self.peers.keys().cloned().collect();
@@ -140,6 +144,7 @@ impl Links {
             let peer = self.peer_mut(node);
             peer.failures = 0;
             if peer.standing == Standing::Greeted {
+                sometimes!("link.raised_unconfirmed");
                 self.forget(node, out);
             } else {
                 self.schedule_dial(now, node, Wait::None);
@@ -149,6 +154,7 @@ impl Links {
 
     /// We slept too long: whatever we believed about others is worth nothing.
     pub(super) fn slept(&mut self, now: Instant, out: &mut Vec<Output>) {
+        sometimes!("link.slept");
         self.close_everything(now, out);
         let peers: Vec<NodeId> = self.peers.keys().cloned().collect();
         for node in &peers {

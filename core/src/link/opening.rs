@@ -42,6 +42,7 @@ impl Links {
             return;
         }
         if !self.has_place(now, from.ip(), out) {
+            sometimes!("link.accepts_full");
             self.counts.handshake("full");
             out.push(Output::Disconnect { connection: id });
             return;
@@ -108,6 +109,8 @@ impl Links {
                 self.hang_up(now, id, "cluster", Wait::Backoff, out);
             }
             Verdict::Refused(refusal) => {
+                sometimes!("link.hello_stale", matches!(refusal, Refusal::Stale { .. }));
+                sometimes!("link.hello_leaving", matches!(refusal, Refusal::Leaving));
                 self.counts.handshake(outcome(&refusal));
                 self.write_session(id, &Session::Refused(refusal), out);
                 self.hang_up(now, id, "refused", Wait::Backoff, out);
@@ -146,6 +149,7 @@ impl Links {
                 self.open(now, id, met, out);
             }
             Err(unwelcome) => {
+                sometimes!("link.welcome_stale", unwelcome == Unwelcome::Stale);
                 let (outcome, wait) = match unwelcome {
                     Unwelcome::Cluster => ("cluster", Wait::Backoff),
                     Unwelcome::Node => ("node", Wait::AtLeast(REFUSED_WAIT)),
@@ -162,6 +166,8 @@ impl Links {
     fn refused(&mut self, now: Instant, id: ConnectionId, refusal: Refusal, out: &mut Vec<Output>) {
         let Some(connection) = self.connections.get(&id) else { return };
         let address = connection.address;
+        sometimes!("link.refused_stale", matches!(refusal, Refusal::Stale { .. }));
+        sometimes!("link.refused_leaving", matches!(refusal, Refusal::Leaving));
         let outcome = outcome(&refusal);
         self.counts.handshake(outcome);
         let wait = match refusal {

@@ -69,6 +69,7 @@ impl Links {
 
     /// A newer life inherits neither connections nor frames nor waiting time.
     fn reborn(&mut self, now: Instant, met: &Met, out: &mut Vec<Output>) {
+        sometimes!("link.reborn");
         let node = &met.peer.node;
         self.retire_all(node, Bye::Duplicate, out);
         self.went_down(now, node, Dropped::Reconnect, out);
@@ -99,6 +100,7 @@ impl Links {
         let Some(id) = self.peer_mut(node).dialling else { return };
         let stage = self.connections.get(&id).map(|connection| &connection.stage);
         if matches!(stage, Some(Stage::Connecting(_))) {
+            sometimes!("link.dial_abandoned");
             self.peer_mut(node).dialling = None;
             self.remove_connection(id);
             out.push(Output::Disconnect { connection: id });
@@ -115,16 +117,19 @@ impl Links {
         out: &mut Vec<Output>,
     ) {
         let node = &met.peer.node;
+        sometimes!("link.duplicate");
         let lower = self.is_lower_than(node);
         let sides_differ = newer.is_dialled() != current.is_dialled();
         let newer_wins = !sides_differ || newer.is_dialled() == lower;
         let (winner, loser) = if newer_wins { (newer, current) } else { (current, newer) };
+        sometimes!("link.older_stays", !newer_wins);
         let peer = self.peer_mut(node);
         peer.up = Some(winner);
         // The lower node id closes the loser; the higher keeps it until then.
         peer.spares.push(loser);
         if lower || peer.spares.len() > limits::SPARES_MAX {
             let closed = peer.spares.remove(0);
+            sometimes!("link.duplicate_closed");
             self.retire(closed, Bye::Duplicate, out);
         }
         if met.by_seed {
@@ -207,11 +212,13 @@ impl Links {
         let lower = self.is_lower_than(node);
         let peer = self.peer_mut(node);
         if peer.up != Some(id) {
+            sometimes!("link.spare_ended");
             peer.spares.retain(|spare| *spare != id);
             return;
         }
         peer.last_error = Some(why);
         if let Some(spare) = peer.take_spare(lower) {
+            sometimes!("link.spare_in_use");
             peer.up = Some(spare);
             self.drain(now, node, out);
             return;
@@ -221,6 +228,7 @@ impl Links {
         let unconfirmed = peer.standing == Standing::Greeted;
         self.went_down(now, node, Dropped::Reconnect, out);
         if unconfirmed {
+            sometimes!("link.unconfirmed_ended");
             self.forget(node, out);
         } else {
             self.schedule_dial(now, node, wait);
@@ -258,6 +266,7 @@ impl Links {
         peer.since = now;
         peer.pinged = None;
         peer.round_trip = None;
+        sometimes!("link.frames_lost", !peer.queues.is_empty());
         self.queued_bytes -= peer.queues.bytes();
         for (lane, waiting) in peer.queues.clear() {
             self.counts.dropped(lane, dropped, waiting.frames);
@@ -271,6 +280,7 @@ impl Links {
         let Some(peer) = self.peers.remove(node) else { return };
         self.agenda.cancel(&Subject::Peer(node.clone()));
         if let Some(id) = peer.dialling {
+            sometimes!("link.dial_given_up");
             self.remove_connection(id);
             out.push(Output::Disconnect { connection: id });
         }
@@ -303,11 +313,17 @@ impl Links {
         match farewell {
             None => {
                 if !matches!(connection.stage, Stage::Connecting(_)) {
+                    sometimes!("link.handshake_timeout");
                     self.counts.handshake("timeout");
                 }
+                sometimes!(
+                    "link.connect_timeout",
+                    matches!(connection.stage, Stage::Connecting(_))
+                );
                 self.hang_up(now, id, TIMEOUT, Wait::Backoff, out);
             }
             Some(Some((bye, at))) if at <= now => {
+                sometimes!("link.farewell_cut_short");
                 self.write_session(id, &Session::Bye(bye), out);
                 self.hang_up(now, id, "leaving", Wait::Backoff, out);
             }

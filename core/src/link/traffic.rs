@@ -57,6 +57,9 @@ impl Links {
             self.misbehaved(now, id, "a second handshake on one connection", out);
             return;
         };
+        sometimes!("link.bye_duplicate", bye == Bye::Duplicate);
+        sometimes!("link.bye_closing", bye == Bye::Closing);
+        sometimes!("link.bye_leaving", bye == Bye::Leaving);
         let (why, wait, restarting) = match bye {
             Bye::Duplicate => ("duplicate", Wait::Backoff, None),
             Bye::Closing => ("closed by the peer", Wait::Backoff, None),
@@ -124,6 +127,9 @@ impl Links {
     ) {
         let (lane, need) = lane_of(message);
         if let Err(why) = self.enqueue(now, to, message, lane, need) {
+            sometimes!("link.refused_no_member", why == "not_a_member");
+            sometimes!("link.refused_unreachable", why == "unreachable");
+            sometimes!("link.refused_queue_full", why == "queue_full");
             self.counts.refused(lane);
             out.push(Output::Refused { to: to.clone(), class: lane.class(), why });
             return;
@@ -195,6 +201,7 @@ impl Links {
         }
         let farewell = connection.pair().and_then(|pair| pair.farewell);
         if !peer.queues.is_empty() {
+            sometimes!("link.window_closed");
             self.plan_ping(node);
         } else if let Some((bye, _)) = farewell {
             self.write_session(id, &Session::Bye(bye), out);
@@ -233,6 +240,7 @@ impl Links {
         if peer.queues.is_empty() {
             return Some(peer.ping_at);
         }
+        sometimes!("link.ping_early");
         let silence = connection.heard.max(peer.pinged_at) + self.settings.ping_interval / 2;
         Some(peer.ping_at.min(silence))
     }

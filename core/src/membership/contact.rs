@@ -43,6 +43,7 @@ impl Membership {
             return;
         }
         if self.fences.holds(from) {
+            sometimes!("membership.heard_fenced");
             self.drops.fenced += u64::from(transport == Transport::Datagram);
             self.tell_retired(now, &from.node, transport, address, out);
             return;
@@ -58,11 +59,13 @@ impl Membership {
             Transport::Link => row.heard.frame = now,
         }
         if row.heard.missing == Some(transport) {
+            sometimes!("membership.transport_back");
             row.heard.missing = None;
             out.push(Output::Asymmetric { peer: from.node.clone(), missing: None });
             out.push(Output::Changed { node: from.node.clone() });
         }
         if row.is_down() {
+            sometimes!("membership.heard_failed");
             self.tell_departed(now, &from.node, out);
         }
     }
@@ -101,6 +104,7 @@ impl Membership {
         if self.raise.pending.is_some() || !self.started {
             return;
         }
+        sometimes!("membership.departed_told");
         let notice = Departed { incarnation: row.replica.incarnation };
         let linked = self.linked.contains(node);
         for transport in [Transport::Datagram, Transport::Link] {
@@ -121,6 +125,7 @@ impl Membership {
     ) {
         let Some(fence) = self.fences.get(node) else { return };
         if self.may_notice(now, node) {
+            sometimes!("membership.retired_told");
             let notice = Retired { node: node.clone(), fence };
             out.push(Output::SendRetired { to: node.clone(), address, transport, notice });
         }
@@ -129,6 +134,7 @@ impl Membership {
     /// Whether `node` may be told of its end now: at most once a second. The caller tells it.
     pub(super) fn may_notice(&mut self, now: Instant, node: &NodeId) -> bool {
         let silent = self.noticed.get(node).is_none_or(|at| now.since(*at) >= NOTICE_INTERVAL);
+        sometimes!("membership.notice_paced", !silent);
         let may = silent && self.may_send() && self.noticed.len() < self.settings.members_max;
         if may {
             self.noticed.insert(node.clone(), now);
@@ -155,6 +161,8 @@ impl Membership {
                 (false, _) => heard.missing.filter(|_| heard.doubted),
             };
             if heard.missing != missing {
+                sometimes!("membership.frames_missing", missing == Some(Transport::Link));
+                sometimes!("membership.datagrams_missing", missing == Some(Transport::Datagram));
                 heard.missing = missing;
                 out.push(Output::Asymmetric { peer: node.clone(), missing });
                 out.push(Output::Changed { node: node.clone() });

@@ -58,6 +58,7 @@ impl Membership {
         for question in about.iter().take(limits::QUESTION_ROWS_MAX) {
             let Replica { node, incarnation } = &question.replica;
             if *node == self.identity.replica.node {
+                sometimes!("membership.asked_about_ourselves");
                 let said = unlisted(question.clone());
                 self.names_us(now, said.id(), true, out);
                 continue;
@@ -65,9 +66,11 @@ impl Membership {
             match self.rows.get(node) {
                 Some(row) if row.is_down() => {}
                 Some(row) if row.is_member() && row.replica.incarnation > *incarnation => {
+                    sometimes!("membership.asked_of_an_old_life");
                     better.extend(self.swim.seen(node).map(listed));
                 }
                 Some(row) if row.is_member() && row.replica.incarnation == *incarnation => {
+                    sometimes!("membership.told_for_another");
                     self.tell_for_another(now, node, out);
                 }
                 Some(row) if row.is_member() => {} // It lives, or will be told of its next life.

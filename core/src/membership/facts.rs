@@ -175,6 +175,7 @@ impl Membership {
 
     fn withdraw(&mut self, eviction: Key, out: &mut Vec<Output>) {
         if !self.evictions.values().any(|other| *other == eviction) {
+            sometimes!("membership.eviction_withdrawn");
             self.write_fact(eviction, None, out);
         }
     }

@@ -47,6 +47,7 @@ impl Membership {
         out.extend(ticket.map(|ticket| Output::Answer { ticket, answer: Ok(()) }));
         if let Some(leave) = &mut self.leave {
             if leave.stage != Stage::Stopped {
+                sometimes!("membership.left_twice");
                 leave.stage = Stage::Stopped;
                 out.push(Output::Stopped);
             }
@@ -67,6 +68,7 @@ impl Membership {
                 if !restarting {
                     self.swim.leave(now);
                 }
+                sometimes!("membership.leaving");
                 out.push(Output::Left { restarting });
                 let until = (now + NEWS_TIMEOUT).min(deadline);
                 Stage::Gone { not_before: (now + HEAD_START).min(until), until }
@@ -74,6 +76,7 @@ impl Membership {
             Stage::Gone { not_before, until }
                 if until <= now || (not_before <= now && self.swim.backlog() == 0) =>
             {
+                sometimes!("membership.leave_cut_short", self.swim.backlog() > 0);
                 out.push(Output::Stopped);
                 Stage::Stopped
             }

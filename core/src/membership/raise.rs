@@ -37,9 +37,11 @@ impl Membership {
         address: Option<SocketAddr>,
         out: &mut Vec<Output>,
     ) {
+        sometimes!("membership.old_word", known < self.newest());
         if known < self.newest() || self.leave.is_some() {
             return;
         }
+        sometimes!("membership.raise_begins");
         if known > self.identity.replica.incarnation {
             self.meet_stranger(now, address, out);
         }
@@ -48,6 +50,7 @@ impl Membership {
     }
 
     fn meet_stranger(&mut self, now: Instant, address: Option<SocketAddr>, out: &mut Vec<Output>) {
+        sometimes!("membership.strange_life");
         let strange = &mut self.raise.strange;
         strange.retain(|at| now.since(*at) < limits::DUPLICATE_WINDOW);
         strange.push_back(now);
@@ -70,6 +73,7 @@ impl Membership {
         out: &mut Vec<Output>,
     ) {
         if self.raise.pending != Some(incarnation) {
+            sometimes!("membership.raise_overtaken", self.raise.pending.is_some());
             return; // Fences alone, or a raise that a higher one overtook.
         }
         self.raise.pending = None;
@@ -80,6 +84,7 @@ impl Membership {
         );
         self.identity.replica.incarnation = incarnation;
         self.swim.rename(now, self.identity.clone());
+        sometimes!("membership.raised");
         self.events.raised += 1;
         let replica = self.identity.replica.clone();
         out.push(Output::Raised { replica: replica.clone() });
@@ -89,6 +94,7 @@ impl Membership {
     /// We slept so long that everybody has forgotten us, and we must not remind anybody of last week:
     /// everything foreign goes, addresses stay as seeds.
     pub(super) fn slept(&mut self, now: Instant, out: &mut Vec<Output>) {
+        sometimes!("membership.slept");
         let rows = std::mem::take(&mut self.rows);
         self.seeds.add(rows.values().map(|row| row.address.to_string()));
         let own = self.identity.replica.node.clone();
@@ -115,6 +121,7 @@ impl Membership {
         let Replica { incarnation, .. } = said.replica;
         let exact = *said == self.identity;
         let ours = self.identity.replica.incarnation;
+        sometimes!("membership.named_down", down && incarnation == ours);
         if incarnation > ours || (incarnation == ours && (down || !exact)) {
             self.meet(now, incarnation, Some(said.address), out);
         }

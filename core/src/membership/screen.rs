@@ -31,6 +31,7 @@ impl Membership {
             return;
         }
         if !self.listens_to(from) {
+            sometimes!("membership.packet_of_the_past");
             return;
         }
         self.overhear(now, &packet, out);
@@ -56,6 +57,7 @@ impl Membership {
         out: &mut Vec<Output>,
     ) {
         if !self.listens_to(from) {
+            sometimes!("membership.list_of_the_past");
             return;
         }
         if list.purpose == Purpose::Question {
@@ -118,6 +120,7 @@ impl Membership {
             return self.names_us(now, news.id(), news.state() == Seen::Down, out);
         }
         if self.fences.holds(replica) {
+            sometimes!("membership.news_of_the_fenced");
             if news.state() != Seen::Down {
                 // It lives for somebody else and cannot know that it is over here.
                 let (node, address) = (replica.node.clone(), news.id().address);

@@ -140,6 +140,7 @@ impl Seeds {
             self.attempt(&all, out);
             self.attempt_at = Some(now + self.rng.jitter(self.delay, JITTER_PERCENT));
             self.delay = (self.delay * 2).min(DELAY_MAX);
+            sometimes!("membership.seed_waits_longest", self.delay == DELAY_MAX);
         }
         if self.bridge_at <= now {
             self.bridge_at = now + self.rng.jitter(BRIDGE_INTERVAL, JITTER_PERCENT);
@@ -150,6 +151,7 @@ impl Seeds {
             let mut strange: Vec<String> = strange.map(|(seed, _)| seed.clone()).collect();
             self.rng.shuffle(&mut strange);
             strange.truncate(limits::BRIDGES_MAX);
+            sometimes!("membership.bridge", !strange.is_empty());
             self.attempt(&strange, out);
         }
     }
@@ -164,6 +166,7 @@ impl Seeds {
         out: &mut Vec<Output>,
     ) {
         if !self.resolving.remove(seed) {
+            sometimes!("membership.resolved_unasked");
             return; // Asked by nobody, or answered before.
         }
         if let Some(tried) = self.seeds.get_mut(seed) {
@@ -186,6 +189,7 @@ impl Seeds {
     /// A link came up: whichever seed led there has worked.
     pub(super) fn linked(&mut self, address: SocketAddr) {
         if let Some((seed, _)) = self.dialling.remove(&address) {
+            sometimes!("membership.seed_reached");
             self.reached += 1;
             self.seeds.entry(seed).and_modify(|tried| tried.failures = 0);
         }
@@ -194,6 +198,8 @@ impl Seeds {
     /// A dial came to nothing.
     pub(super) fn unreached(&mut self, address: SocketAddr, refused: bool, out: &mut Vec<Output>) {
         let Some((seed, _)) = self.dialling.remove(&address) else { return };
+        sometimes!("membership.seed_unreached", !refused);
+        sometimes!("membership.seed_refused", refused);
         *(if refused { &mut self.refused } else { &mut self.failed }) += 1;
         self.fail(seed, out);
     }

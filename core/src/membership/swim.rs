@@ -273,6 +273,7 @@ impl Swim {
             self.fire(now, slot, timer, linked);
         }
         if late {
+            sometimes!("membership.loop_late");
             self.world.doubt();
         }
         self.arrange(now);
@@ -317,6 +318,7 @@ impl Swim {
         let Some(probe) = self.world.probe.as_ref().filter(|probe| probe.outcome.is_none()) else {
             return;
         };
+        sometimes!("membership.probe_repeated_by_link");
         let (to, packet) = (probe.target.clone(), probe.packet.clone());
         self.world.effects.sends.push(Send { to, transport: Transport::Link, packet });
     }
@@ -330,6 +332,11 @@ impl Swim {
         if probe.outcome != Some(Outcome::Direct) {
             self.world.effects.doubted.push(probe.target.replica.node.clone());
         }
+        sometimes!("membership.probe_direct", probe.outcome == Some(Outcome::Direct));
+        sometimes!("membership.probe_indirect", probe.outcome == Some(Outcome::Indirect));
+        sometimes!("membership.probe_link", probe.outcome == Some(Outcome::Link));
+        sometimes!("membership.probe_failed", probe.outcome.is_none() && !gone);
+        sometimes!("membership.probe_of_the_gone", probe.outcome.is_none() && gone);
         let probes = &mut self.world.probes;
         match probe.outcome {
             Some(Outcome::Direct) => probes.direct += 1,
@@ -352,6 +359,7 @@ impl Swim {
         else {
             return;
         };
+        sometimes!("membership.suspect_told");
         let suspect = suspect.clone();
         let ping = Packet::telling(self.identity().clone(), self.world.refutation, &suspect);
         for transport in [Transport::Datagram, Transport::Link] {

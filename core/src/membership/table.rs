@@ -125,6 +125,7 @@ impl Membership {
     fn enter(&mut self, now: Instant, identity: Identity, seen: Seen, out: &mut Vec<Output>) {
         let node = identity.replica.node.clone();
         let state = if seen == Seen::Down { State::Failed } else { State::Alive };
+        sometimes!("membership.met_down");
         self.rows.insert(node.clone(), Row::new(&identity, state, now));
         if seen == Seen::Down {
             self.expire(now, &node);
@@ -152,6 +153,7 @@ impl Membership {
         let mut row = Row::new(&identity, State::Alive, now);
         row.told = told.clone();
         if seen == Seen::Down {
+            sometimes!("membership.renewed_and_down");
             row.state = State::Failed;
             self.rows.insert(node.clone(), row);
             self.expire(now, &node);
@@ -166,6 +168,7 @@ impl Membership {
         }
         self.rows.insert(node, row);
         if let Some(old) = told {
+            sometimes!("membership.renamed");
             let Identity { replica: new, born, address } = identity.clone();
             self.notify(Notice::Renamed { old, new, born, address }, out);
         }
@@ -179,6 +182,7 @@ impl Membership {
         self.events.up += 1;
         self.notify(Notice::Up { replica: replica.clone(), born, address }, out);
         if seen == Seen::Suspect {
+            sometimes!("membership.met_suspect");
             self.suspect(now, &replica.node, out);
         }
         self.view_changed(now);
@@ -196,6 +200,7 @@ impl Membership {
         match (row.state, seen) {
             (State::Alive, Seen::Suspect) => self.suspect(now, node, out),
             (State::Suspect, Seen::Alive) => {
+                sometimes!("membership.refuted");
                 row.enter(State::Alive, now);
                 let replica = row.replica.clone();
                 self.events.refuted += 1;
@@ -209,6 +214,7 @@ impl Membership {
 
     fn suspect(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
         let row = self.rows.get_mut(node).expect("a suspect has a row");
+        sometimes!("membership.suspect");
         row.enter(State::Suspect, now);
         let replica = row.replica.clone();
         self.events.suspect += 1;
@@ -238,6 +244,8 @@ impl Membership {
 
     /// Shows a member that is down as suspect for a while.
     fn withhold(&mut self, now: Instant, node: &NodeId, grace: Duration, out: &mut Vec<Output>) {
+        sometimes!("membership.death_withheld", grace == self.settings.restart_grace);
+        sometimes!("membership.goodbye_awaited", grace == GOODBYE_GRACE);
         let until = now + grace;
         let row = self.rows.get_mut(node).expect("a member has a row");
         row.withheld_until = Some(until);
@@ -264,6 +272,7 @@ impl Membership {
 
     fn fail(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
         let row = self.rows.get_mut(node).expect("a member has a row");
+        sometimes!("membership.failed");
         row.withheld_until = None;
         row.heard.missing = None;
         row.enter(State::Failed, now);
@@ -280,6 +289,8 @@ impl Membership {
     /// A member left or was evicted: it is fenced at once, and shown for as long as a failed one.
     fn close(&mut self, now: Instant, node: &NodeId, state: State, out: &mut Vec<Output>) {
         let row = self.rows.get_mut(node).expect("whoever goes has a row");
+        sometimes!("membership.left", state == State::Left);
+        sometimes!("membership.closed_evicted", state == State::Evicted);
         let was_member = row.is_member();
         row.withheld_until = None;
         row.heard.missing = None;
@@ -302,6 +313,7 @@ impl Membership {
     /// Nothing of `replica` is accepted any more.
     fn forget(&mut self, replica: &Replica, out: &mut Vec<Output>) {
         if self.fences.raise(replica) {
+            sometimes!("membership.forgotten");
             self.events.forgotten += 1;
             self.persist(out);
             let (node, fence) = (replica.node.clone(), replica.incarnation);
@@ -316,6 +328,7 @@ impl Membership {
             row.replica == *owner && down
         });
         if down && self.goodbye(&owner.node) == Some(Goodbye::Leaving) {
+            sometimes!("membership.left_after_all");
             self.close(now, &owner.node, State::Left, out);
         }
     }
@@ -332,6 +345,7 @@ impl Membership {
         if row.replica != *replica || (row.goodbye.is_some() && goodbye != Goodbye::Evicted) {
             return; // The word of an older life, or one that was heard.
         }
+        sometimes!("membership.bye");
         row.goodbye = Some(goodbye);
         match goodbye {
             Goodbye::Restarting => {}
@@ -350,6 +364,7 @@ impl Membership {
     /// Somebody published that `replica` is evicted.
     pub(super) fn evicted(&mut self, now: Instant, replica: &Replica, out: &mut Vec<Output>) {
         if replica.node == self.identity.replica.node {
+            sometimes!("membership.evicted_ourselves");
             self.meet(now, replica.incarnation, None, out);
             return;
         }
@@ -372,8 +387,10 @@ impl Membership {
             let (at, node) = self.expiries.pop_first().expect("it was just seen");
             let Some(row) = self.rows.get(&node) else { continue };
             if row.withheld_until == Some(at) {
+                sometimes!("membership.grace_ended");
                 self.fail(now, &node, out);
             } else if !row.is_member() && row.since + self.settings.forget_after == at {
+                sometimes!("membership.row_expired");
                 self.let_go(now, &node, out);
             }
         }

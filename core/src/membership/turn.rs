@@ -39,7 +39,9 @@ impl Membership {
         }
         if self.sync_at <= now {
             self.sync_at = now + self.rng.jitter(self.settings.sync_interval, SYNC_JITTER_PERCENT);
-            self.sync(out);
+            if !sim_point!("membership.sync_skipped") {
+                self.sync(out);
+            }
         }
     }
 
@@ -59,11 +61,13 @@ impl Membership {
         }
         self.seeds.linked(peer.address);
         if self.fences.holds(&peer.replica) {
+            sometimes!("membership.linked_fenced");
             self.tell_retired(now, &node, Transport::Link, None, out);
             return;
         }
         self.linked.insert(node.clone());
         if self.rows.get(&node).is_some_and(|row| row.replica == peer.replica && row.is_down()) {
+            sometimes!("membership.linked_failed");
             self.tell_departed(now, &node, out);
             return;
         }
@@ -85,6 +89,7 @@ impl Membership {
 
     pub(super) fn retired(&mut self, now: Instant, notice: &Retired, out: &mut Vec<Output>) {
         if notice.node == self.identity.replica.node {
+            sometimes!("membership.told_retired");
             self.meet(now, notice.fence, None, out);
         }
     }
@@ -118,6 +123,7 @@ impl Membership {
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         if self.leave.is_some() {
+            sometimes!("membership.join_leaving");
             return Err(Refusal::Leaving);
         }
         for address in &addresses {
@@ -127,6 +133,7 @@ impl Membership {
             let what = format!("more than {} seeds are known already", limits::SEEDS_MAX);
             return Err(Refusal::Addresses { what });
         }
+        sometimes!("membership.join");
         self.seeds.attempt(&addresses, out);
         Ok(())
     }
@@ -138,6 +145,7 @@ impl Membership {
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         if self.leave.is_some() {
+            sometimes!("membership.evict_leaving");
             return Err(Refusal::Leaving);
         }
         let not_failed = |state: State| {
@@ -145,15 +153,19 @@ impl Membership {
             Err(Refusal::NotFailed { node, state })
         };
         if *node == self.identity.replica.node {
+            sometimes!("membership.evict_ourselves");
             return not_failed(State::Alive);
         }
         let Some(row) = self.rows.get(node) else {
+            sometimes!("membership.evict_unknown");
             return Err(Refusal::Unknown { node: node.clone() });
         };
         if row.state != State::Failed {
+            sometimes!("membership.evict_not_failed");
             return not_failed(row.state);
         }
         let replica = row.replica.clone();
+        sometimes!("membership.evict");
         self.evicted(now, &replica, out);
         self.publish_eviction(now, &replica, out);
         Ok(())
@@ -165,6 +177,7 @@ impl Membership {
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         if self.leave.is_some() {
+            sometimes!("membership.labels_leaving");
             return Err(Refusal::Leaving);
         }
         self.set_labels(labels, out)

@@ -144,11 +144,13 @@ impl Copy {
         self.learn_floor(segment.floor);
         if let Some(sweep) = self.sweep.filter(|sweep| *sweep <= self.complete) {
             self.learn_floor(sweep);
+            sometimes!("replica.sweep_done");
             self.sweep = None;
         }
         // The goal is whatever we ever heard of, not what this server knows: an earlier one may have kept
         // silent about a key because of a write that this one has not heard of.
         if self.complete >= self.head {
+            sometimes!("replica.doubt_ends", self.entries.doubtful() > 0);
             changes.extend(self.entries.drop_doubtful(0));
         }
     }
@@ -158,9 +160,11 @@ impl Copy {
         let first = segment.entries.partition_point(|entry| entry.sequence <= self.complete);
         for entry in segment.entries.iter().skip(first) {
             if self.entries.holds(entry) {
+                sometimes!("replica.held_already");
                 self.entries.believe(entry.sequence);
                 continue;
             }
+            sometimes!("replica.seen_and_gone", entry.sequence <= self.seen);
             if entry.sequence > self.seen {
                 changes.extend(self.entries.put(entry.clone()));
             }
@@ -174,6 +178,7 @@ impl Copy {
         let held = self.entries.places(self.complete, segment.upto).map(|(place, _)| place);
         let unnamed: Vec<u64> = held.filter(|place| !named(*place)).collect();
         for place in unnamed {
+            sometimes!("replica.doubted");
             self.entries.doubt(place);
         }
     }
@@ -196,6 +201,7 @@ impl Copy {
             if median > self.complete {
                 return;
             }
+            sometimes!("replica.tombstones_halved");
             self.learn_floor(median);
         }
     }

@@ -61,6 +61,7 @@ impl Maps {
         let known = self.nodes.get(&replica.node);
         let old = known.is_some_and(|known| known.incarnation >= replica.incarnation);
         if replica.node == self.local.node || fenced || old {
+            sometimes!("replica.old_life_appears", old);
             return;
         }
         let known = Known { incarnation: replica.incarnation, failed: false };
@@ -76,6 +77,7 @@ impl Maps {
         if known.incarnation != replica.incarnation || known.failed {
             return;
         }
+        sometimes!("replica.orphaned");
         known.failed = true;
         for (topic, room) in &mut self.rooms {
             room.own.forget(&replica.node);
@@ -100,6 +102,7 @@ impl Maps {
             }
             return;
         }
+        sometimes!("replica.dropped");
         self.nodes.remove(node);
         for room in self.rooms.values_mut() {
             room.drop_view(node, left, out);
@@ -108,6 +111,7 @@ impl Maps {
 
     /// Every foreign map goes; membership will name again whoever is there.
     pub(super) fn sleep(&mut self, out: &mut Vec<Output>) {
+        sometimes!("replica.slept");
         for node in std::mem::take(&mut self.nodes).into_keys() {
             for room in self.rooms.values_mut() {
                 room.drop_view(&node, false, out);
@@ -127,12 +131,14 @@ impl Room {
             return;
         };
         if let Some((stale, at)) = view.next.replace((copy, until)) {
+            sometimes!("replica.next_life_replaced");
             self.waits.remove(&(at, new.node.clone()));
             out.push(gone(topic, &stale));
         }
         self.waits.insert((until, new.node.clone()));
         let died = self.registration.dies_with_process && view.shown.replica().incarnation < born;
         if died || view.shown.entries().visible().next().is_none() {
+            sometimes!("replica.switched_at_once");
             self.switch(&new.node, out);
         }
     }
@@ -141,6 +147,7 @@ impl Room {
     pub(super) fn switch_if_ready(&mut self, node: &NodeId, out: &mut Vec<Output>) {
         let next = self.views.get(node).and_then(|view| view.next.as_ref());
         if next.is_some_and(|(copy, _)| copy.is_ready()) {
+            sometimes!("replica.switched_ready");
             self.switch(node, out);
         }
     }
@@ -148,6 +155,7 @@ impl Room {
     /// Every view that has waited long enough switches, ready or not.
     pub(super) fn switch_overdue(&mut self, now: Instant, out: &mut Vec<Output>) {
         while let Some((_, node)) = self.waits.first().filter(|(at, _)| *at <= now).cloned() {
+            sometimes!("replica.switched_overdue");
             self.switch(&node, out);
         }
     }
@@ -180,6 +188,7 @@ impl Room {
         self.own.forget(node);
         let Some(view) = self.views.remove(node) else { return };
         if let Some((copy, at)) = view.next {
+            sometimes!("replica.dropped_with_next");
             self.waits.remove(&(at, node.clone()));
             out.push(gone(topic, &copy));
         }

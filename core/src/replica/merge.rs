@@ -45,11 +45,13 @@ impl Maps {
             }
             Err(Unwanted::Fenced(notice)) => {
                 self.count(topic, |counts| &mut counts.ignored);
+                sometimes!("replica.row_2_fenced");
                 out.push(Output::Unused { topic, why: Unused::Fenced });
                 self.retire(now, from, transport, notice, out);
             }
             Err(Unwanted::Unknown) => {
                 self.count(topic, |counts| &mut counts.ignored);
+                sometimes!("replica.row_2_unknown");
                 out.push(Output::Unused { topic, why: Unused::Unknown });
             }
         }
@@ -82,6 +84,10 @@ impl Maps {
         if copy.progress() != before {
             out.push(progress(topic, copy));
         }
+        sometimes!("replica.row_4_weak", merged.step == Step::Weak);
+        sometimes!("replica.row_5_gap", merged.step == Step::Gap);
+        sometimes!("replica.row_6_known", merged.step == Step::Known);
+        sometimes!("replica.row_8_advanced", matches!(merged.step, Step::Advanced { .. }));
         match merged.step {
             Step::Weak => out.push(Output::Unused { topic, why: Unused::Stale }),
             Step::Gap => {
@@ -99,6 +105,9 @@ impl Maps {
             true => &mut counts.applied,
             false => &mut counts.ignored,
         });
+        sometimes!("replica.sweep_stable", merged.sweep == Some(Sweep::Stable));
+        sometimes!("replica.sweep_bound", merged.sweep == Some(Sweep::Bound));
+        sometimes!("replica.sweep_restart", merged.sweep == Some(Sweep::Restart));
         match merged.sweep {
             Some(Sweep::Stable) => self.count(topic, |counts| &mut counts.sweeps_stable),
             Some(Sweep::Bound) => self.count(topic, |counts| &mut counts.sweeps_bound),
@@ -156,6 +165,7 @@ impl Maps {
         let before = copy.progress();
         copy.learn_floor(floor);
         if copy.progress() != before {
+            sometimes!("replica.floor_learnt");
             out.push(progress(topic, copy));
         }
     }
@@ -170,12 +180,14 @@ impl Maps {
     ) {
         let recent = |at: &Instant| now.since(*at) < RETIRED_PACE;
         if self.retired_at.get(&to).is_some_and(recent) {
+            sometimes!("replica.retired_paced");
             return;
         }
         if self.retired_at.len() >= limits::MEMBERS_MAX {
             self.retired_at.retain(|_, at| recent(at));
         }
         self.retired_at.insert(to.clone(), now);
+        sometimes!("replica.retired_told");
         self.retired += 1;
         out.push(Output::SendRetired { to, transport, notice });
     }

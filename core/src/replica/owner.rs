@@ -65,6 +65,7 @@ impl Owner {
             minted.write(key.clone(), Some(value.clone()));
         }
         if self.is_ready() {
+            sometimes!("replica.minted_anew");
             minted.ready();
         }
         minted
@@ -108,8 +109,14 @@ impl Owner {
         self.raised_at.map_or(Instant::ZERO, |at| at + FLOOR_PACE)
     }
 
+    /// The floor might rise now, and waits for the next time.
+    pub(super) fn put_off(&mut self, now: Instant) {
+        self.raised_at = Some(now);
+    }
+
     /// Raises the floor to what all members acknowledged.
     pub(super) fn raise_stable(&mut self, now: Instant, floor: u64) {
+        sometimes!("replica.floor_stable");
         self.raised_at = Some(now);
         self.raise(floor);
     }
@@ -118,6 +125,7 @@ impl Owner {
     pub(super) fn raise_bound(&mut self, tombstones_max: usize) -> bool {
         let full = self.entries.tombstones() > tombstones_max;
         let median = full.then(|| self.entries.median_tombstone()).flatten();
+        sometimes!("replica.floor_bound", median.is_some());
         median.map(|floor| self.raise(floor)).is_some()
     }
 

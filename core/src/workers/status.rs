@@ -113,6 +113,8 @@ impl Condition {
     /// else as Pending. What a healthy statement adds to Pending is T12's, in the same turn.
     pub(super) fn imported(now: Instant, judged: Option<Status>) -> (Condition, Change) {
         let status = judged.unwrap_or(Status::Pending);
+        sometimes!("workers.t4_judged", judged.is_some());
+        sometimes!("workers.t3_imported", judged.is_none());
         (
             Condition::new(now, status),
             Change { old: None, new: Some(status), cause: Cause::Imported },
@@ -162,11 +164,17 @@ impl Condition {
         };
         self.answered = self.answered.saturating_add(1);
         let risen = self.good >= rise;
+        sometimes!("workers.t5_proven", risen && self.status == Status::Pending);
+        sometimes!("workers.t8_recovered", risen && self.status == Status::NotReady);
+        sometimes!("workers.t10_back_from_failed", risen && self.status == Status::Failed);
+        sometimes!("workers.t7_unwell", self.status == Status::Ready && self.bad >= fall);
+        sometimes!("workers.t9_failed", self.status == Status::NotReady && self.bad >= 3 * fall);
         match self.status {
             Status::Pending | Status::NotReady | Status::Failed if risen => {
                 self.to(now, Status::Ready, Cause::ProbesGood)
             }
             Status::Pending if self.answered >= 10 * fall => {
+                sometimes!("workers.t6_unproven");
                 self.to(now, Status::Failed, Cause::Unproven)
             }
             Status::Ready if self.bad >= fall => self.to(now, Status::NotReady, Cause::ProbesBad),
@@ -189,6 +197,14 @@ impl Condition {
         by_owner: bool,
         rise: u32,
     ) -> Told {
+        sometimes!(
+            "workers.t11_told_unwell",
+            self.status == Status::Ready && statement == Statement::Unhealthy
+        );
+        sometimes!(
+            "workers.t13_failed_told_well",
+            self.status == Status::Failed && statement == Statement::Healthy
+        );
         match (self.status, statement) {
             (_, Statement::Unknown) | (Status::Draining, _) => Told::default(),
             (Status::Failed, Statement::Healthy) => Told { change: None, probe_now: true },
@@ -198,9 +214,11 @@ impl Condition {
                 self.told_to(now, Status::NotReady)
             }
             (Status::Pending | Status::NotReady, Statement::Healthy) if by_owner => {
+                sometimes!("workers.t14_owner_says_well");
                 self.told_to(now, Status::Ready)
             }
             (Status::Pending | Status::NotReady, Statement::Healthy) => {
+                sometimes!("workers.t12_told_well");
                 self.good = self.good.max(rise.saturating_sub(1));
                 Told { change: None, probe_now: true }
             }
@@ -215,6 +233,7 @@ impl Condition {
 
     /// T15: the owner judges alone, and is silent.
     pub(super) fn owner_silent(&mut self, now: Instant) -> Option<Change> {
+        sometimes!("workers.t15_owner_silent", self.status == Status::Ready);
         match self.status {
             Status::Ready => self.to(now, Status::NotReady, Cause::OwnerSilent),
             Status::Pending | Status::NotReady | Status::Failed | Status::Draining => None,
@@ -223,11 +242,13 @@ impl Condition {
 
     /// T16: an operator takes it out.
     pub(super) fn drained(&mut self, now: Instant) -> Option<Change> {
+        sometimes!("workers.t16_drained", self.status != Status::Draining);
         self.to(now, Status::Draining, Cause::Drained)
     }
 
     /// T17: it is in again, and must be seen well first, unless somebody else judges.
     pub(super) fn undrained(&mut self, now: Instant, judged: Option<Status>) -> Option<Change> {
+        sometimes!("workers.t17_undrained", self.status == Status::Draining);
         match self.status {
             Status::Draining => self.to(now, judged.unwrap_or(Status::Pending), Cause::Undrained),
             Status::Pending | Status::Ready | Status::NotReady | Status::Failed => None,
@@ -236,6 +257,7 @@ impl Condition {
 
     /// T18: the spec was replaced; the status stays. Equal health fields keep the counters.
     pub(super) fn respecified(&mut self, health_equal: bool) {
+        sometimes!("workers.t18_counters_kept", health_equal);
         if !health_equal {
             (self.good, self.bad) = (0, 0);
         }
@@ -254,6 +276,7 @@ impl Condition {
 
     /// T20: the last claim is gone.
     pub(super) fn removed(&self) -> Change {
+        sometimes!("workers.t20_removed");
         Change { old: Some(self.status), new: None, cause: Cause::Removed }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use quorate_core::mark::names::POINTS;
 use quorate_core::random::Rng;
 
 use super::text::Time;
@@ -98,6 +99,7 @@ pub fn plan(seed: u64, world: &World) -> Plan {
         let wild = rng.chance(1, 8);
         plan.events.extend(draw.faults(menu, wild, &mut rng));
     }
+    plan.events.extend(draw.points(&rng));
     plan.events.sort_by_key(|when| when.at);
     plan
 }
@@ -199,6 +201,12 @@ struct Draw {
 }
 
 impl Draw {
+    /// A quarter of all rare choices is armed.
+    fn points(&self, rng: &Rng) -> Vec<When> {
+        let armed = POINTS.iter().filter(|name| rng.child("point").child(name).chance(1, 4));
+        armed.map(|name| self.lasting("point", Targets::None, "name", (*name).to_owned())).collect()
+    }
+
     fn faults(&self, menu: &Menu, wild: bool, rng: &mut Rng) -> Vec<When> {
         let factor = if wild { 10 } else { 1 };
         match menu.form {

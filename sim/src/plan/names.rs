@@ -70,7 +70,7 @@ pub const CLASSES: [Word; 40] = [
     word("clock_freeze", &[]),
     word("service", &["rate", "url", "health"]),
     absent("notify", "a listener"),
-    absent("point", "rare choices in the machines"),
+    word("point", &["name"]),
     word("knob", &[]),
 ];
 

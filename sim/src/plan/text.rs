@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use quorate_core::mark::names::{MARKS, POINTS};
+
 use super::names::{self, CLASSES, OPERATIONS, ROLES_ABSENT, nearest};
 use super::{Actor, Class, Comparison, Load, Operation, Pick, Plan, Targets, Then, What, When};
 use crate::clock::Micros;
@@ -207,6 +209,10 @@ fn parse_fault<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> Result<W
             _ => targets = parse_targets(text)?,
         }
     }
+    if name == "point" {
+        let point = keys.get("name").ok_or("a point needs `name=<point>`")?;
+        known_name(POINTS, point, "point")?;
+    }
     Ok(What::Fault { class: Class(word.name), targets, keys })
 }
 
@@ -268,10 +274,17 @@ fn parse_then(text: &str) -> Result<Then, String> {
             let (tag, text) = rest.split_once(" = ").ok_or("`answer <tag> = <text>`")?;
             Ok(Then::Answer(tag.trim().to_owned(), text.trim().to_owned()))
         }
-        "mark" => Err(format!("no mark is called `{rest}`: there are none yet")),
+        "mark" => known_name(MARKS, rest, "mark").map(Then::Mark),
         "count" => parse_count(rest),
         _ => Err(format!("no `then` begins with `{word}`{}", nearest(word, THENS.into_iter()))),
     }
+}
+
+fn known_name(names: &[&'static str], name: &str, kind: &str) -> Result<String, String> {
+    if names.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!("no {kind} is called `{name}`{}", nearest(name, names.iter().copied())))
 }
 
 fn parse_ids(text: &str) -> Result<Vec<String>, String> {
@@ -519,6 +532,7 @@ impl fmt::Display for Then {
             Then::By(time, ids) => write!(f, "by {} {}", Time(*time), ids.join(" ")),
             Then::End(ids) => write!(f, "end {}", ids.join(" ")),
             Then::Answer(tag, text) => write!(f, "answer {tag} = {text}"),
+            Then::Mark(name) => write!(f, "mark {name}"),
             Then::Count { metric, comparison, number, node, by } => {
                 let sign = Comparison::ALL.into_iter().find(|(_, known)| known == comparison);
                 let (sign, _) = sign.expect("every comparison has a sign");

@@ -61,7 +61,7 @@ impl Run<'_> {
             let at = match then {
                 Then::By(at, _) => Some(*at),
                 Then::Count { by, .. } => *by,
-                Then::Always(_) | Then::End(_) | Then::Answer(..) => None,
+                Then::Always(_) | Then::End(_) | Then::Answer(..) | Then::Mark(_) => None,
             };
             if let Some(at) = at {
                 self.remind(BOOT_US + at, Step::Then(index));

@@ -1,6 +1,7 @@
 //! Promises across nodes while a run goes on, and what must have come of it at its end.
 
 use quorate_core::machine::{Count, Counted as _, Labels};
+use quorate_core::mark::Hits;
 
 use super::Run;
 use crate::clock::Micros;
@@ -73,6 +74,7 @@ impl Run<'_> {
             Then::Always(ids) | Then::End(ids) => self.evaluated(ids),
             Then::By(at, ids) => self.quiet_by(*at, ids),
             Then::Answer(tag, text) => self.answered(tag, text),
+            Then::Mark(name) => reached(name),
             Then::Count { metric, comparison, number, node, .. } => {
                 self.counted(metric, *comparison, *number, *node)
             }
@@ -148,6 +150,13 @@ impl Run<'_> {
             return Ok(());
         }
         Err(("count".to_owned(), format!("it is {sum}")))
+    }
+}
+
+fn reached(mark: &str) -> Result<(), (String, String)> {
+    match Hits::so_far().of(mark) {
+        None | Some(0) => Err(("mark".to_owned(), "it was never reached".to_owned())),
+        Some(_) => Ok(()),
     }
 }
 

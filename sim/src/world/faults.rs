@@ -25,6 +25,11 @@ impl FaultCounts {
         *self.0.entry(class).or_default() += 1;
     }
 
+    /// So many times more.
+    pub fn count_many(&mut self, class: &'static str, times: u64) {
+        *self.0.entry(class).or_default() += times;
+    }
+
     /// Adds those of another run.
     pub fn add(&mut self, other: &FaultCounts) {
         for (class, count) in &other.0 {
@@ -119,7 +124,7 @@ impl World {
             lens.begin(fault, self.now);
         }
         if fault.rates().is_none()
-            && !["heal", "service", "crash_effect", "mtu"].contains(&fault.class)
+            && !["heal", "service", "crash_effect", "mtu", "point"].contains(&fault.class)
         {
             self.faults.count(if fault.class == "isolate" { "cut" } else { fault.class });
         }
@@ -143,6 +148,7 @@ impl World {
             "crash_effect" => self.crash_effect = fault.rate(),
             "disk_slow" => self.disk_slow_us = fault.max(),
             "service" => self.begin_service(fault),
+            "point" => self.points.arm(fault.key("name").unwrap_or_default(), true),
             _ => match fault.rates() {
                 Some(rates) => {
                     let links = fault.place.links.clone();
@@ -166,6 +172,7 @@ impl World {
             "crash_effect" => self.crash_effect = 0,
             "disk_slow" => self.disk_slow_us = 0,
             "service" => self.outside.heal(),
+            "point" => self.points.arm(fault.key("name").unwrap_or_default(), false),
             "crash" | "wipe" | "leave" => {
                 fault.place.machines.iter().for_each(|machine| self.start(*machine));
             }

@@ -139,6 +139,7 @@ impl foca::Runtime<Identity> for Runtime<'_> {
     fn send_to(&mut self, to: Identity, packet: &[u8]) {
         let label = Label::of(packet).expect("foca sends what the codec encoded");
         if label.refutation > self.world.refutation {
+            sometimes!("membership.refuting");
             self.world.refutation = label.refutation;
             self.world.doubt();
         }
@@ -161,6 +162,7 @@ impl foca::Runtime<Identity> for Runtime<'_> {
                 let node = member_id.replica.node.clone();
                 self.world.effects.touched.push(node.clone());
                 if self.world.runs(&node, member_id, *incarnation) {
+                    sometimes!("membership.suspicion_runs");
                     return;
                 }
                 self.world.timers.insert(Slot::Tell(node.clone()), (self.now, None));

@@ -38,6 +38,14 @@ impl Workers {
             Command::Report { target, outcome } => self.reported(now, &target, outcome),
         };
         answer.unwrap_or_else(|refusal| {
+            sometimes!("workers.refused_exists", matches!(refusal, Refusal::WorkerExists { .. }));
+            sometimes!("workers.refused_owned", matches!(refusal, Refusal::OwnedBy { .. }));
+            sometimes!("workers.refused_removing", matches!(refusal, Refusal::Removing));
+            sometimes!("workers.refused_not_found", matches!(refusal, Refusal::NotFound));
+            sometimes!(
+                "workers.refused_revision",
+                matches!(refusal, Refusal::PreconditionFailed { .. })
+            );
             self.counters.refuse(refusal.code());
             Answer::Refused(refusal)
         })
@@ -165,6 +173,7 @@ impl Workers {
             return Err(Refusal::WorkersFull { limit: limits::WORKERS_MAX });
         }
         if self.suppressed.insert(Arc::clone(&url)) {
+            sometimes!("workers.suppressed");
             self.persist_suppressed(&url, true, out);
             self.mark(number);
         }

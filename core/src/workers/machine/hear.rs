@@ -93,6 +93,7 @@ impl Workers {
             let fell = before.incarnation == life
                 && !before.inherited
                 && (claim.version < before.version || claim.revision < before.revision);
+            sometimes!("workers.version_fell", before.incarnation > life || fell);
             if before.incarnation > life || fell {
                 self.counters.refuse("version_fell");
                 return;
@@ -101,7 +102,9 @@ impl Workers {
             self.counters.statements.unknown += u64::from(claim.statement == Statement::Unknown);
             self.counters.statements.repeated +=
                 u64::from(same && claim.statement != Statement::Unknown);
+            sometimes!("workers.statement_repeated", same && claim.statement != Statement::Unknown);
             let new = !same && claim.statement != Statement::Unknown;
+            sometimes!("workers.statement_on_a_stale_lease", new && stale);
             self.counters.statements.stale_lease += u64::from(new && stale);
             claim.applied = before.applied;
             if *before.spec == *claim.spec {
@@ -138,6 +141,8 @@ impl Workers {
         let claim = self.entries.get(&number).and_then(|entry| entry.claims.get(&owner.node));
         let mine =
             claim.is_some_and(|claim| claim.id == *id && claim.incarnation <= owner.incarnation);
+        sometimes!("workers.unclaimed_by_a_former_life", !mine);
+        sometimes!("workers.claim_lingers_on", mine && lingers);
         if mine && !lingers {
             self.drop_claim(now, number, &owner.node, out);
         }
@@ -183,6 +188,7 @@ impl Workers {
             return;
         }
         self.timers.insert((until, Timer::Lease(owner.node.clone())));
+        sometimes!("workers.lease_fresh_again");
         let numbers: Vec<u64> = known.entries.iter().copied().collect();
         for number in numbers {
             self.lease_of_entry_returned(now, number, &owner.node, out);
@@ -204,6 +210,7 @@ impl Workers {
     }
 
     pub(super) fn lease_ended(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
+        sometimes!("workers.lease_ended");
         if let Some(owner) = self.owners.get_mut(node) {
             owner.fresh_until = None;
         }
@@ -228,6 +235,7 @@ impl Workers {
 
     pub(super) fn orphaned(&mut self, now: Instant, replica: &Replica, out: &mut Vec<Output>) {
         let Some(owner) = self.owners.get_mut(&replica.node) else { return };
+        sometimes!("workers.orphaned");
         owner.orphaned = owner.orphaned.max(Some(replica.incarnation));
         if owner.replica.incarnation <= replica.incarnation {
             self.silence(&replica.node);
@@ -248,6 +256,7 @@ impl Workers {
         let Some(owner) = self.owners.get_mut(node) else { return };
         let present = owner.replica.incarnation <= last;
         if left && present && !owner.entries.is_empty() && !linger.is_zero() {
+            sometimes!("workers.lingering");
             if let Some((_, before)) = owner.lingering.replace((last, now + linger)) {
                 self.timers.remove(&(before, Timer::Linger(node.clone())));
             }
@@ -272,6 +281,7 @@ impl Workers {
     pub(super) fn linger_ended(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
         let Some(owner) = self.owners.get_mut(node) else { return };
         let Some((last, _)) = owner.lingering.take() else { return };
+        sometimes!("workers.linger_ended");
         self.drop_claims(now, node, last, out);
         let over = |owner: &Owner| owner.entries.is_empty() && owner.fresh_until.is_none();
         if self.owners.get(node).is_some_and(over) {
@@ -284,6 +294,7 @@ impl Workers {
         let Some(known) = self.owners.get_mut(&owner.node) else { return };
         let former = known.lingering.filter(|(last, _)| *last < owner.incarnation);
         let Some((last, at)) = former else { return };
+        sometimes!("workers.linger_superseded");
         known.lingering = None;
         self.timers.remove(&(at, Timer::Linger(owner.node.clone())));
         self.drop_claims(now, &owner.node, last, out);
@@ -297,6 +308,7 @@ impl Workers {
             let entry = self.entries.get_mut(&number);
             let claim = entry.and_then(|entry| entry.claims.get_mut(node));
             if claim.is_some_and(|claim| std::mem::take(&mut claim.inherited)) {
+                sometimes!("workers.inherited");
                 self.lease_of_entry_returned(now, number, node, out);
             }
         }
@@ -313,6 +325,7 @@ impl Workers {
         if owner.replica.incarnation > new.incarnation {
             return;
         }
+        sometimes!("workers.switched");
         owner.replica = new.clone();
         owner.orphaned = owner.orphaned.filter(|last| *last >= new.incarnation);
         if let Some((_, at)) = owner.lingering.take() {

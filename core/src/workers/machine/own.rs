@@ -83,7 +83,9 @@ impl Workers {
         own.draining = row.draining;
         let settle = own.spec.drain_settle();
         let number = number.expect("an own claim was found by its number");
+        sometimes!("workers.restored", !row.removing);
         if row.removing {
+            sometimes!("workers.removal_goes_on");
             self.remove_in(now, number, settle, out);
         } else {
             self.persist(number, out);
@@ -111,6 +113,7 @@ impl Workers {
             }
             if *own.spec == *spec {
                 own.configured |= configured;
+                sometimes!("workers.registered_twice");
                 return Ok((number, false));
             }
             return Err(Refusal::WorkerExists { id: own.id.to_string() });
@@ -152,6 +155,7 @@ impl Workers {
 
     /// T19: status, counters and schedule stay; the statement is what they amount to.
     fn taken_over(&mut self, now: Instant, number: u64, out: &mut Vec<Output>) {
+        sometimes!("workers.t19_taken_over");
         if let Some(entry) = self.entries.get_mut(&number) {
             let status = entry.condition.status();
             let own = entry.own.as_mut().expect("our claim was just put in");
@@ -278,11 +282,14 @@ impl Workers {
             }
             None => {}
         }
+        sometimes!("workers.removed_while_idle", idle);
+        sometimes!("workers.removed_sooner", own.removing.is_some());
         own.removing = Some(at);
         if at <= now {
             self.settled(now, number, out);
             return;
         }
+        sometimes!("workers.removal_settles");
         own.revision += u64::from(!own.draining);
         own.draining = true;
         self.timers.insert((at, Timer::Settled(number)));
@@ -319,6 +326,7 @@ impl Workers {
 
     /// Deletes every own claim at once: we leave for good.
     pub(super) fn remove_own(&mut self, now: Instant, out: &mut Vec<Output>) {
+        sometimes!("workers.removed_all");
         let own = self.entries.iter().filter(|(_, entry)| entry.own.is_some());
         let own: Vec<u64> = own.map(|(number, _)| *number).collect();
         for number in own {
@@ -332,12 +340,14 @@ impl Workers {
         let Some(entry) = self.entries.get(&number) else { return };
         let still = entry.condition.status() == Status::Failed;
         if still && now.since(entry.condition.since()) >= after {
+            sometimes!("workers.failed_for_long");
             self.settled(now, number, out);
         }
     }
 
     /// A new life: statements are numbered from 1 again, and what changed by that is rewritten.
     pub(super) fn raised(&mut self, replica: Replica, out: &mut Vec<Output>) {
+        sometimes!("workers.raised");
         self.local = replica;
         self.ended.1 = 0;
         let own = self.entries.iter().filter(|(_, entry)| entry.own.is_some());

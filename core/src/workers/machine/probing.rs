@@ -109,12 +109,14 @@ impl Workers {
         let entry = number.and_then(|number| self.entries.get_mut(&number));
         let entry = entry.filter(|entry| entry.probe.in_flight == Some(ticket));
         let Some(entry) = entry else {
+            sometimes!("workers.probe_late");
             self.counters.late_probes += 1;
             return;
         };
         let number = entry.number;
         entry.probe.in_flight = None;
         if std::mem::take(&mut entry.probe.void) {
+            sometimes!("workers.probe_void");
             self.counters.late_probes += 1;
             self.reschedule(now, number);
             return;
@@ -184,6 +186,7 @@ impl Workers {
         let shift = entry.breaker.report(now, outcome);
         let after = entry.breaker.wake();
         let Some(shift) = shift else { return };
+        sometimes!("workers.ejected", shift == Shift::Ejected);
         self.counters.ejections += u64::from(shift == Shift::Ejected);
         self.reset_breaker_timer(number, before, after);
         self.mark(number);
@@ -192,6 +195,7 @@ impl Workers {
     pub(super) fn breaker_ticked(&mut self, now: Instant, number: u64) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
         if entry.breaker.tick(now).is_some() {
+            sometimes!("workers.on_trial");
             self.mark(number);
         }
     }

@@ -47,8 +47,11 @@ impl Workers {
         let judged = self.judged(entry, judge);
         let entry = self.entries.get_mut(&number).expect("it was there a line ago");
         entry.judge = judge;
+        let probed = judge == Judge::Probes;
+        sometimes!("workers.t1_registered", entry.own.is_some() && probed);
+        sometimes!("workers.t2_unprobed", entry.own.is_some() && !probed);
         let (condition, change) = match entry.own {
-            Some(_) => Condition::registered(now, judge == Judge::Probes),
+            Some(_) => Condition::registered(now, probed),
             None => Condition::imported(now, judged),
         };
         entry.condition = condition;
@@ -116,12 +119,16 @@ impl Workers {
         let health_equal = entry.health == health && entry.spec.mode() == spec.mode();
         let handed_over = entry.judge != judge && judge != Judge::Probes;
         let taken_over = entry.judge != judge && judge == Judge::Probes;
+        sometimes!("workers.t18_respecified", respecified);
+        sometimes!("workers.handed_over", handed_over);
+        sometimes!("workers.another_claim_chosen", entry.chosen != chosen);
         let entry = self.entries.get_mut(&number).expect("it was there a line ago");
         (entry.chosen, entry.spec, entry.health, entry.judge) = (chosen, spec, health, judge);
         if respecified {
             entry.condition.respecified(health_equal);
         }
         if respecified && !health_equal || taken_over {
+            sometimes!("workers.probe_voided", entry.probe.in_flight.is_some());
             entry.probe.void = entry.probe.in_flight.is_some();
             self.probe_now(now, number);
         }
@@ -229,6 +236,7 @@ impl Workers {
         if entry.own.is_some() || entry.judge != Judge::Owner || !applied || claim.inherited {
             return;
         }
+        sometimes!("workers.t14_lease_returned");
         let told = entry.condition.told(now, claim.statement, true, entry.health.rise);
         self.announce(now, number, told.change, out);
     }

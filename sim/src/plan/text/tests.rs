@@ -14,7 +14,9 @@ when     7s n1 as=first worker.add http://10.0.0.7:8000 interval=1000
 when     9s server set http://10.0.0.7:8000 hang
 then     always G-1 M-4
 then     by 120s G-13
+when     9s point name=gossip.one_want for 9s
 then     answer first = created
+then     mark link.duplicate
 then     count quorate_gossip_over_budget_total = 0
 seeds    1..9
 ";
@@ -48,7 +50,15 @@ fn an_error_says_where_and_what_may_have_been_meant() {
         ),
         ("given gossip.fanout=0", "`gossip.fanout=0` cannot be used"),
         ("then always M-99", "no invariant is called `M-99`; did you mean `M-9`?"),
-        ("then mark x", "no mark is called `x`: there are none yet"),
+        (
+            "then mark link.duplicat",
+            "no mark is called `link.duplicat`; did you mean `link.duplicate`?",
+        ),
+        (
+            "when 5s point name=gossip.one_wnat",
+            "no point is called `gossip.one_wnat`; did you mean `gossip.one_want`?",
+        ),
+        ("when 5s point", "a point needs `name=<point>`"),
         (
             "load 0s..9s kv.put rate=1/s",
             "the operation `kv.put` has no subject yet: there is no kv",
