@@ -31,7 +31,7 @@ const fn knob(key: &'static str, min: u64, max: u64) -> Knob {
 }
 
 /// What a swarm draws, in order of name.
-pub const KNOBS: [Knob; 27] = [
+pub const KNOBS: [Knob; 28] = [
     knob("gossip.backlog_max", 1, 4096),
     knob("gossip.burst", 1, 8),
     knob("gossip.digest_interval_ms", 100, 10_000),
@@ -59,6 +59,7 @@ pub const KNOBS: [Knob; 27] = [
     knob("membership.sync_interval_ms", 100, 30_000),
     knob("replica.ready_timeout_ms", 100, 60_000),
     knob("replica.tombstones_max", 1, 4096),
+    knob("workers.linger_ms", 1000, 600_000),
 ];
 
 /// Keys that are no number of the node's table.

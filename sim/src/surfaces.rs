@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_core::node::workers::{self, Command, Spec, Target};
+use quorate_core::node::workers::{self, Command, Outcome, Spec, Target};
 use quorate_core::node::{Reply, Request};
 use quorate_core::time::micros;
 
@@ -32,6 +32,8 @@ pub struct Wish<'a> {
     pub keys: &'a BTreeMap<String, String>,
     /// A number that makes one of many different from the others.
     pub turn: u64,
+    /// Which revision of the worker the caller has read.
+    pub revision: Option<u64>,
 }
 
 impl Wish<'_> {
@@ -51,24 +53,30 @@ impl Wish<'_> {
             "worker.remove" => Request::Worker(Command::Remove {
                 targets: vec![target()],
                 revision: None,
-                now: self.key("now").is_some(),
+                now: match self.key("now") {
+                    Some("sometimes") => self.turn.is_multiple_of(2),
+                    now => now.is_some(),
+                },
             }),
             "worker.drain" => Request::Worker(Command::Drain(target())),
             "worker.undrain" => Request::Worker(Command::Undrain(target())),
             "worker.suppress" => Request::Worker(Command::Suppress(target())),
             "worker.set" => {
-                let mut patch = serde_json::Map::new();
-                patch.insert("priority".to_owned(), serde_json::json!(self.turn % 101));
-                Request::Worker(Command::Patch {
-                    target: target(),
-                    revision: Some(1 + self.turn),
-                    patch,
-                })
+                let revision = self.revision.or(Some(1 + self.turn));
+                Request::Worker(Command::Patch { target: target(), revision, patch: self.patch() })
+            }
+            "worker.report" => {
+                let outcome = match self.turn % 8 {
+                    0 => Outcome::Good,
+                    1 => Outcome::Cancelled,
+                    _ => Outcome::Bad,
+                };
+                Request::Worker(Command::Report { target: target(), outcome })
             }
             "labels.set" => Request::SetLabels { labels: self.labels() },
             "member.leave" => Request::Leave {
                 remove_workers: self.key("remove_workers").is_some(),
-                restarting: false,
+                restarting: self.key("restarting").is_some(),
             },
             "member.join" => Request::Join { addresses: self.words.to_vec() },
             "member.evict" => {
@@ -77,6 +85,15 @@ impl Wish<'_> {
             }
             other => return Err(format!("a node has no operation `{other}`")),
         })
+    }
+
+    /// What a caller changes: its place among others, and now and then how it is probed.
+    fn patch(&self) -> serde_json::Map<String, serde_json::Value> {
+        let (field, value) = match self.turn % 4 {
+            0 => ("health", serde_json::json!({"rise": 1 + self.turn % 3})),
+            _ => ("priority", serde_json::json!(self.turn % 101)),
+        };
+        serde_json::Map::from_iter([(field.to_owned(), value)])
     }
 
     fn spec(&self) -> Result<Box<Spec>, String> {
@@ -90,6 +107,12 @@ impl Wish<'_> {
         }
         if let Some(interval) = self.key("interval").and_then(|text| text.parse::<u64>().ok()) {
             health.insert("timeout_ms".to_owned(), serde_json::json!(interval.min(5000)));
+        }
+        if self.key("probe") == Some("off") {
+            health.insert("enabled".to_owned(), serde_json::json!(false));
+        }
+        if self.key("vary").is_some() {
+            spec.insert("priority".to_owned(), serde_json::json!(self.turn % 2));
         }
         if let Some(by) = self.key("by") {
             health.insert("by".to_owned(), serde_json::json!(by));
@@ -112,7 +135,10 @@ impl Wish<'_> {
     fn labels(&self) -> BTreeMap<String, String> {
         let bytes = self.key("value").and_then(|text| text.parse::<usize>().ok()).unwrap_or(8);
         let value = format!("{}{}", self.turn, "y".repeat(bytes.min(200)));
-        BTreeMap::from([("turn".to_owned(), value)])
+        // One label holds 255 bytes: more are many.
+        let others = (1..(bytes / 200).min(30)).map(|number| format!("filling{number}"));
+        let filled = others.map(|name| (name, "y".repeat(200)));
+        filled.chain([("turn".to_owned(), value)]).collect()
     }
 }
 

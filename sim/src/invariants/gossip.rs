@@ -122,7 +122,6 @@ impl Watch {
                 let (entered, left) = balance.entry(topic).or_default();
                 match outcome {
                     "enqueued" => *entered += count.value,
-                    "link_only" => {}
                     _ => *left += count.value,
                 }
             }

@@ -27,6 +27,8 @@ pub struct Watch {
     /// URLs that each machine owns, by what callers were told.
     pub owned: Vec<BTreeSet<String>>,
     asked: BTreeMap<Ticket, Vec<String>>,
+    /// Wishes to leave for good, with all workers of the node.
+    leaving: BTreeSet<Ticket>,
     /// What each machine decided so lately that it may not be durable.
     fresh: Vec<BTreeMap<String, Micros>>,
     /// What callers heard, by ticket.
@@ -51,6 +53,7 @@ impl Watch {
             owned: vec![BTreeSet::new(); machines],
             fresh: vec![BTreeMap::new(); machines],
             asked: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             answers: BTreeMap::new(),
             secrets: false,
         }
@@ -90,6 +93,10 @@ impl Watch {
             Request::Worker(Command::Remove { targets, .. }) => {
                 targets.iter().filter_map(url).collect()
             }
+            Request::Leave { remove_workers: true, .. } => {
+                self.leaving.insert(ticket);
+                return;
+            }
             _ => return,
         };
         self.asked.insert(ticket, urls);
@@ -102,9 +109,13 @@ impl Watch {
 
     /// What a node decided about its own claims: from here on it owns them, or does not.
     fn decided(&mut self, turn: &Turn<'_>, ticket: Ticket, reply: &Reply) {
-        let Some(urls) = self.asked.remove(&ticket) else { return };
         let Some(owned) = self.owned.get_mut(turn.machine) else { return };
         let Some(fresh) = self.fresh.get_mut(turn.machine) else { return };
+        if self.leaving.remove(&ticket) {
+            fresh.extend(std::mem::take(owned).into_iter().map(|url| (url, turn.now)));
+            return;
+        }
+        let Some(urls) = self.asked.remove(&ticket) else { return };
         match reply {
             Reply::Worker(workers::Answer::Created(_)) => owned.extend(urls.iter().cloned()),
             Reply::Worker(workers::Answer::Removing { .. }) => {
@@ -207,6 +218,12 @@ impl Watch {
             observer.versions.retain(|(this, _), _| this != url);
             let own = self.owned.get(turn.machine).is_some_and(|owned| owned.contains(url));
             let leaving = turn.process.node.published().members.load().leaving;
+            let host = turn.machines.get(turn.machine);
+            if host.is_some_and(|host| host.settings.workers.remove_failed_after.is_some()) {
+                // It may have failed for so long that the node withdrew it by itself.
+                self.owned.get_mut(turn.machine).map(|owned| owned.remove(url));
+                return Ok(());
+            }
             return ledger.hold(Id::W9, turn.machine, !own || leaving, || {
                 format!("{url} is gone, which this node registered and did not remove")
             });

@@ -10,9 +10,11 @@ use quorate_core::mark::names::POINTS;
 use quorate_core::random::Rng;
 
 use super::text::Time;
-use super::{Class, Load, Operation, Pick, Plan, Targets, What, When};
+use super::{Actor, Class, Load, Operation, Pick, Plan, Targets, What, When};
 use crate::clock::Micros;
 use crate::settings;
+use crate::surfaces::url_of;
+use crate::world::machine::PORT;
 
 /// What a swarm is told about its worlds.
 #[derive(Debug, Clone, Default)]
@@ -100,6 +102,7 @@ pub fn plan(seed: u64, world: &World) -> Plan {
         plan.events.extend(draw.faults(menu, wild, &mut rng));
     }
     plan.events.extend(draw.points(&rng));
+    plan.events.extend(draw.wishes(&mut rng.child("wishes")));
     plan.events.sort_by_key(|when| when.at);
     plan
 }
@@ -160,6 +163,7 @@ fn draw_loads(plan: &mut Plan, rng: &Rng) {
         "worker.undrain",
         "worker.set",
         "worker.suppress",
+        "worker.report",
         "labels.set",
     ];
     for operation in operations {
@@ -179,9 +183,19 @@ fn draw_loads(plan: &mut Plan, rng: &Rng) {
                 if rng.chance(1, 2) {
                     named.insert("value".to_owned(), rng.below(256).to_string());
                 }
+                if rng.chance(1, 8) {
+                    named.insert("probe".to_owned(), "off".to_owned());
+                }
+                if rng.chance(1, 4) {
+                    named.insert("vary".to_owned(), "true".to_owned());
+                }
             }
             "worker.remove" if rng.chance(1, 2) => {
-                named.insert("now".to_owned(), "true".to_owned());
+                let now = if rng.chance(1, 2) { "true" } else { "sometimes" };
+                named.insert("now".to_owned(), now.to_owned());
+            }
+            "labels.set" if rng.chance(1, 4) => {
+                named.insert("value".to_owned(), rng.below(3000).to_string());
             }
             _ => {}
         }
@@ -205,6 +219,26 @@ impl Draw {
     fn points(&self, rng: &Rng) -> Vec<When> {
         let armed = POINTS.iter().filter(|name| rng.child("point").child(name).chance(1, 4));
         armed.map(|name| self.lasting("point", Targets::None, "name", (*name).to_owned())).collect()
+    }
+
+    /// Model servers that fall ill and recover, and operators that name a seed.
+    fn wishes(&self, rng: &mut Rng) -> Vec<When> {
+        let count = if rng.chance(1, 2) { rng.below(8) } else { 0 };
+        (0..count).map(|_| self.wish(rng)).collect()
+    }
+
+    fn wish(&self, rng: &mut Rng) -> When {
+        let (mut operation, mut actor) = (Operation("set"), Actor::Service);
+        let health = rng.pick(&["error", "hang", "refuse", "garbage", "good"]).copied();
+        let server = url_of(1 + rng.below(3));
+        let mut words = vec![server, health.unwrap_or("error").to_owned()];
+        if rng.chance(1, 4) {
+            (operation, actor) = (Operation("member.join"), Actor::Node(self.node(rng)));
+            words = vec![format!("n{}:{PORT}", 1 + rng.index(self.nodes))];
+        }
+        let (tag, keys) = (None, BTreeMap::new());
+        let what = What::Act { actor, tag, operation, words, keys };
+        When { at: rng.below(self.safety), every: None, what, lasts: None }
     }
 
     fn faults(&self, menu: &Menu, wild: bool, rng: &mut Rng) -> Vec<When> {
@@ -301,6 +335,12 @@ impl Draw {
             "slow_reader" => {
                 let rate = settings::log_uniform(rng, 10, 10_000);
                 keys.insert("rate".to_owned(), rate.to_string());
+            }
+            "leave" if rng.chance(1, 4) => {
+                _ = keys.insert("restarting".to_owned(), "true".to_owned());
+            }
+            "leave" if rng.chance(1, 4) => {
+                _ = keys.insert("remove_workers".to_owned(), "true".to_owned());
             }
             "crash" if rng.chance(1, 3) => _ = keys.insert("power".to_owned(), "off".to_owned()),
             _ => {}

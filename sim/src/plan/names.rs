@@ -53,7 +53,7 @@ pub const CLASSES: [Word; 40] = [
     word("pause", &[]),
     word("suspend", &[]),
     absent("twin", "a second machine for one node id"),
-    word("leave", &["remove_workers"]),
+    word("leave", &["remove_workers", "restarting"]),
     word("evict", &["node"]),
     word("join", &[]),
     absent("upgrade", "a second wire version"),
@@ -75,19 +75,23 @@ pub const CLASSES: [Word; 40] = [
 ];
 
 /// What callers, operators and services do.
-pub const OPERATIONS: [Word; 24] = [
+pub const OPERATIONS: [Word; 25] = [
     word(
         "worker.add",
-        &["keys", "value", "on", "interval", "by", "rise", "fall", "settle", "secret"],
+        &[
+            "keys", "value", "on", "interval", "by", "rise", "fall", "settle", "secret", "probe",
+            "vary",
+        ],
     ),
     word("worker.remove", &["keys", "on", "now"]),
     word("worker.drain", &["keys", "on"]),
     word("worker.undrain", &["keys", "on"]),
     word("worker.set", &["keys", "value", "on"]),
     word("worker.suppress", &["keys", "on"]),
+    word("worker.report", &["keys", "on"]),
     word("worker.pick", &["keys", "on", "policy"]),
     word("labels.set", &["keys", "value", "on"]),
-    word("member.leave", &["remove_workers"]),
+    word("member.leave", &["remove_workers", "restarting"]),
     word("member.join", &[]),
     word("member.evict", &[]),
     word("set", &[]),

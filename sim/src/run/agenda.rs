@@ -158,13 +158,20 @@ impl Run<'_> {
             return;
         };
         self.acted += 1;
-        let wish = Wish { operation: operation.0, words, keys, turn: self.acted };
+        let wish = Wish { operation: operation.0, words, keys, turn: self.acted, revision: None };
         for machine in self.resolve(std::slice::from_ref(pick)) {
             let ticket = self.wish(machine, &wish);
             if let (Some(tag), Some(ticket)) = (tag, ticket) {
                 self.tags.insert(tag.to_owned(), ticket);
             }
         }
+    }
+
+    /// What the node on `machine` shows as the revision of a worker.
+    fn revision(&self, machine: usize, words: &[String]) -> Option<u64> {
+        let process = self.world.machine(machine).process.as_ref()?;
+        let snapshot = process.node.published().workers.load();
+        snapshot.entries.get(words.first()?.as_str()).map(|entry| entry.revision())
     }
 
     fn wish(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
@@ -197,7 +204,15 @@ impl Run<'_> {
             _ => drawn,
         };
         let words = [url_of(key + 1)];
-        let wish = Wish { operation: load.operation.0, words: &words, keys: &load.keys, turn };
+        // One caller in eight has read the revision long ago.
+        let read = self.revision(machine, &words).filter(|_| !turn.is_multiple_of(8));
+        let wish = Wish {
+            operation: load.operation.0,
+            words: &words,
+            keys: &load.keys,
+            turn,
+            revision: read,
+        };
         self.wish(machine, &wish);
     }
 

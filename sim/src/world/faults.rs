@@ -230,7 +230,8 @@ impl World {
             }
             "leave" => {
                 let remove_workers = fault.key("remove_workers").is_some();
-                self.request(machine, Request::Leave { remove_workers, restarting: false });
+                let restarting = fault.key("restarting").is_some();
+                self.request(machine, Request::Leave { remove_workers, restarting });
             }
             "evict" => {
                 let node = fault.key("node").and_then(|text| text.parse().ok());
