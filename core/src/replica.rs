@@ -150,6 +150,9 @@ pub enum Output {
     /// A newer life's map is visible now in place of `old`: every entry of the view is `new`'s from here
     /// on, equal or not. `Changed` follows for each key whose value differs, and for no other.
     Switched { topic: Topic, old: Replica, new: Replica },
+    /// The life in view has written everything that it owns, and all of it is here. Said anew whenever the
+    /// map catches up; a view that switches is ready without a word.
+    Ready { topic: Topic, owner: Replica },
     /// Tell a sender that a replica is fenced.
     SendRetired { to: NodeId, transport: Transport, notice: Retired },
     /// A former life of ours used this incarnation.

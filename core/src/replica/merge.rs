@@ -79,8 +79,9 @@ impl Maps {
         let Segment { topic, ref replica, upto, through, .. } = *segment;
         let Some(bounds) = self.bounds(topic) else { return };
         let Some(copy) = self.copy_mut(topic, replica) else { return };
-        let before = copy.progress();
+        let (before, was_ready) = (copy.progress(), copy.is_ready());
         let merged = copy.merge(segment, bounds);
+        let is_ready = !was_ready && copy.is_ready();
         if copy.progress() != before {
             out.push(progress(topic, copy));
         }
@@ -118,6 +119,9 @@ impl Maps {
         if room.views.get(&replica.node).is_some_and(|view| view.shown.replica() == replica) {
             for (key, value) in merged.changes {
                 out.push(Output::Changed { topic, owner: replica.clone(), key, value });
+            }
+            if is_ready {
+                out.push(Output::Ready { topic, owner: replica.clone() });
             }
         }
         room.switch_if_ready(&replica.node, out);

@@ -6,9 +6,9 @@ use crate::ids::Replica;
 use crate::machine::Machine;
 use crate::node::misbehaviour::Domain;
 use crate::time::Instant;
-use crate::wire::Transport;
 use crate::wire::message::Segments;
-use crate::wire::segment::Topic;
+use crate::wire::segment::{Key, Topic};
+use crate::wire::{Blob, Transport};
 use crate::{membership, replica, workers};
 
 impl Node {
@@ -53,6 +53,12 @@ impl Node {
             Output::Switched { topic, old, new } => {
                 if topic == Topic::WORKERS {
                     self.workers_step(workers::Input::Switched { old, new });
+                }
+            }
+            Output::Ready { topic, owner } => {
+                if topic == Topic::WORKERS {
+                    let (key, value) = (Key::from(""), Some(Blob::default()));
+                    self.workers_step(workers::Input::Changed { owner, key, value });
                 }
             }
             Output::SendRetired { to, transport, notice } => {

@@ -201,6 +201,7 @@ fn print(output: &Output) -> String {
             line
         }
         Output::Switched { old, new, .. } => format!("switched {old} to {new}"),
+        Output::Ready { owner, .. } => format!("ready {owner}"),
         Output::SendRetired { to, notice, .. } => {
             format!("retired {} through {} to {to}", notice.node, notice.fence)
         }
