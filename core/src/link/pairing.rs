@@ -323,7 +323,6 @@ impl Links {
                 self.hang_up(now, id, TIMEOUT, Wait::Backoff, out);
             }
             Some(Some((bye, at))) if at <= now => {
-                sometimes!("link.farewell_cut_short");
                 self.write_session(id, &Session::Bye(bye), out);
                 self.hang_up(now, id, "leaving", Wait::Backoff, out);
             }

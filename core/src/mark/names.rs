@@ -63,7 +63,6 @@ pub const MARKS: &[&str] = &[
     "link.duplicate_closed",
     "link.failed_redial",
     "link.failed_told",
-    "link.farewell_cut_short",
     "link.fenced",
     "link.frames_lost",
     "link.handshake_timeout",
