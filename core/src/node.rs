@@ -14,6 +14,7 @@
 
 mod contract;
 mod datagram;
+pub mod flight;
 mod misbehaviour;
 mod publish;
 mod route;

@@ -15,8 +15,8 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use quorate_core::ids::NodeId;
+use quorate_core::node::flight::{write_effect, write_input};
 use quorate_core::node::{Effect, Input};
-use quorate_core::wire;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::clock::Micros;
@@ -153,42 +153,6 @@ impl Trace {
     pub fn difference(&mut self) -> Option<Difference> {
         self.earlier.take().and_then(|earlier| earlier.ended(self.sequence))
     }
-}
-
-/// The wire codec has no form for specs of workers, whose fields may be unset or unknown: they are JSON.
-fn write_input(input: &Input, bytes: &mut Vec<u8>) {
-    match input {
-        Input::Request { .. } => write_json(input, bytes),
-        Input::Start
-        | Input::Wake
-        | Input::Datagram { .. }
-        | Input::Connected { .. }
-        | Input::ConnectFailed { .. }
-        | Input::Accepted { .. }
-        | Input::Frame { .. }
-        | Input::Broken { .. }
-        | Input::Writable { .. }
-        | Input::Closed { .. }
-        | Input::Stored { .. }
-        | Input::Answered { .. } => wire::encode_into(input, bytes),
-    }
-}
-
-fn write_effect(effect: &Effect, bytes: &mut Vec<u8>) {
-    match effect {
-        Effect::Reply { .. } | Effect::Call { .. } | Effect::Announce(_) => {
-            write_json(effect, bytes);
-        }
-        Effect::Datagram { .. }
-        | Effect::Send { .. }
-        | Effect::Connect { .. }
-        | Effect::Disconnect { .. }
-        | Effect::Store { .. } => wire::encode_into(effect, bytes),
-    }
-}
-
-fn write_json(value: &impl serde::Serialize, bytes: &mut Vec<u8>) {
-    serde_json::to_writer(bytes, value).expect("inputs and effects have no maps with odd keys");
 }
 
 /// Sixteen hex digits.
