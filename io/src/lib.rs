@@ -19,6 +19,7 @@ mod outside;
 mod peers;
 mod perform;
 mod probe;
+pub mod record;
 mod resolve;
 pub mod seal;
 pub mod serve;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use quorate_core::ids::{Incarnation, NodeId};
+use quorate_core::node::flight::Head;
 use quorate_core::node::{INCARNATION_KEY, Image, Keyspace, Node, Published, Request, Settings};
 use quorate_core::time::Instant;
 use quorate_core::wire::{self, Blob};
@@ -32,6 +33,7 @@ use crate::net::{self, Net, TokioNet};
 use crate::outside::{Outside, World};
 use crate::peers;
 use crate::perform::{End, Hands, Replies};
+use crate::record::{Endings, RecordError, RecordSettings, Recorder};
 use crate::seal::{KeyringError, KeyringSource};
 use crate::shell::{Ears, Mind, Shell};
 use crate::store::{Directory, Keeper, Store, StoreError, Watch};
@@ -59,6 +61,8 @@ pub struct ServeSettings {
     pub insecure: bool,
     /// Bearer keys of workers by URL prefix.
     pub worker_keys: BTreeMap<String, Secret>,
+    /// Where every turn is recorded, if anywhere.
+    pub record: Option<RecordSettings>,
 }
 
 impl From<&Config> for ServeSettings {
@@ -75,6 +79,10 @@ impl From<&Config> for ServeSettings {
             // A configuration that opens the peers' port by accident was not loaded.
             insecure: true,
             worker_keys: config.worker_keys.clone(),
+            record: config
+                .record
+                .clone()
+                .map(|directory| RecordSettings { directory, bytes_max: config.record_bytes_max }),
         }
     }
 }
@@ -108,6 +116,9 @@ pub enum StartError {
     /// The store is not to be had.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No record can be written there.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// A node that runs. Dropping it ends the loop at once, without a goodbye.
@@ -202,7 +213,10 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     let kept = Kept::open(serve.data.as_deref(), &serve.node.membership.node)?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).expect("the machine has entropy");
-    let mind = boot(serve.node, kept.incarnation, &kept.image, seed, net.now());
+    let now = net.now();
+    let made_of = (&serve.node, seed, now);
+    let recorder = recorder(serve.record.as_ref(), made_of, &kept, &mut counted)?;
+    let mind = boot(serve.node, kept.incarnation, &kept.image, seed, now);
 
     let traffic = Arc::new(Traffic::default());
     counted.push(traffic.clone());
@@ -247,13 +261,34 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
         released: when_released,
         halt: Some(halt),
     };
-    let shell = Shell { mind, ears, hands, meters, vitals, traffic };
+    let shell = Shell { mind, ears, hands, meters, vitals, traffic, recorder };
     net.spawn(async move {
         let _open = open; // Sockets close when the loop has ended.
         let why = shell.run().await;
         let _ = end.send(why); // Nobody waits.
     });
     Ok(running)
+}
+
+/// Begins a flight record, if one is wanted.
+fn recorder(
+    record: Option<&RecordSettings>,
+    (settings, seed, now): (&Settings, [u8; 32], Instant),
+    kept: &Kept,
+    counted: &mut Vec<Source>,
+) -> Result<Recorder, RecordError> {
+    let endings = Arc::new(Endings::default());
+    counted.push(endings.clone());
+    let Some(record) = record else { return Ok(Recorder::off()) };
+    let (incarnation, settings) = (kept.incarnation, settings.clone());
+    let head = Head { build: release(), incarnation, seed, now, settings };
+    Recorder::start(record, head, &kept.image, endings)
+}
+
+/// What this build is called in records, as the simulator calls its own.
+fn release() -> String {
+    let commit = option_env!("QUORATE_COMMIT").unwrap_or("unknown");
+    format!("{}+{commit}", env!("CARGO_PKG_VERSION"))
 }
 
 fn build() -> Build {

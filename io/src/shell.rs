@@ -30,6 +30,7 @@ use crate::metrics::Meters;
 use crate::net::Net;
 use crate::peers::{Event, Lane, What};
 use crate::perform::{Asks, End, Hands};
+use crate::record::Recorder;
 use crate::store::Kept;
 use crate::traffic::{Queue, Traffic};
 
@@ -71,6 +72,7 @@ pub(crate) struct Shell<N: Net, M> {
     pub(crate) meters: Arc<Meters>,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) recorder: Recorder,
 }
 
 /// Something that was heard.
@@ -102,13 +104,14 @@ impl<N: Net, M: Mind> Shell<N, M> {
     pub(crate) async fn run(mut self) -> End {
         let mut effects = Vec::new();
         let now = self.hands.net.now();
-        self.mind.handle(now, Input::Start, &mut effects);
+        self.handle(now, Input::Start, &mut effects);
         let mut ended = self.finish_turn(now, &mut effects);
         while ended.is_none() {
             let due = self.due();
             let noise = self.listen(due).await;
             ended = self.turn(noise, due, &mut effects);
         }
+        self.recorder.close();
         ended.expect("the loop ends for a reason")
     }
 
@@ -138,7 +141,7 @@ impl<N: Net, M: Mind> Shell<N, M> {
         let now = self.hands.net.now();
         if self.mind.next_wake().is_some_and(|wake| wake.at <= now) {
             self.meters.loop_lag.observe(now.since(due).as_secs_f64());
-            self.mind.handle(now, Input::Wake, effects);
+            self.handle(now, Input::Wake, effects);
         }
         let mut ended = self.take(now, first, effects);
         let mut taken = 1;
@@ -191,8 +194,13 @@ impl<N: Net, M: Mind> Shell<N, M> {
                 Input::Request { ticket, request: ask.request }
             }
         };
-        self.mind.handle(now, input, effects);
+        self.handle(now, input, effects);
         None
+    }
+
+    fn handle(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
+        self.recorder.note(&input);
+        self.mind.handle(now, input, effects);
     }
 
     /// What became of a connection, unless the node has closed it meanwhile.
@@ -230,6 +238,7 @@ impl<N: Net, M: Mind> Shell<N, M> {
         let before = self.hands.net.now();
         self.mind.flush(now, effects);
         let flushed = self.hands.net.now();
+        self.recorder.turned(now, effects);
         let mut ended = None;
         for effect in effects.drain(..) {
             ended = ended.or(self.hands.perform(now, effect));

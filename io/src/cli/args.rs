@@ -206,6 +206,9 @@ pub(super) struct Dev {
 pub(super) struct Serve {
     #[command(flatten)]
     pub(super) sources: SourceArgs,
+    /// Record every turn there, for `quorate-sim replay`
+    #[arg(long, value_name = "DIR")]
+    pub(super) record: Option<PathBuf>,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub(super) with_parent: bool,

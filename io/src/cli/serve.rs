@@ -14,7 +14,7 @@ use crate::serve::{Exit, run as run_node};
 pub(super) fn run(args: &Serve) -> ExitCode {
     let sources = sources(&args.sources);
     let config = match Config::load(&sources) {
-        Ok((config, _)) => config,
+        Ok((config, _)) => Config { record: args.record.clone(), ..config },
         Err(problems) => {
             eprint!("{}", config::report(&problems));
             return ExitCode::from(Exit::Unusable.code());

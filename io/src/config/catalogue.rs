@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Number(&'static Setting),
     /// Milliseconds that only the host knows, up to this many.
     Millis(u64),
+    /// Bytes that only the host knows, up to this many.
+    Bytes(u64),
     /// A text.
     Text,
     /// `true` or `false`.
@@ -56,7 +58,7 @@ const fn key(
     Key { path, kind, default, owner, live, about }
 }
 
-use Kind::{Choice, Flag, Map, Millis, Tables, Text, Texts};
+use Kind::{Bytes, Choice, Flag, Map, Millis, Tables, Text, Texts};
 use Owner::{Fleet, Node};
 
 const DAY_MS: u64 = 86_400_000;
@@ -86,6 +88,7 @@ const KEYS: &[Key] = &[
     key("ready.exclude", Texts, "[]", Fleet, true, "checks that /readyz leaves out"),
     key("schema", Choice(&["1"]), "1", Node, false, "the format of this file"),
     key("shutdown.delay_ms", Millis(600_000), "0", Fleet, true, "unready for so long before an orderly stop begins"),
+    key("trace.record_bytes_max", Bytes(1 << 40), "4294967296", Node, false, "a flight record (`serve --record`) ends when it holds so many bytes"),
     key("workers.allow", Texts, "[\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\", \"100.64.0.0/10\", \"fc00::/7\"]", Fleet, true, "networks, host suffixes or `*` at which imported workers may be called"),
     key("workers.deny", Texts, "[]", Fleet, true, "looked at before workers.allow; always contains link-local, multicast and loopback"),
     key("workers.keys", Map, "{}", Node, true, "secrets by URL prefix: env:NAME or file:/path"),

@@ -42,6 +42,10 @@ pub struct Config {
     pub log_filter: String,
     /// Unready for so long before an orderly stop.
     pub shutdown_delay: Duration,
+    /// Where a flight record goes; only a flag of `serve` says so.
+    pub record: Option<PathBuf>,
+    /// The most bytes of one.
+    pub record_bytes_max: u64,
 }
 
 /// What the HTTP surface needs.
@@ -113,6 +117,8 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
         log_format: reader.text("log.format").unwrap_or_default(),
         log_filter: reader.text("log.filter").unwrap_or_default(),
         shutdown_delay: reader.millis("shutdown.delay_ms"),
+        record: None,
+        record_bytes_max: reader.bytes("trace.record_bytes_max"),
     })
 }
 
@@ -136,15 +142,16 @@ impl Reader<'_> {
             let wanted = match (key.kind, &value) {
                 (Kind::Number(_), Value::Integer(0..)) => continue,
                 (Kind::Number(_), _) => "a whole number",
-                (Kind::Millis(max), Value::Integer(millis)) => {
-                    if u64::try_from(*millis).is_ok_and(|millis| millis <= max) {
+                (Kind::Millis(max) | Kind::Bytes(max), Value::Integer(amount)) => {
+                    if u64::try_from(*amount).is_ok_and(|amount| amount <= max) {
                         continue;
                     }
-                    let message = format!("`{path}` is {millis}; it must be 0 to {max}");
+                    let message = format!("`{path}` is {amount}; it must be 0 to {max}");
                     self.problem("value_out_of_range", &path, message, None);
                     continue;
                 }
                 (Kind::Millis(_), _) => "milliseconds, a whole number",
+                (Kind::Bytes(_), _) => "bytes, a whole number",
                 (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Boolean(_)) => continue,
                 (Kind::Text, _) => "a text",
                 (Kind::Flag, _) => "true or false",
@@ -208,6 +215,11 @@ impl Reader<'_> {
         let value = self.value(path);
         let items = value.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         items.iter().filter_map(Value::as_table).cloned().collect()
+    }
+
+    fn bytes(&self, path: &str) -> u64 {
+        let value = self.value(path).and_then(|value| value.as_integer());
+        value.and_then(|value| value.try_into().ok()).unwrap_or(0)
     }
 
     fn millis(&self, path: &str) -> Duration {

@@ -78,6 +78,7 @@ fn value_text(key: &Key) -> String {
             format!("{}..{} {unit}", setting.min, setting.max).trim_end().to_owned()
         }
         Kind::Millis(max) => format!("0..{max} ms"),
+        Kind::Bytes(max) => format!("0..{max} bytes"),
         Kind::Text => "text".to_owned(),
         Kind::Flag => "true, false".to_owned(),
         Kind::Texts => "list of texts".to_owned(),
@@ -91,6 +92,7 @@ fn default_text(key: &Key) -> String {
     match key.kind {
         Kind::Number(_) => "(by profile)",
         Kind::Millis(_)
+        | Kind::Bytes(_)
         | Kind::Text
         | Kind::Flag
         | Kind::Texts

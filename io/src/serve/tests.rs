@@ -26,6 +26,7 @@ fn settings(node: &str, join: &[SocketAddr]) -> ServeSettings {
         keyring: KeyringSource::default(),
         insecure: false,
         worker_keys: BTreeMap::new(),
+        record: None,
     }
 }
 

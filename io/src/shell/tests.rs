@@ -88,6 +88,7 @@ fn settings() -> ServeSettings {
         keyring: Default::default(),
         insecure: false,
         worker_keys: Default::default(),
+        record: None,
     }
 }
 
