@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use quorate_sim::plan::{Plan, draw};
-use quorate_sim::replay::{self, Replayed};
+use quorate_sim::replay;
 use quorate_sim::run::{self, Options, Outcome};
 use quorate_sim::shrink::{self, Budget};
 use quorate_sim::swarm::{self, Plans, Summary, leave};
-use quorate_sim::trace::{self, hex};
+use quorate_sim::trace::{self, Difference, hex};
 use quorate_sim::{invariants, plan, view};
 
 /// Runs whole clusters in a false world.
@@ -315,26 +315,35 @@ fn named_as_it_lies(path: &Path, plan: &Plan) -> Result<(), Refused> {
 }
 
 fn replay_file(file: &Path, force: bool) -> Result<bool, Refused> {
-    match replay::world(file, force).map_err(|error| error.to_string())? {
-        Replayed::Identical { .. } => {
-            say("identical");
-            Ok(true)
+    let wrong = |error: trace::read::ReadError| error.to_string();
+    let is_trace = file.extension().is_some_and(|extension| extension == "jsonl");
+    let differences: Vec<Difference> = if is_trace {
+        replay::world(file, force).map_err(wrong)?.into_iter().collect()
+    } else {
+        let flights = replay::records(file, force).map_err(wrong)?;
+        for flight in &flights {
+            let ended = flight.ended.as_deref().unwrap_or("killed");
+            say(&format!("{}: {} turns, {ended}", flight.replica, flight.turns));
         }
-        Replayed::Differs(difference) => {
-            let side =
-                |text: &Option<String>| text.clone().unwrap_or_else(|| "it had ended".into());
-            say(&format!("event {} differs", difference.event));
-            say(&format!("  there: {}", side(&difference.there)));
-            say(&format!("  here:  {}", side(&difference.here)));
-            Ok(false)
-        }
-    }
+        flights.into_iter().filter_map(|flight| flight.difference).collect()
+    };
+    let Some(first) = differences.first() else {
+        say("identical");
+        return Ok(true);
+    };
+    let side = |text: &Option<String>| text.clone().unwrap_or_else(|| "it had ended".into());
+    say(&format!("event {} differs", first.event));
+    say(&format!("  there: {}", side(&first.there)));
+    say(&format!("  here:  {}", side(&first.here)));
+    Ok(false)
 }
 
 fn view_file(file: &Path, seed: Option<u64>, html: Option<&Path>) -> Result<bool, Refused> {
     let (plan, own) = trace::read::plan(file).map_err(|error| error.to_string())?;
     let seed = seed.or(own).or(plan.seeds.map(|(first, _)| first)).unwrap_or(1);
-    let picture = view::look(&plan, seed);
+    let command = format!("quorate-sim scenario {} --seeds {seed}..{}", file.display(), seed + 1);
+    let command = trace::read::open(file).map_or(command, |(head, _)| head.command);
+    let picture = view::look(&plan, seed, &command);
     let Some(out) = html else {
         say(picture.text().trim_end());
         return Ok(true);

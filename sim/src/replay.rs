@@ -1,40 +1,28 @@
 //! What happened once, done again: a trace through the present binary.
 //!
 //! The inputs of a world follow from its plan and its seed, so a trace is compared, not fed: the first event
-//! that differs is where this build and that one, or this machine and that one, part.
+//! that differs is where this build and that one, or this machine and that one, part. A flight record holds the
+//! inputs of one node of the real world: they are fed to a node made of the same settings, image and seed.
 //!
 //! Absent on purpose: tolerance. Another build may differ rightly, and is refused unless it is demanded.
+
+mod record;
 
 use std::path::Path;
 
 use crate::run::{self, Options};
 use crate::trace::Difference;
 use crate::trace::read::{self, ReadError};
+pub use record::{Flight, records};
 
-/// What came of a replay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Replayed {
-    /// Every event was the same.
-    Identical {
-        /// How many there were.
-        events: u64,
-    },
-    /// They parted.
-    Differs(Box<Difference>),
-}
-
-/// Runs the plan of a trace again and compares every event. `force`: whatever build wrote it.
-pub fn world(path: &Path, force: bool) -> Result<Replayed, ReadError> {
+/// Runs the plan of a trace again: the first event that differs. `force`: whatever build wrote it.
+pub fn world(path: &Path, force: bool) -> Result<Option<Difference>, ReadError> {
     let (head, _) = read::open(path)?;
     let plan = read::plan_of(path, &head)?;
     let seed = head.seed.ok_or_else(|| ReadError::foreign(path, "its head names no seed"))?;
     same_build(path, &head.build, force)?;
     let compare = Some(path.to_owned());
-    let outcome = run::run(&plan, seed, &Options { compare, ..Options::default() });
-    Ok(match outcome.difference {
-        Some(difference) => Replayed::Differs(Box::new(difference)),
-        None => Replayed::Identical { events: outcome.events },
-    })
+    Ok(run::run(&plan, seed, &Options { compare, ..Options::default() }).difference)
 }
 
 fn same_build(path: &Path, build: &str, force: bool) -> Result<(), ReadError> {

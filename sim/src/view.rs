@@ -53,8 +53,8 @@ pub struct Picture {
     pub story: Vec<Line>,
 }
 
-/// Runs `plan` under `seed` and looks on.
-pub fn look(plan: &Plan, seed: u64) -> Picture {
+/// Runs `plan` under `seed` and looks on. `command` does the same again.
+pub fn look(plan: &Plan, seed: u64, command: &str) -> Picture {
     let judged = run::run(plan, seed, &Options::default());
     let end = judged.failure.as_ref().map_or(judged.virtual_us, |failure| failure.at + AFTER_US);
     let watched = Options { lens: true, blind: true, until: Some(end), ..Options::default() };
@@ -71,7 +71,7 @@ pub fn look(plan: &Plan, seed: u64) -> Picture {
     Picture {
         plan: plan.to_string(),
         title: plan.name.clone(),
-        command: format!("quorate-sim run --seed {seed}"),
+        command: command.to_owned(),
         seed,
         nodes,
         failure,
@@ -86,6 +86,9 @@ impl Picture {
     /// What went wrong in a few words, or that nothing did.
     pub fn headline(&self) -> String {
         match &self.failure {
+            Some(failure) if failure.message.starts_with("then ") => {
+                "The plan expected something else".to_owned()
+            }
             Some(failure) => match failure.kind.name() {
                 "panic" => "A node gave up".to_owned(),
                 "liveness" => format!("{} does not come true in time", failure.id),

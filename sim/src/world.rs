@@ -513,6 +513,9 @@ impl World {
         for after in [fate.first, fate.second, fate.replayed].into_iter().flatten() {
             let event = Event::Datagram { to, at: address, from, bytes: bytes.clone() };
             let at = self.now + after;
+            if let Some(lens) = self.lens.as_mut().filter(|_| !clogged) {
+                lens.flies(machine, address, &bytes, at);
+            }
             if clogged {
                 let index = machine * self.machines.len() + to;
                 self.held.entry(index).or_default().push((after, event));

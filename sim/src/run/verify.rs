@@ -69,6 +69,9 @@ impl Run<'_> {
     /// Looks at one `then` line.
     pub(super) fn check_then(&mut self, index: usize) {
         let plan = self.plan;
+        if !self.world.checks.on {
+            return;
+        }
         let Some(then) = plan.thens.get(index) else { return };
         let held = match then {
             Then::Always(ids) | Then::End(ids) => self.evaluated(ids),

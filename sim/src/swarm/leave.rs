@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::run::{self, Options, Outcome};
 use crate::shrink::{self, Budget};
 use crate::verdict::Failure;
+use crate::view;
 
 /// Failures that are made small, each of another kind.
 const SHRINKS_MAX: usize = 8;
@@ -45,30 +46,30 @@ pub fn leave(
             run::run(&plan, *seed, &Options { trace, ..Options::default() });
         }
     }
-    let chosen: Vec<u64> = kinds(failures).into_values().take(SHRINKS_MAX).collect();
-    let (queue, small) = (Mutex::new(chosen), Mutex::new(BTreeSet::new()));
+    let chosen = kinds(failures).into_values().take(SHRINKS_MAX).collect();
+    let queue: Mutex<Vec<u64>> = Mutex::new(chosen);
     let end = Instant::now() + SHRINKS_TIME;
-    let results: Mutex<std::io::Result<()>> = Mutex::new(Ok(()));
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                while let Some(seed) = queue.lock().expect("nobody panics with it").pop() {
-                    let time = SHRINK_TIME.min(end.saturating_duration_since(Instant::now()));
-                    match shrink_one(out, plans, seed, time) {
-                        Ok(true) => {
-                            small.lock().expect("nobody panics with it").insert(seed);
-                        }
-                        Ok(false) => {}
-                        Err(error) => {
-                            *results.lock().expect("nobody panics with it") = Err(error);
-                        }
-                    }
-                }
-            });
+    let shrink = || {
+        let mut small = BTreeSet::new();
+        while let Some(seed) = take(&queue) {
+            let time = SHRINK_TIME.min(end.saturating_duration_since(Instant::now()));
+            if shrink_one(out, plans, seed, time)? {
+                small.insert(seed);
+            }
         }
-    });
-    results.into_inner().expect("nobody panics with it")?;
-    Ok(small.into_inner().expect("nobody panics with it"))
+        Ok(small)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(shrink)).collect();
+        let ended =
+            threads.into_iter().map(|one| one.join().expect("a panic in a run is a verdict"));
+        let all: std::io::Result<Vec<BTreeSet<u64>>> = ended.collect();
+        Ok(all?.into_iter().flatten().collect())
+    })
+}
+
+fn take(queue: &Mutex<Vec<u64>>) -> Option<u64> {
+    queue.lock().expect("nobody panics with it").pop()
 }
 
 /// The first seed of each broken promise.
@@ -82,12 +83,17 @@ fn kinds(failures: &BTreeMap<u64, Outcome>) -> BTreeMap<(&'static str, String), 
     kinds
 }
 
+/// Leaves the small plan of a seed, and the page of it.
 fn shrink_one(out: &Path, plans: &dyn Plans, seed: u64, time: Duration) -> std::io::Result<bool> {
     let budget = Budget { time, ..Budget::default() };
     let Some(shrunk) = shrink::shrink(&plans.of(seed), seed, budget) else { return Ok(false) };
-    let path = left_in(out, seed).join("small.scn");
+    let folder = left_in(out, seed);
+    let path = folder.join("small.scn");
     let plan = named(shrunk.plan, &path);
-    std::fs::write(path, plan.to_string())?;
+    std::fs::write(&path, plan.to_string())?;
+    let command = format!("quorate-sim scenario {}", path.display());
+    let page = view::look(&plan, shrunk.seed, &command).html();
+    std::fs::write(folder.join("view.html"), page)?;
     Ok(true)
 }
 

@@ -17,6 +17,8 @@ use crate::world::machine::Machine;
 
 /// Turns that are kept.
 const TURNS_MAX: usize = 4000;
+/// Sends of the same bytes that are told apart.
+const SAME_MAX: usize = 64;
 /// Sends whose arrival is still awaited.
 const OPEN_MAX: usize = 50_000;
 
@@ -56,6 +58,8 @@ pub struct Message {
     pub to: Option<usize>,
     /// The turn in which it was read, and when.
     pub read: Option<(u64, Micros)>,
+    /// When its copies arrive, as far as the network has said.
+    pub arrives: Vec<Micros>,
 }
 
 /// Something that was done to the world.
@@ -179,6 +183,15 @@ impl Lens {
         });
     }
 
+    /// A copy of the datagram that was sent last with these bytes will be there at `at`.
+    pub fn flies(&mut self, machine: usize, to: SocketAddr, bytes: &Blob, at: Micros) {
+        let key = (machine, Some(to), bytes.clone());
+        let newest = self.open.get(&key).and_then(|waiting| waiting.back().copied());
+        if let Some(message) = newest.and_then(|index| self.messages.get_mut(index)) {
+            message.arrives.push(at);
+        }
+    }
+
     fn learn_names(&mut self, machines: &[Machine]) {
         for (index, machine) in machines.iter().enumerate() {
             if self.machines.get(&machine.address) != Some(&index) {
@@ -211,8 +224,13 @@ impl Lens {
             | Effect::Reply { .. }
             | Effect::Announce(_) => return,
         };
-        let message = Message { family, label, sent, to, read: None };
-        self.open.entry(key).or_default().push_back(self.messages.len());
+        let message = Message { family, label, sent, to, read: None, arrives: Vec::new() };
+        let waiting = self.open.entry(key).or_default();
+        // What was sent so often with the same bytes is told apart by its newest few.
+        if waiting.len() == SAME_MAX {
+            waiting.pop_front();
+        }
+        waiting.push_back(self.messages.len());
         self.awaited += 1;
         self.messages.push(message);
         if self.awaited > OPEN_MAX {
@@ -248,19 +266,28 @@ impl Lens {
             | Input::Answered { .. }
             | Input::Request { .. } => return,
         };
-        let Some(waiting) = self.open.get_mut(&key) else { return };
-        let Some(first) = waiting.front().copied() else { return };
-        if waiting.len() > 1 {
-            waiting.pop_front();
-            self.awaited = self.awaited.saturating_sub(1);
+        let Some(waiting) = self.open.get(&key) else { return };
+        // The copy that has waited longest for its reader; else whatever was sent last.
+        let due = |index: &&usize| {
+            let message = self.messages.get(**index);
+            message.is_some_and(|message| message.arrives.iter().any(|at| *at <= read.2))
+        };
+        let Some(index) = waiting.iter().find(due).or(waiting.back()).copied() else { return };
+        let Some(message) = self.messages.get_mut(index) else { return };
+        if let Some(place) = message.arrives.iter().position(|at| *at <= read.2) {
+            message.arrives.remove(place);
         }
-        let Some(message) = self.messages.get_mut(first) else { return };
         if message.read.is_none() {
             message.to = Some(to);
             message.read = Some((read.1, read.2));
         } else {
             let copy = Message { to: Some(to), read: Some((read.1, read.2)), ..message.clone() };
             self.messages.push(copy);
+        }
+        if key.1.is_none()
+            && let Some(waiting) = self.open.get_mut(&key)
+        {
+            waiting.retain(|waits| *waits != index);
         }
     }
 

@@ -127,11 +127,18 @@
     picture.setAttribute("height", height);
     const parts = [];
     axis(parts, height);
+    const clip = make("rect", { x: GUTTER, y: 0, width: width - GUTTER - 1, height });
+    const frame = document.createElementNS("http://www.w3.org/2000/svg", "clipPath");
+    frame.id = "frame";
+    frame.append(clip);
+    parts.push(frame);
     faults(parts, visible);
     lanes(parts);
     const past = look.past && turns[look.cursor] ? causes(turns[look.cursor]) : null;
-    arrows(parts, past);
-    marks(parts, past);
+    const inside = [];
+    arrows(inside, past);
+    marks(inside, past);
+    parts.push(make("g", { "clip-path": "url(#frame)" }, ...inside));
     flags(parts, height);
     picture.replaceChildren(...parts);
     drawOverview();
@@ -223,11 +230,16 @@
       parts.push(line);
       const angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
       parts.push(make("path", { class: `tip ${style}`, d: "M-3.5 0l-7-3v6z", transform: `translate(${x2} ${y2}) rotate(${angle})` }));
-      if (near) names.push([message, (x1 + x2) / 2, (y1 + y2) / 2]);
+      if (near) {
+        // In the middle of what is visible of it.
+        const middle = (Math.max(x1, GUTTER) + Math.min(x2, width)) / 2;
+        const part = x2 > x1 ? (middle - x1) / (x2 - x1) : 0.5;
+        names.push([message, middle, y1 + (y2 - y1) * part]);
+      }
     }
     if (names.length <= 6) {
       for (const [message, place, height] of names) {
-        parts.push(make("text", { class: `message-name f${message.family}`, x: Math.min(Math.max(place + 6, GUTTER), width - 120), y: height - 3 },
+        parts.push(make("text", { class: `message-name f${message.family}`, x: Math.min(place + 6, width - 130), y: height - 9 },
           message.label.length > 42 ? `${message.label.slice(0, 41)}…` : message.label));
       }
     }
@@ -257,7 +269,7 @@
       parts.push(make("line", { class: "wrong-line", x1: left, x2: left, y1: AXIS, y2: height }));
       parts.push(make("circle", { class: "wrong-ring", cx: left, cy: y(wrong.node), r: 8 }));
       const side = left > width - 150 ? { x: left - 12, "text-anchor": "end" } : { x: left + 12 };
-      parts.push(make("text", { class: "wrong-name", y: y(wrong.node) - 11, ...side }, D.failure.id === "panic" ? "gives up here" : `${D.failure.id} is broken here`));
+      parts.push(make("text", { class: "wrong-name", y: y(wrong.node) - 11, ...side }, D.failure.id === "panic" ? "gives up here" : D.failure.message.startsWith("then ") ? "not as expected" : `${D.failure.id} is broken here`));
     }
     if (visible(here)) {
       const left = x(here.at);
@@ -520,7 +532,6 @@
   }));
   addEventListener("resize", draw);
   centre();
-  diagram.focus({ preventScroll: true });
   $("story").querySelector("[data-kind=wrong]")?.scrollIntoView({ block: "nearest", behavior: still.matches ? "auto" : "smooth" });
   scrollTo(0, 0);
 })();

@@ -17,7 +17,7 @@ pub fn of(node: &Node) -> State {
     state.insert("self life".to_owned(), life(node.local().incarnation));
     for (name, member) in &members.rows {
         if !member.local {
-            let shown = format!("{} · life {}", member.state.name(), life(member.incarnation));
+            let shown = format!("{} · {}", member.state.name(), life(member.incarnation));
             state.insert(format!("member {name}"), shown);
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::lens::{Band, Lens, Turn};
 use crate::clock::Micros;
+use crate::run::BOOT_US;
 use crate::settings::node_id;
 use crate::verdict::Failure;
 
@@ -75,6 +76,8 @@ fn weight_of_band(band: &Band, end: Micros) -> u32 {
 
 fn weight(line: &Line, near: bool) -> u32 {
     let base = match line.kind {
+        // The first process of a machine is no news, a later one is.
+        "life" if line.at < BOOT_US => 10,
         "life" => 55,
         "asked" => 30,
         _ if line.text.contains("given up") || line.text.contains("takes up") => 48,

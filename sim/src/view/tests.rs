@@ -9,7 +9,7 @@ fn failing() -> Picture {
         "scenario a/b\ngiven nodes=3 time=20s+60s\nwhen 10s cut n1<->n2 for 3s\nwhen 12s crash n3 for 2s\n\
          then count quorate_membership_members{state=\"alive\"} > 999 by 15s\n",
     );
-    look(&plan.expect("a plan"), 1)
+    look(&plan.expect("a plan"), 1, "quorate-sim scenario a.scn")
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn the_first_wrong_event_has_turns_before_and_after_it() {
     let before = picture.lens.turns.iter().filter(|turn| turn.number < picture.centre).count();
     let after = picture.lens.turns.iter().filter(|turn| turn.number > picture.centre).count();
     assert!(before > 100 && after > 10, "{before} before, {after} after");
-    assert_eq!(picture.headline(), "count does not hold");
+    assert_eq!(picture.headline(), "The plan expected something else");
 }
 
 #[test]
@@ -32,7 +32,10 @@ fn messages_are_followed_from_end_to_end_and_lost_ones_are_not_read() {
     };
     let cut = picture.lens.messages.iter().filter(during).filter(|one| between(one, [0, 1]));
     let cut: Vec<_> = cut.collect();
-    assert!(!cut.is_empty() && cut.iter().all(|message| message.read.is_none()), "{cut:?}");
+    assert!(cut.iter().any(|message| message.read.is_none()), "{cut:?}");
+    // A stream keeps its bytes until the link carries again.
+    let healed = |message: &&&lens::Message| message.read.is_some_and(|(_, at)| at < 18_000_000);
+    assert_eq!(cut.iter().filter(healed).count(), 0, "{cut:?}");
     let open = picture.lens.messages.iter().filter(during).filter(|one| between(one, [0, 2]));
     assert!(open.clone().any(|message| message.read.is_some()));
     for message in picture.lens.messages.iter().filter(|message| message.read.is_some()) {
@@ -72,13 +75,13 @@ fn states_are_those_of_the_nodes() {
 fn the_page_is_one_file_within_its_bound_that_asks_for_nothing() {
     let page = failing().html();
     assert!(page.len() <= page::BYTES_MAX);
-    for outside in ["http:", "https:", "src=", "@import", "url("] {
+    for outside in ["http:", "https:", "src=", "@import", "url(h", "url(/"] {
         let own = page.replace("http://www.w3.org/2000/svg", "");
         let found = own.find(outside).map(|at| own.get(at..at + 60));
         // Addresses of workers are data, and nothing follows them.
         assert!(found.is_none(), "{outside}: {found:?}");
     }
-    assert!(page.contains("<title>count does not hold: a/b</title>"));
+    assert!(page.contains("<title>The plan expected something else: a/b</title>"));
     assert!(!page.contains("{{"), "a place was not filled");
 }
 

@@ -257,9 +257,14 @@ pub fn of_announcement(announcement: &Announcement) -> Option<String> {
         Announcement::Worker(change) => {
             let (old, new) = (&change.old, &change.new);
             let shown = |status: &Option<_>| {
-                status.as_ref().map_or("none".to_owned(), |status| format!("{status:?}"))
+                status.as_ref().map_or_else(String::new, |status| format!("{status:?}"))
             };
-            format!("{}: {} → {} ({:?})", change.url, shown(old), shown(new), change.cause)
+            let url = change.url.trim_start_matches("http://");
+            match (old, new) {
+                (None, _) => format!("worker {url} is new, {}", shown(new)),
+                (_, None) => format!("worker {url} is gone"),
+                _ => format!("worker {url} turns {}: {:?}", shown(new), change.cause),
+            }
         }
         Announcement::Misbehaved { peer, what } => {
             let peer = peer.as_ref().map_or("somebody".to_owned(), ToString::to_string);
