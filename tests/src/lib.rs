@@ -3,6 +3,7 @@
 //! Waiting is always for a condition with a generous deadline; no test asserts how long anything took.
 
 pub mod backend;
+pub mod browser;
 pub mod http;
 pub mod node;
 

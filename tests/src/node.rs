@@ -167,11 +167,17 @@ impl Node {
     }
 
     /// Starts its process by a command that stands for the binary.
-    pub fn start_by(&mut self, mut command: Command) {
+    pub fn start_by(&mut self, command: Command) {
+        self.start_with(command, &[]);
+    }
+
+    /// The same, with more words after those of `serve`.
+    pub fn start_with(&mut self, mut command: Command, more: &[&str]) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file());
         let child = command
             .args(["serve", "--config"])
             .arg(self.config())
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.expect("a log file"))

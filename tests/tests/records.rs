@@ -1,0 +1,96 @@
+//! Real processes recorded and replayed: the same node, given the same inputs, says the same, bit for bit.
+
+use std::path::Path;
+use std::process::Command;
+
+use quorate_tests::backend::Backend;
+use quorate_tests::eventually;
+use quorate_tests::node::{Directory, Node, Said, binary, built};
+use serde_json::json;
+
+/// A process that records into `directory`.
+fn start_recorded(node: &mut Node, directory: &Path, extra: &[&str]) {
+    let directory = directory.to_str().expect("a path of text");
+    node.start_with(Command::new(binary()), &[&["--record", directory], extra].concat());
+}
+
+fn replay(path: &Path) -> Said {
+    let release = binary().parent().is_some_and(|folder| folder.ends_with("release"));
+    Said::of(Command::new(built("quorate-sim", release)).arg("replay").arg(path))
+}
+
+#[test]
+fn what_real_processes_did_replays_to_the_bit_through_a_kill_a_restart_and_a_goodbye() {
+    let records = [Directory::new("records-a"), Directory::new("records-b")];
+    let mut a = Node::new("a", &[], "");
+    let mut b = Node::new("b", &[a.peers], "");
+    start_recorded(&mut a, &records[0].0, &[]);
+    start_recorded(&mut b, &records[1].0, &[]);
+    for node in [&a, &b] {
+        node.sees_members(&["a alive", "b alive"]);
+    }
+    let backend = Backend::start();
+    let spec = json!({"url": backend.url(), "models": [{"id": "m"}], "labels": {"tier": "gold"},
+        "health": {"interval_ms": 1000, "timeout_ms": 500, "rise": 1, "fall": 2}});
+    let answer = b.ask("POST", "/v1/workers", Some(&spec)).expect("b answers");
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    a.sees_workers(&[format!("{} ready", backend.url())]);
+
+    // Killed in mid-air, and back: a second record in the same folder.
+    b.kill();
+    a.sees_members(&["a alive", "b failed"]);
+    start_recorded(&mut b, &records[1].0, &[]);
+    for node in [&a, &b] {
+        node.sees_members(&["a alive", "b alive"]);
+    }
+    b.signal("TERM");
+    assert!(b.ended().success(), "{}", b.log());
+    a.signal("TERM");
+    assert!(a.ended().success(), "{}", a.log());
+
+    for (records, lives) in records.iter().zip([1, 2]) {
+        let said = replay(&records.0);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let lines: Vec<&str> = said.data.lines().collect();
+        assert_eq!(lines.len(), lives + 1, "{said:?}");
+        assert_eq!(lines.last(), Some(&"identical"));
+        assert!(lines[lives - 1].ends_with("turns, stopped"), "{said:?}");
+        if lives == 2 {
+            assert!(lines[0].ends_with("turns, killed"), "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_not_what_happened_is_told_and_a_strange_one_is_refused() {
+    let records = Directory::new("records-c");
+    let mut node = Node::new("c", &[], "");
+    start_recorded(&mut node, &records.0, &["--set", "trace.record_bytes_max=30000"]);
+    node.comes_up();
+    let spec = json!({"url": "http://127.0.0.1:9", "models": [{"id": "m"}]});
+    eventually("the record is full", || {
+        node.ask("POST", "/v1/workers", Some(&spec))?;
+        match node.metric("quorate_trace_ended_total{reason=\"bytes\"}")? {
+            1 => Ok(()),
+            count => Err(format!("{count}")),
+        }
+    });
+    // It ended, and the node goes on.
+    node.sees_members(&["c alive"]);
+    node.kill();
+    let said = replay(&records.0);
+    assert_eq!((said.code, said.data.lines().last()), (Some(0), Some("identical")), "{said:?}");
+    assert!(said.data.contains("turns, bytes"), "{said:?}");
+
+    let entries = std::fs::read_dir(&records.0).expect("a folder of records");
+    let file = entries.map(|entry| entry.expect("an entry").path()).next().expect("one record");
+    let good = std::fs::read(&file).expect("a record");
+    let mut changed = good.clone();
+    changed[100] ^= 1;
+    std::fs::write(&file, changed).expect("it is ours");
+    let said = replay(&records.0);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.words.contains("a block fails its check"), "{said:?}");
+    std::fs::write(&file, good.strip_prefix(b"quorate\n").expect("the magic")).expect("it is ours");
+    assert_eq!(replay(&file).code, Some(2));
+}
