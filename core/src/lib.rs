@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 // Foundation: values and the contract.
+#[macro_use]
+pub mod canary;
 pub mod ids;
 pub mod limits;
 pub mod machine;

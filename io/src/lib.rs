@@ -26,3 +26,8 @@ pub mod serve;
 mod shell;
 pub mod store;
 pub mod traffic;
+
+const _: () = assert!(
+    !quorate_core::canary::BUILT,
+    "a daemon is never built with the feature `canary`: it contains deliberate mistakes"
+);

@@ -127,6 +127,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Let out one deliberate mistake after another: each must break the promise that watches for it.
+    #[cfg(feature = "canary")]
+    Canaries {
+        /// Processor seconds for each.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// Print the plan of a seed.
     #[command(hide = true)]
     Plan {
@@ -196,6 +203,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Check { seeds, world } => check(seeds, &world),
         Command::Invariants { seeds, json } => list_invariants(seeds, json),
         Command::Marks { seeds, reports, json } => marks::list(seeds, &reports, json),
+        #[cfg(feature = "canary")]
+        Command::Canaries { seconds } => Ok(canaries(seconds)),
         Command::Plan { seed, world } => world.world().map(|world| {
             say(world.of(seed).to_string().trim_end());
             true
@@ -466,6 +475,15 @@ fn first_difference(seed: u64, plan: &Plan, args: &WorldArgs, own: &Path) -> Res
         say(&format!("first event that differs:\n  here:  {one}\n  there: {other}"));
     }
     std::fs::remove_dir_all(&folder).map_err(|error| error.to_string())
+}
+
+#[cfg(feature = "canary")]
+fn canaries(seconds: u64) -> bool {
+    quorate_sim::canaries::CANARIES.iter().fold(true, |all, canary| {
+        let caught = quorate_sim::canaries::hunt(canary, seconds);
+        say(&caught.line());
+        all && caught.by.is_some()
+    })
 }
 
 fn list_invariants(seeds: Option<(u64, u64)>, json: bool) -> Result<bool, Refused> {

@@ -16,6 +16,8 @@
 //! failures that are tolerated.
 
 pub mod backend;
+#[cfg(feature = "canary")]
+pub mod canaries;
 pub mod clock;
 pub mod disk;
 pub mod invariants;

@@ -7,7 +7,7 @@ use std::process::Command;
 /// The layers of `core`, lowest first: a module uses only modules of the rows above its own here. It is
 /// printed in `docs/ARCHITECTURE.md`, which is compared with it below.
 const LAYERS: [(&str, &[&str]); 4] = [
-    ("foundation", &["machine", "mark", "time", "random", "ids", "limits", "wire"]),
+    ("foundation", &["machine", "mark", "canary", "time", "random", "ids", "limits", "wire"]),
     ("mechanisms", &["link", "membership", "gossip", "replica"]),
     ("services", &["workers"]),
     ("composition", &["node"]),

@@ -45,8 +45,14 @@ impl Membership {
         if known > self.identity.replica.incarnation {
             self.meet_stranger(now, address, out);
         }
+        if canary!("membership.ignores_its_death") {
+            return;
+        }
         self.raise.pending = Some(known.next());
         self.persist(out);
+        if canary!("membership.raises_without_disk") {
+            self.persisted(now, known.next(), out);
+        }
     }
 
     fn meet_stranger(&mut self, now: Instant, address: Option<SocketAddr>, out: &mut Vec<Output>) {

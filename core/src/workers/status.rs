@@ -207,6 +207,11 @@ impl Condition {
         );
         match (self.status, statement) {
             (_, Statement::Unknown) | (Status::Draining, _) => Told::default(),
+            (Status::Failed, Statement::Healthy)
+                if canary!("workers.believes_words_of_the_failed") =>
+            {
+                self.told_to(now, Status::Ready)
+            }
             (Status::Failed, Statement::Healthy) => Told { change: None, probe_now: true },
             (Status::Failed, Statement::Unhealthy) => Told::default(),
             (Status::Ready, Statement::Unhealthy) => self.told_to(now, Status::NotReady),

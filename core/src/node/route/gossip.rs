@@ -132,7 +132,12 @@ impl Node {
     fn send_to_all(&mut self, now: Instant, message: &Gossip, out: &mut Vec<Effect>) -> bool {
         let bytes = Blob::from(encode(message));
         let mut refused = false;
-        for to in self.linked.clone() {
+        let mut targets: Vec<NodeId> = self.linked.iter().cloned().collect();
+        if canary!("node.follows_a_random_order") && !targets.is_empty() {
+            let first = crate::canary::random_place() % targets.len();
+            targets.rotate_left(first);
+        }
+        for to in targets {
             let mut outputs = Vec::new();
             let message = Message::Encoded(bytes.clone());
             self.links.handle(now, link::Input::Send { to, message }, &mut outputs);

@@ -40,7 +40,8 @@ impl Workers {
         if let Some(due) = entry.probe.due.take() {
             self.schedule.remove(&(due, number));
         }
-        if entry.is_probed() && entry.probe.in_flight.is_none() {
+        let free = entry.probe.in_flight.is_none() || canary!("workers.probes_twice");
+        if entry.is_probed() && free {
             entry.probe.due = Some(at);
             self.schedule.insert((at, number));
         }

@@ -1,0 +1,161 @@
+//! Deliberate mistakes, and which promise must notice each of them, and how soon.
+//!
+//! A canary that lives through its seeds means that a checker sleeps: the run is red.
+//!
+//! Absent on purpose: any other failure as evidence. A mistake that is noticed by chance elsewhere goes on
+//! until the promise that watches for it has noticed it too.
+
+use quorate_core::canary::Freed;
+
+use crate::plan::draw::{self, World};
+use crate::plan::text;
+use crate::run::{self, Options, Outcome};
+use crate::swarm::cpu_seconds;
+
+/// A mistake and who must notice it.
+#[derive(Debug)]
+pub struct Canary {
+    /// Its name in `core`.
+    pub name: &'static str,
+    /// What goes wrong.
+    pub mistake: &'static str,
+    /// The promises of which one must break.
+    pub breaks: &'static [&'static str],
+    /// The story in which it sings; without one, whatever a seed draws.
+    story: Option<&'static str>,
+}
+
+/// Every canary, in the order of the core's list.
+pub const CANARIES: &[Canary] = &[
+    Canary {
+        name: "gossip.answers_final_rows",
+        mistake: "final rows are answered with rows, for ever",
+        breaks: &["G-10"],
+        story: None,
+    },
+    Canary {
+        name: "membership.forgets_fences",
+        mistake: "a life that left or was forgotten may come back",
+        breaks: &["M-2"],
+        story: None,
+    },
+    Canary {
+        name: "membership.ignores_its_death",
+        mistake: "who hears that it was given up for dead goes on as before",
+        breaks: &["M-9", "M-11", "M-12"],
+        story: None,
+    },
+    Canary {
+        name: "membership.raises_without_disk",
+        mistake: "a raised incarnation is used before it is durable",
+        breaks: &["M-3"],
+        story: None,
+    },
+    Canary {
+        name: "node.follows_a_random_order",
+        mistake: "frames of a push leave in an order that no seed determines",
+        breaks: &["D-1"],
+        story: None,
+    },
+    Canary {
+        name: "replica.doubts_nothing",
+        mistake: "what a segment does not name any more is kept",
+        breaks: &["RP-1", "RP-3", "RP-10"],
+        story: Some(include_str!("../../tests/scenarios/replica/rewritten_while_swept.scn")),
+    },
+    Canary {
+        name: "replica.floor_waits_for_nobody",
+        mistake: "tombstones are dropped before every member has seen them",
+        breaks: &["RP-7"],
+        story: None,
+    },
+    Canary {
+        name: "workers.believes_words_of_the_failed",
+        mistake: "an owner's word moves a worker out of Failed",
+        breaks: &["W-5"],
+        story: Some(include_str!("../../tests/scenarios/workers/failed_hears_words.scn")),
+    },
+    Canary {
+        name: "workers.probes_twice",
+        mistake: "a worker is probed while a probe of it is under way",
+        breaks: &["W-10"],
+        story: None,
+    },
+];
+
+/// What came of a hunt.
+#[derive(Debug)]
+pub struct Caught {
+    /// Of which canary.
+    pub name: &'static str,
+    /// The seed and the promise that noticed; `None`: nobody did.
+    pub by: Option<(u64, String)>,
+    /// What broke besides.
+    pub others: Vec<String>,
+    /// Processor seconds.
+    pub seconds: f64,
+}
+
+/// Runs seeds with the canary out until its promise breaks or the time is up.
+pub fn hunt(canary: &Canary, seconds: u64) -> Caught {
+    let freed = Freed::new(canary.name).expect("every canary of the table is one of the core");
+    let begun = cpu_seconds();
+    let mut caught = Caught { name: canary.name, by: None, others: Vec::new(), seconds: 0.0 };
+    for seed in 1.. {
+        for id in broken(canary, seed) {
+            if canary.breaks.contains(&id.as_str()) {
+                caught.by = Some((seed, id));
+                break;
+            }
+            caught.others.push(id);
+        }
+        caught.seconds = cpu_seconds() - begun;
+        if caught.by.is_some() || caught.seconds > seconds as f64 {
+            break;
+        }
+    }
+    drop(freed);
+    caught
+}
+
+/// What breaks under `seed`: a promise, or that a seed fixes the run.
+fn broken(canary: &Canary, seed: u64) -> Vec<String> {
+    let world = World { nodes: Some(4), seconds: Some(60), base: None };
+    let plan = match canary.story {
+        Some(story) => text::parse(canary.name, story).expect("a scenario of the repository"),
+        None => draw::plan(seed, &world),
+    };
+    let once = || run::run(&plan, seed, &Options::default());
+    let first = once();
+    let mut ids: Vec<String> = first.failure.iter().map(|failure| failure.id.clone()).collect();
+    if differs(&first, &once()) {
+        ids.push("D-1".to_owned());
+    }
+    ids
+}
+
+fn differs(one: &Outcome, other: &Outcome) -> bool {
+    (one.hash, one.events) != (other.hash, other.events)
+}
+
+impl Caught {
+    /// One line.
+    pub fn line(&self) -> String {
+        let (name, seconds) = (self.name, self.seconds);
+        match &self.by {
+            Some((seed, id)) => format!("{name} caught by {id} at seed {seed} in {seconds:.1}s"),
+            None => format!("{name} NOT CAUGHT in {seconds:.1}s; besides: {:?}", self.others),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_row_for_each_canary_of_the_core() {
+        let rows: Vec<&str> = CANARIES.iter().map(|canary| canary.name).collect();
+        assert_eq!(rows, quorate_core::canary::CANARIES);
+    }
+}
