@@ -82,6 +82,7 @@ fn section(material: &mut Material<'_>) -> (Kind, Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::LIMIT;
+    use crate::search::Effort;
     use crate::{heap, replay};
 
     fn bytes_within_memory(input: &[u8]) {
@@ -93,6 +94,15 @@ mod tests {
         replay::every_file("datagram", bytes_within_memory);
         replay::every_file("datagram", super::typed);
         replay::every_damage("datagram", super::bytes);
+    }
+
+    #[test]
+    fn search() {
+        let effort = Effort { few: 500, many: u64::MAX, bytes_max: 2048 };
+        crate::search::search("datagram", effort, |input| {
+            super::bytes(input);
+            super::typed(input);
+        });
     }
 
     #[test]

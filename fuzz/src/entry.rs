@@ -36,6 +36,7 @@ pub fn typed(input: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::LIMIT;
+    use crate::search::Effort;
     use crate::{heap, replay};
 
     fn bytes_within_memory(input: &[u8]) {
@@ -47,6 +48,15 @@ mod tests {
         replay::every_file("entry", bytes_within_memory);
         replay::every_file("entry", super::typed);
         replay::every_damage("entry", super::bytes);
+    }
+
+    #[test]
+    fn search() {
+        let effort = Effort { few: 500, many: u64::MAX, bytes_max: 4096 };
+        crate::search::search("entry", effort, |input| {
+            super::bytes(input);
+            super::typed(input);
+        });
     }
 
     #[test]

@@ -96,6 +96,7 @@ mod tests {
     use quorate_core::wire::segment::{Entry, Key, Segment};
 
     use crate::material::Material;
+    use crate::search::Effort;
     use crate::{heap, replay};
 
     fn bytes_within_memory(input: &[u8]) {
@@ -108,6 +109,15 @@ mod tests {
         replay::every_file("frame", bytes_within_memory);
         replay::every_file("frame", super::typed);
         replay::every_damage("frame", super::bytes);
+    }
+
+    #[test]
+    fn search() {
+        let effort = Effort { few: 500, many: u64::MAX, bytes_max: 4096 };
+        crate::search::search("frame", effort, |input| {
+            super::bytes(input);
+            super::typed(input);
+        });
     }
 
     #[test]

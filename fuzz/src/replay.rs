@@ -39,6 +39,20 @@ pub(crate) fn every_damage(target: &str, check: impl Fn(&[u8])) {
     }
 }
 
+/// The seeds of the target, as they are.
+pub(crate) fn seeds(target: &str) -> Vec<Vec<u8>> {
+    corpus(target).into_iter().map(|(_, bytes)| bytes).collect()
+}
+
+/// Keeps an input that broke a law where every later test finds it; where it lies.
+pub(crate) fn keep(target: &str, input: &[u8]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regress").join(target);
+    let path = folder.join(format!("found_{:016x}", xxhash_rust::xxh3::xxh3_64(input)));
+    fs::create_dir_all(folder).expect("a folder for what was found");
+    fs::write(&path, input).expect("a file for what was found");
+    path
+}
+
 /// Beyond this a seed repeats itself.
 const DAMAGED_BYTES_MAX: usize = 2048;
 

@@ -73,13 +73,18 @@ pub fn open(path: &Path) -> Result<(Head, BufReader<File>), ReadError> {
     let mut first = String::new();
     let mut bounded = lines.by_ref().take(HEAD_BYTES_MAX);
     bounded.read_line(&mut first).map_err(|error| ReadError::unreadable(path, error))?;
+    Ok((head(path, &first)?, lines))
+}
+
+/// The head that a first line is.
+pub fn head(path: &Path, line: &str) -> Result<Head, ReadError> {
     let wrong = |error| ReadError::foreign(path, format!("its first line is no head: {error}"));
-    let head: Head = serde_json::from_str(&first).map_err(wrong)?;
+    let head: Head = serde_json::from_str(line).map_err(wrong)?;
     if head.trace > TRACE {
         let what = format!("trace format {} is newer than {TRACE}", head.trace);
         return Err(ReadError::foreign(path, what));
     }
-    Ok((head, lines))
+    Ok(head)
 }
 
 /// The plan in a scenario file, or the plan and the seed of a world's trace.
