@@ -58,6 +58,8 @@ struct Host {
     next_ticket: u64,
     /// Connections that live, and whether they carry frames already.
     connections: BTreeMap<ConnectionId, bool>,
+    /// Connections that ended in this turn: what was said to them before is void.
+    ended: BTreeSet<ConnectionId>,
     accepted: u64,
     dialled: u64,
 }
@@ -95,6 +97,7 @@ impl Host {
             asked: BTreeSet::new(),
             next_ticket: 0,
             connections: BTreeMap::new(),
+            ended: BTreeSet::new(),
             accepted: 0,
             dialled: 0,
         };
@@ -143,11 +146,16 @@ impl Host {
         self.connections.keys().nth(index).copied()
     }
 
+    fn forget(&mut self, connection: ConnectionId) {
+        self.connections.remove(&connection);
+        self.ended.insert(connection);
+    }
+
     /// A dial ends, one way or the other.
     fn connected(&mut self, material: &mut Material<'_>) -> Option<Input> {
         let connection = *self.connections.iter().find(|(_, open)| !**open)?.0;
         if material.below(4) == 0 {
-            self.connections.remove(&connection);
+            self.forget(connection);
             return Some(Input::ConnectFailed { connection });
         }
         self.connections.insert(connection, true);
@@ -189,7 +197,7 @@ impl Host {
             // A broken one is still to be closed.
             0 => Some(Input::Broken { connection, what: "garbage".to_owned() }),
             _ => {
-                self.connections.remove(&connection);
+                self.forget(connection);
                 Some(Input::Closed { connection })
             }
         }
@@ -229,14 +237,16 @@ impl Host {
         for effect in effects {
             self.perform(effect);
         }
+        self.ended.clear();
     }
 
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Datagram { bytes, .. } => self.leaves(&bytes),
             Effect::Send { connection, .. } => {
-                let open = self.connections.get(&connection);
-                assert_eq!(open, Some(&true), "L-5: {connection:?} is no connection to send on");
+                let open = self.connections.get(&connection) == Some(&true);
+                let open = open || self.ended.contains(&connection);
+                assert!(open, "L-5: {connection:?} is no connection to send on");
             }
             Effect::Connect { connection, .. } => {
                 assert!(connection.is_dialled(), "{connection:?} is a number of the host's");
@@ -246,7 +256,8 @@ impl Host {
             }
             Effect::Disconnect { connection } => {
                 let known = self.connections.remove(&connection);
-                assert!(known.is_some(), "L-5: {connection:?} is not there to be closed");
+                let known = known.is_some() || self.ended.contains(&connection);
+                assert!(known, "L-5: {connection:?} is not there to be closed");
             }
             Effect::Store { ticket, batch } => {
                 let life = batch.iter().rev().find_map(incarnation);

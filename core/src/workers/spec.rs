@@ -320,6 +320,11 @@ impl SpecError {
     }
 }
 
+/// A place in a JSON value (RFC 6901).
+fn pointer(parts: &[&str]) -> String {
+    parts.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect()
+}
+
 impl Spec {
     /// Reads a caller's spec: a field that nothing here knows is refused, and no value is echoed.
     /// `api_key` must have been taken out.
@@ -334,9 +339,8 @@ impl Spec {
                 ("url".to_owned(), Value::String(String::new())),
                 (field.clone(), fields.get(field).cloned().unwrap_or_default()),
             ]));
-            let pointer = || format!("/{field}");
             let read = Spec::deserialize(one)
-                .map_err(|_| invalid(pointer(), "a value of the wrong type"))?;
+                .map_err(|_| invalid(pointer(&[field]), "a value of the wrong type"))?;
             if let Some(path) = read.first_unknown() {
                 return Err(invalid(path, "no such field"));
             }
@@ -345,15 +349,17 @@ impl Spec {
     }
 
     fn first_unknown(&self) -> Option<String> {
-        let top = self.other.keys().map(|key| format!("/{key}"));
+        let top = self.other.keys().map(|key| pointer(&[key]));
         let health = self.health.iter().flat_map(|health| health.other.keys());
-        let models = self.models.iter().flatten().flat_map(|model| model.other.keys());
+        let models = self.models.iter().flatten().enumerate().flat_map(|(index, model)| {
+            model.other.keys().map(move |key| pointer(&["models", &index.to_string(), key]))
+        });
         let kv = self.kv.iter().flat_map(Map::keys).filter(|key| {
             !matches!(key.as_str(), "connector" | "role" | "engine_id" | "block_size")
         });
-        top.chain(health.map(|key| format!("/health/{key}")))
-            .chain(models.map(|key| format!("/models/{key}")))
-            .chain(kv.map(|key| format!("/kv/{key}")))
+        top.chain(health.map(|key| pointer(&["health", key])))
+            .chain(models)
+            .chain(kv.map(|key| pointer(&["kv", key])))
             .next()
     }
 

@@ -13,6 +13,7 @@ fn a_restart_switches_in_one_turn_and_reports_only_what_differs() {
         then   changed o/5 a=x
         then   changed o/5 b=x
         then   changed o/5 c=x
+        then   ready o/5
         when   1ms     renamed o/5 o/6 born 6
         when   2ms     segment o/6 0..2 through=4 a@1=x b@2=y
         then   applied o/6 0..2 from peer
@@ -44,6 +45,7 @@ fn a_marker_that_overtook_a_rewritten_key_does_not_switch_yet() {
         when   0ms     segment o/5 0..2 a@1=x @2
         then   applied o/5 0..2 from peer
         then   changed o/5 a=x
+        then   ready o/5
         when   1ms     renamed o/5 o/6 born 6
         when   2ms     segment o/6 0..2 through=3 @2
         then   applied o/6 0..2 from peer
@@ -142,6 +144,7 @@ fn a_failed_owner_that_comes_back_raised_stays_in_view_until_ready() {
         when   0ms     segment o/5 0..2 a@1=x @2
         then   applied o/5 0..2 from peer
         then   changed o/5 a=x
+        then   ready o/5
         when   1ms     failed o/5
         then   orphaned o/5
         when   2ms     renamed o/5 o/6 born 5

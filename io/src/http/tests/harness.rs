@@ -221,7 +221,8 @@ impl World {
         vitals.turned(host.now());
         let build = Build { version: "0.1.0".to_owned(), started_seconds: 1_700_000_000 };
         let traffic: Source = Arc::new(Traffic::default());
-        let meters = Arc::new(Meters::new(&handle, &build, vec![traffic]));
+        let records: Source = Arc::new(crate::record::Endings::default());
+        let meters = Arc::new(Meters::new(&handle, &build, vec![traffic, records]));
         let audit = Audit::open(&data, meters.audit_observer()).expect("the log opens");
         let surface = Surface::new(Parts {
             handle,
