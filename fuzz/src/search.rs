@@ -38,7 +38,7 @@ pub(crate) fn search(target: &str, effort: Effort, check: impl Fn(&[u8])) {
             let input = input(&mut rng, &seeds, effort.bytes_max);
             count += 1;
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&input))) {
-                told(target, &input, &panic);
+                told(target, &input, &*panic);
                 resume_unwind(panic);
             }
         }
@@ -108,7 +108,7 @@ fn change(rng: &mut Rng, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
 }
 
 /// Keeps an input that broke something, and says what it broke.
-fn told(target: &str, input: &[u8], panic: &Box<dyn std::any::Any + Send>) {
+fn told(target: &str, input: &[u8], panic: &(dyn std::any::Any + Send)) {
     let words = panic.downcast_ref::<String>().map(String::as_str);
     let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
     let path = replay::keep(target, input);
