@@ -11,20 +11,34 @@ fn changed(text: &str, rng: &mut Rng) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for _ in 0..=rng.below(4) {
         let (one, other) = (rng.index(lines.len()), rng.index(lines.len()));
-        let word = ["[", "]", "=", "\"", "-1", "{}", "1e400", "é", "x.y.z", "99999999999999999999"];
-        let word = rng.pick(&word).copied().unwrap_or("=");
-        match rng.below(5) {
+        let words = ["[", "]", "=", "\"", "-1", "{}", "1e400", "é", "x.y.z", "99999999999999999999"];
+        let word = rng.pick(&words).copied().unwrap_or("=");
+        let how = rng.below(5);
+        match how {
             0 => lines.swap(one, other),
-            1 => lines.insert(one, lines[other].clone()),
-            2 => lines[one].push_str(word),
-            3 => {
-                let middle = lines[one].chars().count() / 2;
-                lines[one] = lines[one].chars().take(middle).chain(word.chars()).collect();
+            1 => {
+                let copy = lines.get(other).cloned().unwrap_or_default();
+                lines.insert(one, copy);
             }
-            _ => lines[one] = lines[one].replace(['=', '"'], word),
+            _ => {
+                if let Some(line) = lines.get_mut(one) {
+                    spoil(line, how, word);
+                }
+            }
         }
     }
     lines.join("\n")
+}
+
+fn spoil(line: &mut String, how: u64, word: &str) {
+    match how {
+        2 => line.push_str(word),
+        3 => {
+            let middle = line.chars().count() / 2;
+            *line = line.chars().take(middle).chain(word.chars()).collect();
+        }
+        _ => *line = line.replace(['=', '"'], word),
+    }
 }
 
 fn look(path: &Path, text: &str) {
