@@ -18,7 +18,7 @@ use crate::node::Directory;
 const NAMES: [&str; 5] =
     ["chromium", "chromium-browser", "google-chrome", "chrome", "chromium-headless-shell"];
 
-/// One browser with one page.
+/// One browser with one page. It ends when its pipe does, and after five minutes in any case.
 #[derive(Debug)]
 pub struct Browser {
     child: Child,
@@ -51,7 +51,7 @@ impl Browser {
         let child = Command::new("sh")
             .args([
                 "-c",
-                "commands=$1 answers=$2; shift 2; exec \"$@\" 3<\"$commands\" 4>\"$answers\"",
+                "commands=$1 answers=$2; shift 2; exec timeout 300 \"$@\" 3<\"$commands\" 4>\"$answers\"",
                 "sh",
             ])
             .args([commands, answers, &program.to_owned()])
