@@ -130,7 +130,8 @@ impl World {
     fn write(&mut self, index: usize, material: &mut Material<'_>) {
         let key = Key::from(["a", "b", "c", "d"].get(material.below(4)).copied().unwrap_or("a"));
         let byte = material.byte();
-        let value = (byte % 3 > 0).then(|| Blob::from(vec![byte; usize::from(byte) % 40]));
+        let value =
+            (!byte.is_multiple_of(3)).then(|| Blob::from(vec![byte; usize::from(byte) % 40]));
         self.hand(index, Input::Write { topic: TOPIC, key, value });
     }
 

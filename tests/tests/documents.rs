@@ -11,7 +11,8 @@ fn changed(text: &str, rng: &mut Rng) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for _ in 0..=rng.below(4) {
         let (one, other) = (rng.index(lines.len()), rng.index(lines.len()));
-        let words = ["[", "]", "=", "\"", "-1", "{}", "1e400", "é", "x.y.z", "99999999999999999999"];
+        let words =
+            ["[", "]", "=", "\"", "-1", "{}", "1e400", "é", "x.y.z", "99999999999999999999"];
         let word = rng.pick(&words).copied().unwrap_or("=");
         let how = rng.below(5);
         match how {
