@@ -7,18 +7,18 @@
 //!
 //! Absent on purpose: what goes wrong, and when. A [plan](crate::plan) says so; `world/faults.rs` obeys.
 
+mod calls;
 pub mod faults;
 pub mod machine;
 pub mod streams;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use quorate_core::ids::{Incarnation, Replica, Ticket};
 use quorate_core::limits;
 use quorate_core::mark::Points;
-use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Request};
+use quorate_core::node::{Announcement, Answer, Effect, Input, Request};
 use quorate_core::random::Rng;
 use quorate_core::wire::Blob;
 
@@ -564,35 +564,6 @@ impl World {
         let at = (now + took).max(host.disk_busy_until + 1);
         host.disk_busy_until = at;
         self.queue.push(at, Event::Synced { machine, process });
-    }
-
-    fn call(&mut self, machine: usize, process: u64, ticket: Ticket, call: Call) {
-        let (took, answer) = match call {
-            Call::Resolve { name } => (500, Answer::Resolved(self.resolve(&name))),
-            Call::Probe(probe) => self.probe(machine, &probe),
-        };
-        let at = self.now + took;
-        self.queue.push(at, Event::Answered { machine, process, ticket, answer });
-    }
-
-    fn resolve(&self, name: &str) -> Vec<SocketAddr> {
-        let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
-        let named = self.machines.iter().find(|machine| machine.node.as_str() == host);
-        named.map(|machine| machine.address).or_else(|| name.parse().ok()).into_iter().collect()
-    }
-
-    fn probe(
-        &mut self,
-        machine: usize,
-        probe: &quorate_core::node::workers::Probe,
-    ) -> (Micros, Answer) {
-        let (url, timeout) = crate::surfaces::probe_target(probe);
-        let (outcome, took, lie) = self.outside.probe(machine, &url, timeout);
-        if lie {
-            self.faults.count("service");
-        }
-        self.checks.probed(machine, &url, outcome);
-        (took, Answer::Probed { outcome, took: Duration::from_micros(took) })
     }
 
     /// The life that a process on `machine` has by the simulator's record.
