@@ -239,6 +239,11 @@ impl ConnectionId {
     }
 }
 
+/// One log of one node: random, never 0, drawn when the log is created and kept with it. A node whose
+/// disk is new is another member, so that no vote is cast twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct MemberId(pub u64);
+
 /// A question waiting for its answer. Tickets of requests are minted by the host, those of stores and
 /// calls by the node; the two never meet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

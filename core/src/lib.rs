@@ -25,6 +25,7 @@ pub mod wire;
 pub mod gossip;
 pub mod link;
 pub mod membership;
+pub mod raft;
 pub mod replica;
 
 // Services: what callers come for.

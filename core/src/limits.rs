@@ -178,6 +178,57 @@ pub const SPARES_MAX: usize = 3;
 /// Frames that one connection may hand over per turn.
 pub const FRAMES_PER_TURN: usize = 64;
 
+// Raft.
+
+/// Entries of one message of the log.
+pub const RAFT_MESSAGE_ENTRIES_MAX: usize = 16_384;
+/// Bytes of entries in one message, beyond its first entry.
+pub const RAFT_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Entries behind the leader that count as caught up.
+pub const RAFT_CLOSE_ENTRIES: u64 = 64;
+/// Messages with entries that one follower may owe an answer for.
+pub const RAFT_INFLIGHT_MAX: usize = 64;
+/// Bytes of entries that are not committed; beyond them proposals are refused.
+pub const RAFT_UNCOMMITTED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of entries that are applied in one turn.
+pub const RAFT_APPLY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the payload of one entry.
+pub const RAFT_PAYLOAD_BYTES_MAX: usize = 640 * 1024;
+/// Steps of one change of the configuration.
+pub const RAFT_CHANGE_STEPS_MAX: usize = 16;
+/// Batches that wait to be durable.
+pub const RAFT_BATCHES_MAX: usize = 4;
+/// Learners that are kept warm.
+pub const RAFT_STANDBYS_MAX: usize = 4;
+/// Requests of one node that wait for the log.
+pub const RAFT_PENDING_MAX: usize = 4096;
+/// Requests of one replica whose outcome is remembered.
+pub const RAFT_WINDOW: u64 = 1024;
+/// Replicas whose requests are remembered.
+pub const RAFT_REQUESTERS_MAX: usize = 4096;
+/// Bytes of an outcome that are remembered.
+pub const RAFT_OUTCOME_BYTES_MAX: usize = 1024;
+/// Idempotency keys that are remembered.
+pub const RAFT_KEYS_MAX: usize = 65_536;
+/// How long an idempotency key is remembered, in log time.
+pub const RAFT_KEY_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Bytes of a piece of a snapshot.
+pub const RAFT_CHUNK_BYTES: usize = 60 * 1024;
+/// Pieces of a snapshot on their way.
+pub const RAFT_CHUNKS_INFLIGHT_MAX: usize = 16;
+/// Snapshots sent at a time.
+pub const RAFT_SNAPSHOTS_SENT_MAX: usize = 2;
+/// Bytes of a snapshot.
+pub const RAFT_SNAPSHOT_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Applied entries that operators are shown.
+pub const RAFT_RECENT_MAX: usize = 1024;
+/// Longest deadline of a request.
+pub const RAFT_DEADLINE_MAX: Duration = Duration::from_secs(60);
+/// Voters that an operator may ask for.
+pub const VOTERS_MAX: usize = 7;
+/// Steps that one plan may show: all of a full turnover of voters and standbys, and then some.
+pub const LADDER_STEPS_MAX: usize = 64;
+
 // Workers.
 
 /// Entries a node keeps, one per URL.

@@ -18,6 +18,7 @@
 pub mod datagram;
 pub mod frame;
 pub mod message;
+pub mod raft;
 pub mod segment;
 pub mod session;
 

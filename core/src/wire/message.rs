@@ -20,6 +20,8 @@ pub enum Control {
     Departed(Departed),
     /// A replica was forgotten and will not be heard again.
     Retired(Retired),
+    /// What members of the agreed log say to each other, as they encode it.
+    Raft(Blob),
 }
 
 /// The payload of a `gossip` frame.

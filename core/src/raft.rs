@@ -1,0 +1,254 @@
+//! One agreed log.
+//!
+//! A few nodes keep copies of one log; a leader among them puts entries into it, and what a majority holds
+//! durably is committed and applied everywhere in the same order. Services propose bytes under a subject
+//! and are handed every committed entry of it, once; they never see how agreement is reached.
+//!
+//! ```text
+//!  caller ─ Propose ─▶ leader ─▶ entry ─▶ majority durable ─▶ Apply ─ service ─ Applied ─▶ Proposed
+//!  caller ─ Read ────▶ ReadIndex round of the leader ─▶ applied ≥ index ─────────────────▶ ReadReady
+//! ```
+//!
+//! Invariants are numbered RF-1 … RF-16 where they are kept, and checked by the simulator.
+//!
+//! Absent on purpose: a second group, leases for reads, entries on behalf of membership's noise, time that
+//! any replica reads from its own clock, and meaning: payloads belong to their subject.
+
+mod alone;
+mod apply;
+mod contract;
+mod counts;
+mod drive;
+mod durable;
+mod facts;
+mod forward;
+mod group;
+mod keep;
+pub mod ladder;
+mod lead;
+mod pending;
+mod reads;
+mod serve;
+mod state;
+mod status;
+mod steps;
+mod table;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use crate::ids::{Incarnation, MemberId, NodeId, Notice, Reason, Replica, Ticket};
+use crate::machine::{Machine, Wake};
+use crate::random::Rng;
+use crate::time::Instant;
+use crate::wire::Blob;
+use crate::wire::raft::Raft as Wire;
+
+pub use crate::wire::raft::{
+    Genesis, Idempotency, LogTime, Refusal, RequestId, SnapshotId, Subject,
+};
+pub use contract::{Committed, Input, Operation, Output, Peer, Room, Row, Settings};
+pub use durable::{Damaged, Rows, check};
+pub use facts::FACT;
+pub use group::Configuration;
+pub use keep::formed;
+pub use status::{EntryRow, MemberRow, Status};
+
+use apply::{Applying, Taking};
+use counts::Counts;
+use durable::{Identity, Slots};
+use group::{Deed, Group};
+use keep::Purpose;
+use lead::Leading;
+use pending::Requests;
+use reads::Reads;
+use serve::Waiters;
+use state::{Image, State};
+use steps::Ladder;
+use transfer::{Incoming, Outgoing};
+
+/// One node's part in the agreed log: a copy of it, or the way to those that have one.
+pub struct Raft {
+    settings: Settings,
+    local: Replica,
+    rng: Rng,
+    identity: Identity,
+    /// None while there is no log, or none here.
+    group: Option<Group>,
+    state: State,
+    /// The snapshot that can be served, encoded.
+    image: Option<Blob>,
+    /// What the durable state said when we started: the services' part of it.
+    restored: Option<BTreeMap<Subject, Blob>>,
+
+    committed: VecDeque<crate::wire::raft::Entry>,
+    applying: Option<Applying>,
+    /// Sections that were asked for.
+    taking: Option<Taking>,
+    /// An entry that this build does not understand: nothing behind it is applied.
+    halted: Option<u64>,
+    since_image: (u64, u64),
+    recent: imbl::Vector<EntryRow>,
+
+    requests: Requests,
+    reads: Reads,
+    waiters: Waiters,
+    leading: Leading,
+    /// Who leads, as others say, where no copy is kept.
+    hint: Option<NodeId>,
+    ladder: Ladder,
+    told: Option<(u64, Option<NodeId>, bool)>,
+
+    outgoing: Outgoing,
+    incoming: Incoming,
+    /// A snapshot that arrived and that the engine is about to take.
+    arrived: Option<(Image, Blob)>,
+
+    slots: Slots,
+    /// Rows of a start that no longer count.
+    leftovers: Vec<Row>,
+    /// Entries that have rows.
+    rows: Range<u64>,
+    stores: VecDeque<(u64, Purpose)>,
+    store_number: u64,
+
+    peers: BTreeMap<NodeId, Peer>,
+    /// Where copies are that no configuration here names yet.
+    routes: BTreeMap<MemberId, NodeId>,
+    heard: BTreeMap<MemberId, Instant>,
+    gone: BTreeMap<NodeId, Incarnation>,
+    tick_at: Option<Instant>,
+    campaign_at: Option<Instant>,
+    /// When this node forms a log alone, if nobody has one by then.
+    form_at: Option<Instant>,
+    counts: Counts,
+}
+
+impl Raft {
+    /// A node's part, with what its store gave. The error names what is missing or was changed.
+    pub fn new(
+        settings: Settings,
+        local: Replica,
+        rows: &Rows,
+        now: Instant,
+        mut rng: Rng,
+    ) -> Result<Raft, Damaged> {
+        let found = durable::read(rows)?;
+        let drawn = Identity { member: MemberId(rng.word().max(1)), genesis: None };
+        let identity = found.as_ref().map_or(drawn, |(found, _)| found.identity);
+        let mut raft = Raft {
+            requests: Requests::new(&local),
+            settings,
+            local,
+            rng,
+            identity,
+            group: None,
+            state: State::blank(Genesis::default()),
+            image: None,
+            restored: None,
+            committed: VecDeque::new(),
+            applying: None,
+            taking: None,
+            halted: None,
+            since_image: (0, 0),
+            recent: imbl::Vector::new(),
+            reads: Reads::default(),
+            waiters: Waiters::default(),
+            leading: Leading::new(now),
+            hint: None,
+            ladder: Ladder::new(now),
+            told: None,
+            outgoing: Outgoing::default(),
+            incoming: Incoming::default(),
+            arrived: None,
+            slots: Slots::default(),
+            leftovers: Vec::new(),
+            rows: 0..0,
+            stores: VecDeque::new(),
+            store_number: 0,
+            peers: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            tick_at: None,
+            campaign_at: None,
+            form_at: None,
+            counts: Counts::default(),
+        };
+        if let Some((found, slots)) = found {
+            raft.slots = slots;
+            raft.leftovers = durable::leftovers(rows, slots, found.before);
+            raft.resume(now, found);
+        }
+        Ok(raft)
+    }
+
+    /// Ends a turn: whatever the group wants stored or sent goes out, in one batch as far as possible.
+    pub fn flush(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.drain(now, out);
+    }
+
+    /// Whose copy this is.
+    pub fn member(&self) -> MemberId {
+        self.identity.member
+    }
+
+    /// Which log it is, if there is one here.
+    pub fn genesis(&self) -> Option<Genesis> {
+        self.identity.genesis
+    }
+}
+
+impl Machine for Raft {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Start => self.start(now, out),
+            Input::Form { genesis, voters, voters_max } => {
+                self.form(now, genesis, voters, voters_max, out);
+            }
+            Input::Propose { subject, ticket, version, payload, deadline, idempotency } => {
+                let what = pending::What::Propose { version, payload, idempotency };
+                self.submit(now, subject, ticket, deadline, what, out);
+            }
+            Input::Read { subject, ticket, deadline } => {
+                self.read(subject, ticket, deadline, out);
+            }
+            Input::Query { subject, ticket, question, deadline } => {
+                self.query(now, subject, ticket, question, deadline, out);
+            }
+            Input::Applied { index, outcome } => self.applied(now, index, outcome, out),
+            Input::Answered { number, answer } => self.answered(number, answer, out),
+            Input::Sections { number, sections } => self.sections(now, number, sections, out),
+            Input::Waiting { subject, waits } => self.leading.waiting(subject, waits),
+            Input::Stored { number } => self.stored(now, number, out),
+            Input::Peer { from, message } => self.peer(now, &from, message, out),
+            Input::Known { node, peer } => self.know(now, node, peer),
+            Input::Linked { node, up } => self.linked(now, node, up),
+            Input::Notice(notice) => self.notice(now, notice),
+            Input::Raised { replica } => {
+                self.requests.raised(replica.incarnation);
+                self.local = replica;
+            }
+            Input::Operate { ticket, operation } => self.operate(now, ticket, &operation, out),
+            Input::Tick => self.tick(now, out),
+        }
+        self.advance(now, out);
+    }
+
+    fn next_wake(&self) -> Option<Wake> {
+        let wakes = [
+            self.tick_at.map(|at| Wake { at, what: "a tick of the log" }),
+            self.requests.next_due().map(|at| Wake { at, what: "a request to the log" }),
+            self.reads.next_due().map(|at| Wake { at, what: "a read of the log" }),
+            self.campaign_at.map(|at| Wake { at, what: "an election" }),
+            self.form_at.map(|at| Wake { at, what: "the forming of a log" }),
+        ];
+        wakes.into_iter().fold(None, Wake::earlier)
+    }
+}

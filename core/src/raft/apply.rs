@@ -1,0 +1,233 @@
+//! Applying what is committed, one entry at a time and in order.
+//!
+//! An entry of a service is handed over and waited for; nothing behind it is applied before its answer. So
+//! a repetition always finds what came of the first, and a snapshot is always of one point.
+//!
+//! - RF-3: what is applied is a function of the applied prefix: neither clock nor chance is asked here.
+//! - RF-8: log time never falls.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::counts::Moved;
+use super::state::Image;
+use super::table::{Outcome, Verdict};
+use super::{Blob, EntryRow, Output, Raft, Replica, RequestId, Subject};
+use crate::limits::{self, FRAME_CONTROL_BYTES_MAX};
+use crate::time::Instant;
+use crate::wire::raft::{Change, Entry, Idempotency, Proposal};
+use crate::wire::{decode, encode};
+
+/// An entry that a service has in its hands.
+#[derive(Debug)]
+pub(super) struct Applying {
+    entry: Entry,
+    request: Option<RequestId>,
+    idempotency: Option<Idempotency>,
+}
+
+/// A snapshot that is being taken: nothing is applied meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taking {
+    pub(super) number: u64,
+    /// Whether the services were asked.
+    pub(super) asked: bool,
+}
+
+/// The log's own business, subject 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Command {
+    /// Time passes, and some service waits for it.
+    Clock,
+    /// Nothing more will come of this replica.
+    Retire(Replica),
+    /// So many may vote.
+    VotersMax(u8),
+}
+
+/// The version of [`Command`].
+pub(super) const VERSION: u8 = 1;
+
+impl Command {
+    pub(super) fn encode(&self) -> Blob {
+        Blob::from(encode(self))
+    }
+}
+
+impl Raft {
+    /// Applies what is committed, until a service is asked or nothing is left.
+    pub(super) fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {
+        while self.applying.is_none() && self.halted.is_none() {
+            if let Some(taking) = &mut self.taking {
+                if !taking.asked {
+                    taking.asked = true;
+                    out.push(Output::TakeSections { number: taking.number });
+                }
+                return;
+            }
+            let Some(entry) = self.committed.pop_front() else { break };
+            self.apply(now, entry, out);
+        }
+        self.finish_reads(out);
+    }
+
+    fn apply(&mut self, now: Instant, entry: Entry, out: &mut Vec<Output>) {
+        if entry.configuration {
+            self.apply_change(&entry);
+            self.ladder.applied(now);
+            return self.done(now, &entry, out);
+        }
+        if entry.payload.is_empty() {
+            return self.done(now, &entry, out); // What a new leader begins with.
+        }
+        let Ok(proposal) = decode::<Proposal, FRAME_CONTROL_BYTES_MAX>(&entry.payload) else {
+            return self.halt(&entry, out);
+        };
+        let own = proposal.subject == Subject::RAFT && proposal.version == VERSION;
+        let command = decode::<Command, FRAME_CONTROL_BYTES_MAX>(&proposal.payload);
+        if !proposal.subject.is_known() || (proposal.subject == Subject::RAFT && !own) {
+            return self.halt(&entry, out);
+        }
+        self.state.log_time = self.state.log_time.max(proposal.log_time);
+        let log_time = self.state.log_time;
+        let Proposal { subject, version, request, idempotency, .. } = proposal.clone();
+        match self.state.table.judge(entry.index, log_time, &proposal) {
+            Verdict::Fresh if own => {
+                match command {
+                    Ok(command) => self.apply_own(now, entry.index, command, out),
+                    Err(_) => return self.halt(&entry, out),
+                }
+                let outcome = Outcome { index: entry.index, said: Blob::default() };
+                self.conclude(now, &entry, request, idempotency, outcome, out);
+            }
+            Verdict::Fresh => {
+                let (index, payload) = (entry.index, proposal.payload);
+                self.applying = Some(Applying { entry, request: request.clone(), idempotency });
+                out.push(Output::Apply { index, log_time, subject, version, payload, request });
+            }
+            Verdict::Known(outcome) => {
+                self.counts.deduplicated += 1;
+                if let Some(id) = &request {
+                    self.conclude_known(id, Ok(outcome), out);
+                }
+                self.done(now, &entry, out);
+            }
+            Verdict::Refused(refusal) => {
+                if let Some(id) = &request {
+                    self.conclude_known(id, Err(refusal), out);
+                }
+                self.done(now, &entry, out);
+            }
+        }
+    }
+
+    fn apply_own(&mut self, now: Instant, index: u64, command: Command, out: &mut Vec<Output>) {
+        match command {
+            Command::Clock => {
+                out.push(Output::Clock { index, log_time: self.state.log_time });
+            }
+            Command::Retire(replica) => self.state.table.retire(&replica),
+            Command::VotersMax(voters_max) => {
+                self.state.voters_max = voters_max;
+                self.ladder.changed(now);
+            }
+        }
+    }
+
+    fn apply_change(&mut self, entry: &Entry) {
+        let change = decode::<Change, FRAME_CONTROL_BYTES_MAX>(&entry.payload).unwrap_or_default();
+        let Some(group) = &mut self.group else { return };
+        // A change that contradicts the configuration does nothing, on every member alike.
+        let Some(configuration) = group.apply_change(&change) else { return };
+        let nodes = &mut self.state.nodes;
+        nodes.extend(change.nodes.iter().cloned());
+        let members = configuration.members();
+        nodes.retain(|member, _| members.contains(member));
+        self.state.configuration = configuration;
+        self.outgoing.retain(&members);
+    }
+
+    /// The service's answer to `Output::Apply`.
+    pub(super) fn applied(&mut self, now: Instant, index: u64, said: Blob, out: &mut Vec<Output>) {
+        // A snapshot may have replaced what the service was at.
+        let Some(applying) = self.applying.take_if(|applying| applying.entry.index == index) else {
+            return;
+        };
+        let Applying { entry, request, idempotency } = applying;
+        self.conclude(now, &entry, request, idempotency, Outcome { index, said }, out);
+    }
+
+    fn conclude(
+        &mut self,
+        now: Instant,
+        entry: &Entry,
+        request: Option<RequestId>,
+        idempotency: Option<Idempotency>,
+        outcome: Outcome,
+        out: &mut Vec<Output>,
+    ) {
+        let log_time = self.state.log_time;
+        self.state.table.note(log_time, request.as_ref(), idempotency, &outcome);
+        if let Some(id) = request {
+            self.conclude_known(&id, Ok(outcome), out);
+        }
+        self.done(now, entry, out);
+    }
+
+    /// The entry is applied.
+    fn done(&mut self, now: Instant, entry: &Entry, out: &mut Vec<Output>) {
+        self.state.advance(entry);
+        let (index, term, hash) = (entry.index, entry.term, self.state.hash);
+        self.recent.push_back(EntryRow { index, term, subject: subject(entry), hash });
+        while self.recent.len() > limits::RAFT_RECENT_MAX {
+            self.recent.pop_front();
+        }
+        if let Some(group) = &mut self.group {
+            group.applied(entry.index);
+        }
+        let (entries, bytes) = &mut self.since_image;
+        *entries += 1;
+        *bytes += entry.payload.len() as u64;
+        let due =
+            *entries >= self.settings.snapshot_entries || *bytes >= self.settings.snapshot_bytes;
+        if due {
+            self.want_image();
+        }
+        self.answer_committed(out);
+        self.changed(now);
+    }
+
+    fn halt(&mut self, entry: &Entry, out: &mut Vec<Output>) {
+        self.halted = Some(entry.index);
+        out.push(Output::NeedsUpgrade { index: entry.index });
+        out.push(Output::Tell);
+    }
+
+    /// The services' answer to `Output::TakeSections`.
+    pub(super) fn sections(
+        &mut self,
+        now: Instant,
+        number: u64,
+        sections: BTreeMap<Subject, Blob>,
+        out: &mut Vec<Output>,
+    ) {
+        if self.taking.take_if(|taking| taking.number == number).is_none() {
+            return; // A snapshot of the leader's came in between.
+        }
+        self.since_image = (0, 0);
+        self.counts.snapshot(Moved::Taken);
+        let image = Image { number, state: self.state.clone(), sections };
+        self.keep_image(&image, out);
+        self.advance(now, out);
+    }
+}
+
+/// The name of an entry's subject.
+pub(super) fn subject(entry: &Entry) -> &'static str {
+    if entry.configuration {
+        return "configuration";
+    }
+    let proposal = decode::<Proposal, FRAME_CONTROL_BYTES_MAX>(&entry.payload);
+    proposal.map_or("none", |proposal| proposal.subject.name())
+}

@@ -1,0 +1,371 @@
+//! Driving the group: ticks, what it asks for, what peers say to it.
+
+use super::apply::Taking;
+use super::counts::{Election, Moved};
+use super::group::{ImageHead, Role};
+use super::state::Image;
+use super::{Genesis, MemberId, NodeId, Notice, Output, Peer, Raft, Reason, Replica, Wire};
+use crate::time::Instant;
+use crate::wire::raft::{Chunk, ChunkTaken, Message, MessageKind};
+
+impl Raft {
+    /// Everything that the group wants, and what follows from it, until nothing is left to do.
+    pub(super) fn drain(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.group.is_none() {
+            return;
+        }
+        loop {
+            if let (Some(number), Some(group)) = (self.reads.ask(now), &mut self.group) {
+                group.read(number);
+            }
+            let mut deeds = Vec::new();
+            if let Some(group) = &mut self.group {
+                group.drain(&mut deeds);
+            }
+            if deeds.is_empty() {
+                break;
+            }
+            self.perform(now, deeds, out);
+            self.advance(now, out);
+        }
+        self.send_snapshots(now, out);
+        self.note_leader(now, out);
+    }
+
+    /// A tick of the log, and whatever else is due.
+    pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.campaign_at.is_some_and(|at| at <= now) {
+            self.campaign_at = None;
+            if let Some(group) = &mut self.group {
+                group.campaign();
+            }
+        }
+        self.form_if_due(now, out);
+        if self.tick_at.is_some_and(|at| at <= now) {
+            self.tick_at = Some(now + self.settings.tick);
+            self.tick_group(now);
+            self.lead(now);
+            self.waiters.expire(now);
+        }
+        self.retry_requests(now, out);
+        self.expire_reads(now, out);
+    }
+
+    fn tick_group(&mut self, _now: Instant) {
+        let Some(group) = &mut self.group else { return };
+        let before = group.role();
+        group.tick();
+        // A candidate whose time is up once more has not won.
+        match (before, group.role(), group.elapsed() == 0) {
+            (Role::PreCandidate, Role::PreCandidate, true) => {
+                self.counts.election(Election::PreVoteLost);
+            }
+            (Role::Candidate, Role::PreCandidate | Role::Candidate, true) => {
+                self.counts.election(Election::Lost);
+            }
+            _ => {}
+        }
+    }
+
+    /// Who leads may have changed.
+    pub(super) fn note_leader(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Some(group) = &self.group else { return };
+        let leader = group.leader().and_then(|member| self.node_of(member));
+        let here = group.leads() && group.is_current();
+        let (term, leads) = (group.term(), group.leads());
+        let known = self.told.as_ref();
+        let changed = known.is_none_or(|(of, who, _)| *of != term || *who != leader);
+        if changed {
+            let led = known.is_some_and(|(_, who, _)| who.as_ref() == Some(&self.local.node));
+            if leader.is_some() {
+                self.counts.leader_changes += 1;
+            }
+            if leads && !led {
+                self.counts.election(Election::Won);
+                self.leading.begins(now);
+                self.ladder.begins(now);
+            }
+            if !leads {
+                self.outgoing.clear();
+            }
+            self.heard.clear();
+            self.waiters.new_term();
+            if leader.is_some() {
+                self.reads.hurry(now);
+                self.requests.hurry(now, &mut self.rng);
+            }
+        }
+        if changed || known.is_some_and(|(_, _, was)| *was != here) {
+            self.told = Some((term, leader.clone(), here));
+            out.push(Output::Led { term, leader, here });
+        }
+    }
+
+    /// Where a member is.
+    pub(super) fn node_of(&self, member: MemberId) -> Option<NodeId> {
+        if self.identity.is(member) {
+            return Some(self.local.node.clone());
+        }
+        self.state.nodes.get(&member).or_else(|| self.routes.get(&member)).cloned()
+    }
+
+    /// Sends a message of the group. One that announces a snapshot waits until its receiver holds it.
+    pub(super) fn send(&mut self, now: Instant, message: Message, out: &mut Vec<Output>) {
+        let to = message.to;
+        if message.kind == MessageKind::Snapshot {
+            let head = self.group.as_ref().and_then(|group| group.image());
+            let same = head.map(ImageHead::id) == message.snapshot;
+            let begun = match &self.image {
+                Some(bytes) if same => self.outgoing.begin(now, message, bytes.clone()),
+                // A newer one took its place meanwhile: the engine asks again.
+                _ => false,
+            };
+            if !begun && let Some(group) = &mut self.group {
+                group.report_snapshot(to, false);
+            }
+            return;
+        }
+        match self.node_of(to) {
+            Some(to) => out.push(Output::Send { to, message: Wire::Message(message) }),
+            None => {} // It is no member any more, and nobody says where it is.
+        }
+    }
+
+    fn send_snapshots(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Some(genesis) = self.identity.genesis.filter(|_| !self.outgoing.is_empty()) else {
+            return;
+        };
+        self.outgoing.retain(&self.state.configuration.members());
+        let sends = self.outgoing.drain(now, genesis);
+        for chunk in sends.chunks {
+            if let Some(to) = self.node_of(chunk.to) {
+                out.push(Output::Send { to, message: Wire::Chunk(chunk) });
+            }
+        }
+        for message in sends.announce {
+            let to = message.to;
+            self.counts.snapshot(Moved::Sent);
+            if let Some(node) = self.node_of(to) {
+                out.push(Output::Send { to: node, message: Wire::Message(message) });
+            }
+            if let Some(group) = &mut self.group {
+                group.report_snapshot(to, true);
+            }
+        }
+        for to in sends.failed {
+            self.counts.snapshot(Moved::SendFailed);
+            if let Some(group) = &mut self.group {
+                group.report_snapshot(to, false);
+            }
+        }
+    }
+
+    /// A peer says something.
+    pub(super) fn peer(
+        &mut self,
+        now: Instant,
+        from: &Replica,
+        message: Wire,
+        out: &mut Vec<Output>,
+    ) {
+        match message {
+            Wire::Message(message) => self.hear(now, &from.node, &message, out),
+            Wire::Chunk(chunk) => self.piece(now, &from.node, &chunk, out),
+            Wire::ChunkTaken(taken) => {
+                if self.is_from(&from.node, taken.from, taken.genesis) {
+                    self.outgoing.taken(now, &taken);
+                    self.send_snapshots(now, out);
+                }
+            }
+            Wire::Request(request) => self.serve(now, from, request, out),
+            Wire::Reply(reply) => self.replied(now, &from.node, reply, out),
+        }
+    }
+
+    /// A message of another member. What comes of another log, or of a copy that is not where it says, is
+    /// dropped.
+    fn hear(&mut self, now: Instant, from: &NodeId, message: &Message, out: &mut Vec<Output>) {
+        let leads = matches!(
+            message.kind,
+            MessageKind::Append | MessageKind::Heartbeat | MessageKind::Snapshot
+        );
+        let blank = self.identity.genesis.is_none() && self.settings.eligible;
+        if blank && leads && self.identity.is(message.to) {
+            self.adopt(now, message.genesis, out);
+        }
+        if !self.identity.is(message.to) || !self.is_from(from, message.from, message.genesis) {
+            self.counts.foreign += 1;
+            return;
+        }
+        let busy = self.group.as_ref().is_some_and(|group| group.takes_snapshot());
+        let image = match message.snapshot {
+            Some(_) if busy => return, // One at a time, or their states would be mixed up.
+            Some(_) => match self.whole_image(message) {
+                Some(head) => Some(head),
+                None => return, // Not all of it is here: the sender will hear of no progress.
+            },
+            None => None,
+        };
+        let Some(group) = &mut self.group else { return };
+        match group.step(message, image.as_ref()) {
+            Ok(()) => {
+                self.heard.insert(message.from, now);
+                self.routes.insert(message.from, from.clone());
+                while self.routes.len() > crate::limits::MEMBERS_MAX {
+                    self.routes.pop_first();
+                }
+            }
+            Err(what) => out.push(Output::Misbehaved { peer: from.clone(), what }),
+        }
+        if image.is_some() && !self.group.as_ref().is_some_and(|group| group.takes_snapshot()) {
+            self.arrived = None; // It was old news.
+        }
+    }
+
+    /// Whether a member of our log speaks from where it should be. Where nothing is known yet, the link's
+    /// word is enough: it is a member of the cluster.
+    fn is_from(&self, node: &NodeId, member: MemberId, genesis: Genesis) -> bool {
+        if self.identity.genesis != Some(genesis) {
+            return false;
+        }
+        let told = self.peers.get(node).is_some_and(|peer| peer.member == Some(member));
+        match self.state.nodes.get(&member) {
+            Some(at) => at == node,
+            None => told || self.state.nodes.is_empty(),
+        }
+    }
+
+    /// A piece of a snapshot.
+    fn piece(&mut self, now: Instant, from: &NodeId, chunk: &Chunk, out: &mut Vec<Output>) {
+        let ours = self.identity.is(chunk.to) && self.identity.genesis == Some(chunk.genesis);
+        let nodes = &self.state.nodes;
+        if !ours || !(nodes.is_empty() || nodes.values().any(|node| node == from)) {
+            self.counts.foreign += 1;
+            return;
+        }
+        match self.incoming.take(now, from, chunk) {
+            Ok(offset) => {
+                let (genesis, snapshot) = (chunk.genesis, chunk.snapshot);
+                let from_member = self.identity.member;
+                let taken = ChunkTaken { genesis, from: from_member, snapshot, offset };
+                out.push(Output::Send { to: from.clone(), message: Wire::ChunkTaken(taken) });
+            }
+            Err(what) => {
+                self.counts.snapshot(Moved::ReceiveFailed);
+                self.incoming.clear();
+                out.push(Output::Misbehaved { peer: from.clone(), what });
+            }
+        }
+    }
+
+    /// The snapshot that `message` announces, if every piece is here and it says what it should.
+    fn whole_image(&mut self, message: &Message) -> Option<ImageHead> {
+        let id = message.snapshot?;
+        let node =
+            self.node_of(message.from).or_else(|| self.routes.get(&message.from).cloned())?;
+        let bytes = self.incoming.whole(&node, id)?;
+        let Ok(image) = Image::decode(&bytes) else {
+            self.counts.snapshot(Moved::ReceiveFailed);
+            self.incoming.clear();
+            return None;
+        };
+        let head = image.head();
+        if head.id() != id || image.state.genesis != message.genesis {
+            self.incoming.clear();
+            return None;
+        }
+        self.arrived = Some((image, bytes));
+        Some(head)
+    }
+
+    /// The snapshot is durable: its state is ours.
+    pub(super) fn installed(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let (image, bytes) = self.arrived.take().expect("what is installed had arrived");
+        self.incoming.clear();
+        self.committed.clear();
+        self.applying = None;
+        self.taking = None;
+        self.since_image = (0, 0);
+        self.counts.snapshot(Moved::Received);
+        self.image = Some(bytes);
+        self.state = image.state;
+        self.leading.restored(now, self.state.log_time);
+        out.push(Output::Restore {
+            index: self.state.applied.index,
+            log_time: self.state.log_time,
+            sections: image.sections,
+        });
+    }
+
+    /// What a node says about its copy.
+    pub(super) fn know(&mut self, now: Instant, node: NodeId, peer: Option<Peer>) {
+        if self.peers.get(&node) == peer.as_ref() {
+            return;
+        }
+        self.ladder.changed(now);
+        match peer {
+            Some(peer) => {
+                if let Some(member) = peer.member {
+                    self.routes.insert(member, node.clone());
+                }
+                self.peers.insert(node, peer);
+            }
+            None => drop(self.peers.remove(&node)),
+        }
+        while self.peers.len() > crate::limits::MEMBERS_MAX {
+            self.peers.pop_last();
+        }
+    }
+
+    /// A link came up or went: what was on its way to a member is lost with it.
+    pub(super) fn linked(&mut self, now: Instant, node: NodeId, up: bool) {
+        let member =
+            self.state.nodes.iter().find(|(_, at)| **at == node).map(|(member, _)| *member);
+        if let (false, Some(member), Some(group)) = (up, member, &mut self.group) {
+            group.unreachable(member);
+        }
+        self.ladder.linked(now, node, up);
+    }
+
+    /// What became of a replica. A leader that everybody holds dead is voted on at once; who still hears it
+    /// says no, so that a healthy one is not deposed.
+    pub(super) fn notice(&mut self, now: Instant, notice: Notice) {
+        self.ladder.notice(now, &notice);
+        match notice {
+            Notice::Departed { replica, reason } => {
+                if self.hint.as_ref() == Some(&replica.node) {
+                    self.hint = None;
+                }
+                let leader = self.group.as_ref().and_then(|group| group.leader());
+                let leader = leader.and_then(|member| self.node_of(member));
+                let failed = matches!(reason, Reason::Failed | Reason::Left | Reason::Evicted);
+                if failed && leader == Some(replica.node) {
+                    let spread = self.settings.tick;
+                    self.campaign_at = Some(now + self.rng.between(spread / 10, 2 * spread));
+                }
+            }
+            Notice::Forgotten { node, fence } => {
+                self.gone.insert(node, fence);
+                while self.gone.len() > crate::limits::FENCES_MAX {
+                    self.gone.pop_first();
+                }
+            }
+            Notice::Up { .. }
+            | Notice::Suspect { .. }
+            | Notice::Refuted { .. }
+            | Notice::Renamed { .. } => {}
+        }
+    }
+
+    /// Asks the services for a snapshot of what is applied, as soon as nothing is being applied.
+    pub(super) fn want_image(&mut self) {
+        let fresh = self.group.as_ref().and_then(|group| group.image());
+        let newest = fresh.is_some_and(|image| {
+            image.point == self.state.applied && image.configuration == self.state.configuration
+        });
+        if self.taking.is_none() && !newest && self.halted.is_none() {
+            self.leading.image_number += 1;
+            self.taking = Some(Taking { number: self.leading.image_number, asked: false });
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The log in a world of its own: what its members agree on, whatever happens to messages and disks.
+
+mod agreement;
+mod changes;
+mod chaos;
+mod climbing;
+mod requests;
+mod snapshots;
+mod world;

@@ -1,0 +1,97 @@
+//! The ladder at work: members come, go and are replaced without anybody's hand.
+
+use super::super::*;
+use super::world::{World, millis, name};
+
+/// `count` nodes that know of each other; the first forms the log alone.
+fn cluster(seed: u64, count: usize) -> World {
+    let mut world = World::new(seed, count);
+    world.climbs = true;
+    world.begin(1);
+    for index in 0..count {
+        arrive(&mut world, index);
+    }
+    world
+}
+
+fn arrive(world: &mut World, of: usize) {
+    let address = "127.0.0.1:7420".parse().expect("an address");
+    let incarnation = Incarnation(1);
+    for to in 0..world.nodes.len() {
+        let replica = Replica { node: name(of), incarnation };
+        world.hand(to, Input::Linked { node: name(of), up: true });
+        world.hand(to, Input::Notice(Notice::Up { replica, born: incarnation, address }));
+    }
+}
+
+fn depart(world: &mut World, of: usize, reason: Reason) {
+    for to in 0..world.nodes.len() {
+        let replica = Replica { node: name(of), incarnation: Incarnation(1) };
+        world.hand(to, Input::Linked { node: name(of), up: false });
+        world.hand(to, Input::Notice(Notice::Departed { replica, reason }));
+    }
+}
+
+fn voters(world: &World) -> Vec<usize> {
+    let Some(leader) = world.leader() else { return Vec::new() };
+    let configuration = world.node(leader).configuration();
+    let running = (0..world.nodes.len()).filter(|index| world.nodes[*index].is_some());
+    running.filter(|index| configuration.voters.contains(&world.member(*index))).collect()
+}
+
+/// Facts spread while this waits.
+fn wait_for(world: &mut World, what: &str, mut holds: impl FnMut(&World) -> bool) {
+    for _ in 0..120 {
+        world.introduce();
+        world.run(millis(1000));
+        if holds(world) {
+            return;
+        }
+    }
+    panic!("never: {what}; {:?}", world.leader().map(|index| world.node(index).status(world.now)));
+}
+
+#[test]
+fn a_log_formed_by_one_grows_to_five_with_the_others_standing_by() {
+    for seed in 1..4 {
+        let mut world = cluster(seed, 7);
+        world.propose(0, 1, "early", millis(5000));
+        wait_for(&mut world, "five vote and two stand by", |world| {
+            let Some(leader) = world.leader() else { return false };
+            let configuration = world.node(leader).configuration();
+            configuration.voters.len() == 5 && configuration.learners.len() == 2
+        });
+        wait_for(&mut world, "nothing is due", |world| {
+            world.node(world.leader().expect("it leads")).status(world.now).settled
+        });
+        world.assert_agreed(&[0, 1, 2, 3, 4, 5, 6]);
+    }
+}
+
+#[test]
+fn whoever_leaves_is_replaced_and_whoever_leads_hands_over_first() {
+    let mut world = cluster(1, 4);
+    wait_for(&mut world, "three vote", |world| voters(world).len() == 3);
+    let leader = world.leader().expect("somebody leads");
+    depart(&mut world, leader, Reason::Left);
+    wait_for(&mut world, "another leads", |world| {
+        world.leader().is_some_and(|now| now != leader) && !voters(world).contains(&leader)
+    });
+    assert_eq!(voters(&world).len(), 3);
+}
+
+#[test]
+fn two_dead_of_five_are_replaced_by_the_standbys() {
+    let mut world = cluster(2, 7);
+    wait_for(&mut world, "five vote", |world| voters(world).len() == 5);
+    let leader = world.leader().expect("somebody leads");
+    let gone: Vec<usize> = voters(&world).into_iter().filter(|index| *index != leader).collect();
+    for index in &gone[..2] {
+        world.crash(*index, 0);
+        depart(&mut world, *index, Reason::Failed);
+    }
+    wait_for(&mut world, "five live ones vote again", |world| {
+        let voters = voters(world);
+        voters.len() == 5 && !voters.contains(&gone[0]) && !voters.contains(&gone[1])
+    });
+}
