@@ -349,7 +349,7 @@ impl Machine for Membership {
                 let answer = self.relabel(labels, out);
                 out.push(Output::Answer { ticket, answer });
             }
-            Input::Tell { audit } => self.write_fact(Key::from("audit"), Some(audit), out),
+            Input::Tell { fact, value } => self.write_fact(Key::from(fact), Some(value), out),
             Input::Tick => self.tick(now, out),
         }
         self.settle(now, out);
@@ -420,8 +420,8 @@ pub enum Input {
     Evict { ticket: Ticket, node: NodeId },
     /// An operator replaces the labels.
     Labels { ticket: Ticket, labels: BTreeMap<String, String> },
-    /// The host publishes a fact of its own; `audit` is the only one.
-    Tell { audit: Blob },
+    /// The host, or another machine, publishes a fact of its own: `audit`, `raft`.
+    Tell { fact: &'static str, value: Blob },
     /// `next_wake` has passed.
     Tick,
 }

@@ -30,17 +30,18 @@ pub use contract::{
 pub use publish::{Members, Published};
 
 /// The machines, for the values that hosts show and check. Hosts name them through the node alone.
-pub use crate::{gossip, link, membership, replica, workers};
+pub use crate::{gossip, link, membership, raft, replica, workers};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::gossip::Gossip;
-use crate::ids::{Incarnation, NodeId, Replica, Ticket};
+use crate::ids::{Incarnation, MemberId, NodeId, Replica, Ticket};
 use crate::limits;
 use crate::link::Links;
 use crate::machine::{Counted, Machine, Wake};
 use crate::membership::Membership;
+use crate::raft::Raft;
 use crate::random::Rng;
 use crate::replica::{Maps, Registration};
 use crate::time::Instant;
@@ -65,6 +66,7 @@ pub struct Node {
     maps: Timed<Maps>,
     gossip: Timed<Gossip>,
     workers: Timed<Workers>,
+    raft: Timed<Raft>,
     local: Replica,
     born: Incarnation,
     /// Peers with a link that is up.
@@ -110,6 +112,8 @@ impl Node {
         let gossip = Gossip::new(settings.gossip, local.clone(), now, rng.child("gossip"));
         let kept = kept(image);
         let workers = Workers::new(workers, local.clone(), &kept);
+        let raft = Raft::new(settings.raft, local.clone(), &rows(image), now, rng.child("raft"));
+        let raft = raft.expect("RF-12: hosts check the log before they start a node");
         let published = Arc::new(Published::new(local.clone(), now));
         Node {
             membership: Timed::new(membership),
@@ -117,6 +121,7 @@ impl Node {
             maps: Timed::new(maps),
             gossip: Timed::new(gossip),
             workers: Timed::new(workers),
+            raft: Timed::new(raft),
             born: incarnation,
             local,
             linked: BTreeSet::new(),
@@ -137,12 +142,16 @@ impl Node {
             self.flush_gossip(now, out);
             self.settle(now, out);
         }
+        if self.raft.is_touched() {
+            self.flush_raft(now, out);
+        }
         self.publish(now);
         self.membership.settle();
         self.links.settle();
         self.maps.settle();
         self.gossip.settle();
         self.workers.settle();
+        self.raft.settle();
     }
 
     /// The snapshots that any thread may read.
@@ -186,6 +195,11 @@ impl Node {
         &self.gossip
     }
 
+    /// The agreed log, for whoever checks it.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
     /// The workers, for whoever checks them.
     pub fn workers(&self) -> &Workers {
         &self.workers
@@ -219,6 +233,7 @@ impl Machine for Node {
             self.maps.wake(),
             self.gossip.wake(),
             self.workers.wake(),
+            self.raft.wake(),
         ];
         wakes.into_iter().fold(None, Wake::earlier)
     }
@@ -231,6 +246,7 @@ impl Counted for Node {
         self.maps.counts(visit);
         self.gossip.counts(visit);
         self.workers.counts(visit);
+        self.raft.counts(visit);
         self.misbehaviour.counts(visit);
     }
 }
@@ -243,6 +259,8 @@ enum Question {
     Persist(Incarnation),
     /// A domain's own row; nobody waits for it.
     Keep,
+    /// A batch of the agreed log, by its number there.
+    Raft(u64),
     /// The addresses of a seed.
     Resolve(String),
     /// A probe, by the number that workers gave it.
@@ -271,6 +289,46 @@ fn registrations() -> Vec<Registration> {
             dies_with_process: false,
         },
     ]
+}
+
+/// Whether what storage gave is a log that a node may vote with (RF-12). A host asks before it starts one.
+pub fn check(image: &Image) -> Result<(), raft::Damaged> {
+    raft::check(&rows(image))
+}
+
+/// What storage holds of a log that was formed with these voters, of whom `member` is one. For hosts that
+/// begin with a cluster in being.
+pub fn formed(
+    genesis: raft::Genesis,
+    member: MemberId,
+    voters: BTreeMap<MemberId, NodeId>,
+    voters_max: u8,
+) -> Image {
+    let rows = raft::formed(genesis, member, voters, voters_max).into_iter();
+    let rows = rows.filter_map(|row| Some(((keyspace(row.room), row.key), row.value?)));
+    rows.collect()
+}
+
+fn keyspace(room: raft::Room) -> Keyspace {
+    match room {
+        raft::Room::Log => Keyspace::Log,
+        raft::Room::Hard => Keyspace::Hard,
+        raft::Room::Snapshot => Keyspace::Snapshot,
+    }
+}
+
+/// The rows of the agreed log.
+fn rows(image: &Image) -> raft::Rows {
+    let rows = image.iter().filter_map(|((keyspace, key), value)| {
+        let room = match keyspace {
+            Keyspace::Log => raft::Room::Log,
+            Keyspace::Hard => raft::Room::Hard,
+            Keyspace::Snapshot => raft::Room::Snapshot,
+            Keyspace::Meta | Keyspace::Local => return None,
+        };
+        Some(((room, key.clone()), value.clone()))
+    });
+    rows.collect()
 }
 
 fn fences(image: &Image) -> BTreeMap<NodeId, Incarnation> {

@@ -11,6 +11,7 @@ mod doctor;
 mod events;
 mod local;
 mod members;
+mod raft;
 mod serve;
 mod show;
 mod workers;
@@ -67,6 +68,7 @@ fn remote(target: &args::Target, noun: Noun) -> Result<(), Failure> {
             Noun::Gossip(args::Gossip::Show) => show::gossip(&client).await,
             Noun::Event(args::Event::Follow { types }) => events::follow(&client, &types).await,
             Noun::Events => events::follow(&client, &[]).await,
+            Noun::Raft(verb) => raft::raft(&client, verb).await,
             Noun::Node(verb) => show::node(&client, verb).await,
             Noun::Key(args::Key::New) => local::key_new(),
             Noun::Key(args::Key::List) | Noun::Keys => show::keys(&client).await,

@@ -22,6 +22,7 @@ mod guard;
 mod request_id;
 
 mod problem;
+mod raft;
 
 mod strict;
 

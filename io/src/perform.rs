@@ -98,7 +98,9 @@ impl<N: Net> Hands<N> {
             | Announcement::Worker(_)
             | Announcement::WorkerChanged { .. }
             | Announcement::Misbehaved { .. }
-            | Announcement::JoinFailed { .. } => None,
+            | Announcement::JoinFailed { .. }
+            | Announcement::Led { .. }
+            | Announcement::NeedsUpgrade { .. } => None,
         };
         let _ = self.announcements.send(Heard { at, announcement }); // Nobody listens.
         end

@@ -342,6 +342,7 @@ impl Kept {
 }
 
 fn next_life(store: &Store, image: &mut Image) -> Result<Incarnation, StoreError> {
+    quorate_core::node::check(image).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let key = (Keyspace::Meta, INCARNATION_KEY.to_owned());
     let stored = match image.get(&key) {
         Some(bytes) => wire::decode::<u64, 9>(bytes)

@@ -1,4 +1,4 @@
-//! What a node keeps: rows of two keyspaces in one file, written whole batch by whole batch.
+//! What a node keeps: rows of five keyspaces in one file, written whole batch by whole batch.
 //!
 //! - S-1: a batch is there whole or not at all, and batches take effect in order.
 //! - S-2: what was reported stored survives the loss of power.
@@ -30,9 +30,12 @@ pub(crate) use keeper::{Keeper, Kept, Watch};
 /// Bytes of the file that are kept in memory.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const CHECKSUM_BYTES: usize = 8;
-const ROWS: [(Keyspace, TableDefinition<'_, &str, &[u8]>); 2] = [
+const ROWS: [(Keyspace, TableDefinition<'_, &str, &[u8]>); 5] = [
     (Keyspace::Meta, TableDefinition::new("meta")),
     (Keyspace::Local, TableDefinition::new("local")),
+    (Keyspace::Log, TableDefinition::new("log")),
+    (Keyspace::Hard, TableDefinition::new("hard")),
+    (Keyspace::Snapshot, TableDefinition::new("snapshot")),
 ];
 /// Per keyspace: how many rows there are, and the sum of their checksums.
 const TALLIES: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("tallies");
@@ -99,7 +102,8 @@ impl Store {
         // One sync would leave the choice between the last two states to their checksums, and a bit
         // that flipped in the last would silently bring back the one before.
         transaction.set_two_phase_commit(true);
-        for (keyspace, definition) in ROWS {
+        let touched = |keyspace| batches.iter().flatten().any(|(of, _, _)| *of == keyspace);
+        for (keyspace, definition) in ROWS.into_iter().filter(|(keyspace, _)| touched(*keyspace)) {
             let mut rows = transaction.open_table(definition).map_err(unusable)?;
             let mut tallies = transaction.open_table(TALLIES).map_err(unusable)?;
             let mut tally = Tally::of(&tallies, keyspace)?;
@@ -181,6 +185,9 @@ fn name(keyspace: Keyspace) -> &'static str {
     match keyspace {
         Keyspace::Meta => "meta",
         Keyspace::Local => "local",
+        Keyspace::Log => "log",
+        Keyspace::Hard => "hard",
+        Keyspace::Snapshot => "snapshot",
     }
 }
 

@@ -17,6 +17,8 @@ pub mod gossip;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod membership;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
+pub mod raft;
+#[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod replica;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod workers;
@@ -113,6 +115,13 @@ promises! {
     RP10 "RP-10" Quiet "all maps of living replicas are equal, without tombstone or doubt",
     RP12 "RP-12" Step "no sequence is given twice",
     RP13 "RP-13" Step "entries held ≤ live keys + tombstones_max",
+    RF1 "RF-1" Step "at most one leads in a term of a log",
+    RF2 "RF-2" Step "committed entries are equal everywhere, and for ever",
+    RF3 "RF-3" Step "equal index, equal state",
+    RF4 "RF-4" Step "no message tells a term or a vote that is not durable",
+    RF5 "RF-5" Step "voters and learners stay within their bounds",
+    RF8 "RF-8" Step "log time never falls, and runs no faster than real time",
+    RF11 "RF-11" Quiet "one leads, and all its members have applied the same",
     W1 "W-1" Step "every claim carries the id of its author and its URL",
     W2 "W-2" Quiet "an entry exists exactly while a claim of its URL does",
     W3 "W-3" Step "the version of a claim's statement never falls",
@@ -215,6 +224,8 @@ pub struct Checks {
     pub replica: replica::Watch,
     /// Promises of gossip.
     pub gossip: gossip::Watch,
+    /// Promises of the agreed log.
+    pub raft: raft::Watch,
     /// Promises of workers.
     pub workers: workers::Watch,
     /// Whether anything is looked at; off only to see what looking costs.
@@ -231,6 +242,7 @@ impl Checks {
             membership: membership::Watch::new(machines),
             replica: replica::Watch::new(machines),
             gossip: gossip::Watch::default(),
+            raft: raft::Watch::default(),
             workers: workers::Watch::new(machines),
             on: true,
             turned: BTreeMap::new(),
@@ -279,6 +291,7 @@ impl Checks {
         self.membership.turn(turn, ledger)?;
         self.replica.turn(turn, ledger)?;
         self.gossip.turn(turn, ledger)?;
+        self.raft.turn(turn, ledger)?;
         self.workers.turn(turn, ledger)
     }
 }

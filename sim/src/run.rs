@@ -17,8 +17,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use quorate_core::ids::Ticket;
+use quorate_core::ids::{MemberId, NodeId, Ticket};
 use quorate_core::mark::Hits;
+use quorate_core::node::raft::Genesis;
 use quorate_core::random::Rng;
 
 use crate::clock::Micros;
@@ -122,6 +123,27 @@ pub fn run(plan: &Plan, seed: u64, options: &Options) -> Outcome {
     run.outcome(seed)
 }
 
+/// The disks of the voters that a plan names hold a log that was formed before the run begins. A voter
+/// without a disk has lost its part already.
+fn form(plan: &Plan, rng: &Rng, machines: &mut [Machine]) {
+    let voters = plan.given.get("voters").map_or("none", String::as_str);
+    let voters = crate::settings::names(voters, machines.len()).unwrap_or_default();
+    let mut rng = rng.child("genesis");
+    let genesis = Genesis(u128::from(rng.word()));
+    let members: BTreeMap<MemberId, usize> =
+        voters.into_iter().map(|index| (MemberId(rng.word().max(1)), index)).collect();
+    let places: BTreeMap<MemberId, NodeId> =
+        members.iter().map(|(id, index)| (*id, crate::settings::node_id(*index))).collect();
+    for (member, index) in members {
+        let machine = machines.get_mut(index);
+        let Some(disk) = machine.and_then(|machine| machine.disk.as_mut()) else { continue };
+        let rows = quorate_core::node::formed(genesis, member, places.clone(), 5);
+        let rows = rows.into_iter().map(|((keyspace, key), value)| (keyspace, key, Some(value)));
+        disk.write(Ticket(0), rows.collect());
+        disk.sync();
+    }
+}
+
 impl Run<'_> {
     /// A world for `plan`, in which nothing has happened yet.
     pub fn new<'a>(plan: &'a Plan, seed: u64, options: &Options) -> Run<'a> {
@@ -136,7 +158,8 @@ impl Run<'_> {
             let settings = crate::settings::of_node(plan, index);
             Machine::new(index, node, settings, stored.contains(&index))
         };
-        let machines: Vec<Machine> = (0..nodes).map(machine).collect();
+        let mut machines: Vec<Machine> = (0..nodes).map(machine).collect();
+        form(plan, &rng, &mut machines);
         let mut trace = Trace::new(options.keep);
         if let Some(path) = &options.trace {
             let head = serde_json::json!({
@@ -277,6 +300,7 @@ impl Run<'_> {
         checks.membership.quiet(core, &self.mute, machines, ledger)?;
         checks.replica.quiet(core, machines, ledger)?;
         checks.gossip.quiet(core, machines, ledger)?;
+        checks.raft.quiet(core, machines, ledger)?;
         checks.workers.quiet(core, machines, ledger)
     }
 

@@ -31,7 +31,7 @@ const fn knob(key: &'static str, min: u64, max: u64) -> Knob {
 }
 
 /// What a swarm draws, in order of name.
-pub const KNOBS: [Knob; 28] = [
+pub const KNOBS: [Knob; 33] = [
     knob("gossip.backlog_max", 1, 4096),
     knob("gossip.burst", 1, 8),
     knob("gossip.digest_interval_ms", 100, 10_000),
@@ -57,6 +57,11 @@ pub const KNOBS: [Knob; 28] = [
     knob("membership.restart_grace_ms", 0, 30_000),
     knob("membership.suspicion_mult", 3, 8),
     knob("membership.sync_interval_ms", 100, 30_000),
+    knob("raft.dead_grace_ms", 10_000, 60_000),
+    knob("raft.election_ticks", 8, 40),
+    knob("raft.snapshot_bytes", 100, 1 << 26),
+    knob("raft.snapshot_entries", 2, 8192),
+    knob("raft.trailing_entries", 0, 4096),
     knob("replica.ready_timeout_ms", 100, 60_000),
     knob("replica.tombstones_max", 1, 4096),
     knob("workers.linger_ms", 1000, 600_000),
@@ -66,8 +71,18 @@ pub const KNOBS: [Knob; 28] = [
 const EXTRA_KEYS: [&str; 2] = ["workers.linger_ms", "workers.remove_failed_after_ms"];
 
 /// Keys of a `given` line that are about the world.
-const WORLD_KEYS: [&str; 9] =
-    ["nodes", "time", "zones", "store", "core", "late", "membership.profile", "outside", "wire"];
+const WORLD_KEYS: [&str; 10] = [
+    "nodes",
+    "time",
+    "zones",
+    "store",
+    "core",
+    "late",
+    "voters",
+    "membership.profile",
+    "outside",
+    "wire",
+];
 
 /// Whether a `given` line may name `key`.
 pub fn known(key: &str) -> Result<(), String> {
@@ -85,7 +100,7 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         let legal = match key.as_str() {
             "nodes" => value.parse().is_ok_and(|nodes: usize| (1..=1000).contains(&nodes)),
             "time" => parse_phases(value).is_some(),
-            "store" | "core" | "late" => names(value, plan.nodes()).is_some(),
+            "store" | "core" | "late" | "voters" => names(value, plan.nodes()).is_some(),
             "zones" => zones(value).is_some(),
             "membership.profile" => ["local", "lan", "wan"].contains(&value.as_str()),
             "outside" | "wire" => return Err(format!("`{key}` has no subject yet")),

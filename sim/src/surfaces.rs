@@ -147,6 +147,8 @@ pub fn words_of(reply: &Reply) -> String {
     match reply {
         Reply::Done => "done".to_owned(),
         Reply::Refused(refusal) => format!("refused {refusal}"),
+        Reply::Raft(Ok(())) => "done".to_owned(),
+        Reply::Raft(Err(refusal)) => format!("refused {refusal}"),
         Reply::Worker(answer) => match answer {
             workers::Answer::Created(_) => "created".to_owned(),
             workers::Answer::Entry(_) => "entry".to_owned(),

@@ -150,7 +150,7 @@ impl Heard {
     fn control(&mut self, payload: &[u8]) {
         match decode::<Control, { limits::FRAME_CONTROL_BYTES_MAX }>(payload).expect("a control") {
             Control::Ping(_) | Control::Pong(_) => {}
-            other @ (Control::Departed(_) | Control::Retired(_)) => {
+            other @ (Control::Departed(_) | Control::Retired(_) | Control::Raft(_)) => {
                 self.unexpected.push(format!("{other:?}"));
             }
         }

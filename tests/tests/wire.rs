@@ -167,6 +167,7 @@ fn control_name(control: &Control) -> &'static str {
         Control::Pong(_) => "control_pong",
         Control::Departed(_) => "control_departed",
         Control::Retired(_) => "control_retired",
+        Control::Raft(_) => "control_raft",
     }
 }
 
@@ -228,6 +229,7 @@ fn controls() -> Vec<Control> {
         Control::Pong(Pong { number: 7, complete: complete.into(), floors: floors.into() }),
         Control::Departed(departed()),
         Control::Retired(retired()),
+        Control::Raft(Blob::from("as its members encode it")),
     ]
 }
 

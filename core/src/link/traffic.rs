@@ -249,7 +249,7 @@ impl Links {
 fn lane_of(message: &Message) -> (Lane, Need) {
     match message {
         Message::Control(Control::Ping(_) | Control::Pong(_)) => (Lane::Control, Need::Essential),
-        Message::Control(Control::Departed(_) | Control::Retired(_)) => {
+        Message::Control(Control::Departed(_) | Control::Retired(_) | Control::Raft(_)) => {
             (Lane::Control, Need::Plain)
         }
         Message::Gossip(_) | Message::Encoded(_) => (Lane::Gossip, Need::Plain),

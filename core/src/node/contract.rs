@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ConnectionId, NodeId, Notice, Replica, Ticket};
 use crate::wire::frame::Frame;
 use crate::wire::{Blob, Transport};
-use crate::{gossip, link, membership, workers};
+use crate::{gossip, link, membership, raft, workers};
 
 /// Everything that a node is configured to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub link: link::Settings,
     /// Which workers it registers and may call.
     pub workers: workers::Settings,
+    /// How it keeps the agreed log.
+    pub raft: raft::Settings,
     /// Tombstones of one owner map.
     pub tombstones_max: usize,
     /// How long a node's old maps wait for its new life.
@@ -173,6 +175,12 @@ pub enum Keyspace {
     Meta,
     /// What a domain keeps for itself: `<domain>/<key>`.
     Local,
+    /// Entries of the agreed log, by index.
+    Log,
+    /// Whose copy of which log this is; its term, vote and commit.
+    Hard,
+    /// Snapshots of the log's state, in pieces.
+    Snapshot,
 }
 
 /// A question to the outside world.
@@ -235,6 +243,8 @@ pub enum Request {
     },
     /// Something about workers.
     Worker(workers::Command),
+    /// Something about the agreed log.
+    Raft(raft::Operation),
     /// Turn readiness off, or on again.
     Drain {
         /// Off?
@@ -256,6 +266,8 @@ pub enum Reply {
     Refused(membership::Refusal),
     /// The answer of workers.
     Worker(workers::Answer),
+    /// The answer of the agreed log.
+    Raft(Result<(), raft::Refusal>),
 }
 
 /// What observers hear: logs, watches, events and the host's own supervision are made of it.
@@ -305,6 +317,20 @@ pub enum Announcement {
     WorkerChanged {
         /// Canonical URL.
         url: String,
+    },
+    /// Who leads the agreed log, as far as is known here.
+    Led {
+        /// In which term.
+        term: u64,
+        /// Who, if anybody.
+        leader: Option<NodeId>,
+        /// Whether this node does, and knows all that is committed.
+        here: bool,
+    },
+    /// The log holds an entry that this build does not understand: nothing behind it is applied.
+    NeedsUpgrade {
+        /// Where it stands.
+        index: u64,
     },
     /// A peer broke the rules.
     Misbehaved {

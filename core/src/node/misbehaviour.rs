@@ -17,15 +17,18 @@ pub(super) enum Domain {
     Gossip,
     /// Claims.
     Workers,
+    /// Messages of the agreed log.
+    Raft,
 }
 
-const NAMES: [(Domain, &str); 6] = [
+const NAMES: [(Domain, &str); 7] = [
     (Domain::Datagram, "datagram"),
     (Domain::Link, "link"),
     (Domain::Membership, "membership"),
     (Domain::Replica, "replica"),
     (Domain::Gossip, "gossip"),
     (Domain::Workers, "workers"),
+    (Domain::Raft, "raft"),
 ];
 
 /// The counts of one node.

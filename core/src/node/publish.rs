@@ -9,7 +9,7 @@ use super::Node;
 use crate::ids::{Incarnation, NodeId, Replica};
 use crate::machine::{Count, Counted};
 use crate::time::Instant;
-use crate::{gossip, link, membership, replica, workers};
+use crate::{gossip, link, membership, raft, replica, workers};
 
 /// The newest snapshots of a node, read by any thread without a lock.
 ///
@@ -24,6 +24,10 @@ pub struct Published {
     pub gossip: ArcSwap<gossip::Snapshot>,
     /// Links by peer.
     pub links: ArcSwap<link::Snapshot>,
+    /// The agreed log as it looks from here.
+    pub raft: ArcSwap<raft::Status>,
+    /// The last entries that were applied here.
+    pub log: ArcSwap<imbl::Vector<raft::EntryRow>>,
     /// Owner maps, live and orphaned.
     pub replicas: ArcSwap<Vec<replica::Row>>,
     /// Every number that is kept, at most `counts_interval` old.
@@ -82,6 +86,8 @@ impl Published {
             gossip: ArcSwap::default(),
             links: ArcSwap::default(),
             replicas: ArcSwap::default(),
+            raft: ArcSwap::default(),
+            log: ArcSwap::default(),
             counts: ArcSwap::default(),
         }
     }
@@ -144,6 +150,8 @@ impl Node {
         self.published.counts.store(Arc::new(counts));
         self.published.gossip.store(Arc::new(self.gossip.snapshot()));
         self.published.links.store(Arc::new(self.links.snapshot(now)));
+        self.published.log.store(Arc::new(self.raft.recent().clone()));
+        self.published.raft.store(Arc::new(self.raft.status(now)));
         self.published.replicas.store(Arc::new(self.maps.maps().collect()));
     }
 }

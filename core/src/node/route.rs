@@ -7,6 +7,7 @@
 mod gossip;
 mod link;
 mod membership;
+mod raft;
 mod replica;
 mod workers;
 
@@ -28,6 +29,7 @@ pub(super) enum Step {
     Maps(crate::replica::Input),
     Gossip(crate::gossip::Input),
     Workers(crate::workers::Input),
+    Raft(crate::raft::Input),
     /// Segments of one frame, and the pull that they answer.
     Segments {
         from: Replica,
@@ -42,6 +44,7 @@ impl Node {
             Input::Start => {
                 self.membership_step(crate::membership::Input::Start);
                 self.workers_step(crate::workers::Input::Start);
+                self.raft_step(crate::raft::Input::Start);
             }
             Input::Wake => self.tick(now),
             Input::Datagram { from, bytes } => self.read_datagram(from, &bytes, out),
@@ -111,6 +114,11 @@ impl Node {
                 self.workers.handle(now, input, &mut outputs);
                 outputs.into_iter().for_each(|output| self.workers_say(output, out));
             }
+            Step::Raft(input) => {
+                let mut outputs = Vec::new();
+                self.raft.handle(now, input, &mut outputs);
+                outputs.into_iter().for_each(|output| self.raft_says(output, out));
+            }
             Step::Segments { from, segments } => self.segments(now, from, segments, out),
         }
     }
@@ -132,6 +140,9 @@ impl Node {
         if self.workers.is_due(now) {
             self.workers_step(crate::workers::Input::Tick);
         }
+        if self.raft.is_due(now) {
+            self.raft_step(crate::raft::Input::Tick);
+        }
     }
 
     fn stored(&mut self, ticket: Ticket) {
@@ -140,6 +151,9 @@ impl Node {
                 self.membership_step(crate::membership::Input::Persisted { incarnation });
             }
             Some(Question::Keep) => {}
+            Some(Question::Raft(number)) => {
+                self.raft_step(crate::raft::Input::Stored { number });
+            }
             question => panic!("the host stored {ticket:?}, which is {question:?}"),
         }
     }
@@ -178,12 +192,15 @@ impl Node {
             }
             Request::TellAudit { sequence, hash } => {
                 let head = serde_json::json!({ "sequence": sequence, "hash": hash });
-                let audit = Blob::from(head.to_string().as_str());
-                self.membership_step(crate::membership::Input::Tell { audit });
+                let (fact, value) = ("audit", Blob::from(head.to_string().as_str()));
+                self.membership_step(crate::membership::Input::Tell { fact, value });
                 out.push(Effect::Reply { ticket, reply: Reply::Done });
             }
             Request::Worker(command) => {
                 self.workers_step(crate::workers::Input::Command { ticket, command });
+            }
+            Request::Raft(operation) => {
+                self.raft_step(crate::raft::Input::Operate { ticket, operation });
             }
             Request::Drain { on } => {
                 self.draining = on;
@@ -206,6 +223,7 @@ impl Node {
         self.steps.push_back(Step::Maps(crate::replica::Input::Notice(notice.clone())));
         self.gossip_step(crate::gossip::Input::Notice(notice.clone()));
         self.workers_step(crate::workers::Input::Notice(notice.clone()));
+        self.raft_step(crate::raft::Input::Notice(notice.clone()));
         out.push(Effect::Announce(Announcement::Member(notice)));
     }
 
@@ -216,6 +234,7 @@ impl Node {
             .push_back(Step::Maps(crate::replica::Input::Raised { replica: replica.clone() }));
         self.gossip_step(crate::gossip::Input::Raised { replica: replica.clone() });
         self.workers_step(crate::workers::Input::Raised { replica: replica.clone() });
+        self.raft_step(crate::raft::Input::Raised { replica: replica.clone() });
         out.push(Effect::Announce(Announcement::Raised { replica }));
     }
 

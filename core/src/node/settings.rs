@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::contract::Settings;
 use crate::ids::{ClusterId, NodeId};
-use crate::{gossip, limits, link, membership, time, workers};
+use crate::{gossip, limits, link, membership, raft, time, workers};
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +117,7 @@ const HOUR: u64 = 60 * MINUTE;
 /// Every number, in order of key.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
+    number!("cluster.expect", Count, 0..=1, raft.expect, "nodes that form the agreed log; one that joins others waits to be added, as with 0"),
     number!("gossip.backlog_max", Count, 1..=1_000_000, gossip.backlog_max, "rumours that wait per topic"),
     number!("gossip.burst", Count, 1..=64, gossip.burst, "datagrams per target and round"),
     millis!("gossip.digest_interval_ms", 10..=HOUR, gossip.digest_interval, "time between two digests"),
@@ -142,6 +143,16 @@ pub const SETTINGS: &[Setting] = &[
     millis!("membership.restart_grace_ms", 0..=HOUR, membership.restart_grace, "how long the death of a restarting node is withheld"),
     number!("membership.suspicion_mult", Count, 1..=100, membership.suspicion_mult, "factor of the suspicion time"),
     millis!("membership.sync_interval_ms", 100..=HOUR, membership.sync_interval, "time between two exchanges of member lists"),
+    millis!("raft.dead_grace_ms", 10_000..=24 * HOUR, raft.dead_grace, "how long a failed member of the log may return"),
+    number!("raft.election_ticks", Count, 4..=10_000, raft.election_ticks, "ticks without a leader before an election, at least; at most twice that"),
+    number!("raft.heartbeat_ticks", Count, 1..=1000, raft.heartbeat_ticks, "ticks between two heartbeats of a leader"),
+    number!("raft.priority", Count, 0..=1_000_000, raft.priority, "who keeps the log: lower is chosen first"),
+    number!("raft.snapshot_bytes", Bytes, 1..=1 << 40, raft.snapshot_bytes, "bytes of entries after which a snapshot is taken"),
+    number!("raft.snapshot_entries", Count, 2..=10_000_000, raft.snapshot_entries, "entries after which a snapshot is taken"),
+    number!("raft.standbys_max", Count, 0..=4, raft.standbys_max, "copies of the log that are kept warm and do not vote"),
+    millis!("raft.tick_ms", 10..=10_000, raft.tick, "one tick of the log"),
+    number!("raft.trailing_entries", Count, 0..=10_000_000, raft.trailing_entries, "entries that are kept behind a snapshot"),
+    number!("raft.voters_max", Count, 1..=7, raft.voters_max, "how many vote, when the log is formed"),
     millis!("replica.ready_timeout_ms", 100..=HOUR, ready_timeout, "how long a node's old maps wait for its new life"),
     number!("replica.tombstones_max", Count, 1..=1_000_000, tombstones_max, "tombstones of one owner map"),
 ];
@@ -161,6 +172,7 @@ impl Settings {
             gossip,
             link: link_defaults(cluster, address),
             workers: workers::Settings::default(),
+            raft: raft_defaults(profile),
             tombstones_max: limits::TOMBSTONES_MAX,
             ready_timeout: Duration::from_secs(60),
             counts_interval: Duration::from_millis(250),
@@ -245,6 +257,14 @@ fn gossip_defaults(profile: Profile) -> gossip::Settings {
         pull_timeout: Duration::from_secs(2),
         backlog_max: limits::BACKLOG_ITEMS_MAX,
     }
+}
+
+fn raft_defaults(profile: Profile) -> raft::Settings {
+    let (heartbeat_ticks, election_ticks) = match profile {
+        Profile::Local | Profile::Lan => (3, 20),
+        Profile::Wan => (10, 80),
+    };
+    raft::Settings { heartbeat_ticks, election_ticks, ..raft::Settings::default() }
 }
 
 fn link_defaults(cluster: ClusterId, address: SocketAddr) -> link::Settings {

@@ -191,7 +191,12 @@ fn a_loop_that_turns_for_other_machines_has_not_slept() {
     let now = Instant::from_millis(1);
     let mut node = Node::boot(settings, Incarnation(1), &Image::new(), [0; 32], now);
     let raises = |effects: &[Effect]| {
-        effects.iter().filter(|effect| matches!(effect, Effect::Store { .. })).count()
+        let lives = |(keyspace, ..): &(Keyspace, String, Option<Blob>)| *keyspace == Keyspace::Meta;
+        let stores = |effect: &&Effect| match effect {
+            Effect::Store { batch, .. } => batch.iter().any(lives),
+            _ => false,
+        };
+        effects.iter().filter(stores).count()
     };
     let others = || Input::Closed { connection: ConnectionId::accepted(9) };
     let mut out = Vec::new();

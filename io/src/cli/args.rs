@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(super) use verbs::{
-    Audit, Config, Event, Gossip, Key, Member, Node, Query, Token, TokenNew, Worker,
+    Audit, Config, Event, Gossip, Key, Member, Node, Query, Raft, Token, TokenNew, Worker,
 };
 
 /// Coordination node for fleets of AI gateways.
@@ -160,6 +160,12 @@ pub(super) enum Noun {
         after_help = "Examples:\n  quorate events\n  quorate events --output json"
     )]
     Events,
+    /// The agreed log
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate raft status\n  quorate raft transfer --to gw-b"
+    )]
+    Raft(Raft),
     /// This node
     #[command(subcommand, after_help = "Examples:\n  quorate node show\n  quorate node drain")]
     Node(Node),

@@ -145,6 +145,10 @@ impl Client {
         self.ask(Method::POST, path, body, None).await?.json()
     }
 
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.ask(Method::PUT, path, Some(body), None).await?.json()
+    }
+
     /// Asks, and turns an error status into a failure with the node's own words.
     pub(super) async fn ask(
         &self,

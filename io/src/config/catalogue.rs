@@ -85,6 +85,7 @@ const KEYS: &[Key] = &[
     key("node.id", Text, "", Node, false, "this node's name; default: the host name, lower-cased"),
     key("node.labels", Map, "{}", Node, true, "labels of this node"),
     key("node.zone", Text, "\"\"", Node, false, "failure domain"),
+    key("raft.eligible", Flag, "true", Node, false, "whether this node may keep a copy of the agreed log"),
     key("ready.exclude", Texts, "[]", Fleet, true, "checks that /readyz leaves out"),
     key("schema", Choice(&["1"]), "1", Node, false, "the format of this file"),
     key("shutdown.delay_ms", Millis(600_000), "0", Fleet, true, "unready for so long before an orderly stop begins"),

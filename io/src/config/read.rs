@@ -93,7 +93,10 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
     let node = reader.node_id(&join)?;
     let cluster = reader.cluster_id(&join)?;
     let mut settings = Settings::new(node, cluster, address, reader.profile());
+    // Whoever joins others waits to be added to their log.
+    settings.raft.expect = u8::from(join.is_empty());
     reader.numbers(&mut settings);
+    settings.raft.eligible = reader.flag("raft.eligible");
     settings.membership.zone = reader.text("node.zone").unwrap_or_default();
     settings.membership.labels = reader.map("node.labels");
     settings.membership.join = join;

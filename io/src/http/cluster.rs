@@ -166,7 +166,9 @@ pub(super) async fn ask(surface: &Surface, request: Request) -> Result<(), Probl
     match surface.handle.ask(request, WITHIN).await.map_err(unanswered)? {
         Reply::Done => Ok(()),
         Reply::Refused(refusal) => Err(refused(&refusal)),
-        Reply::Worker(_) => unreachable!("no request of membership is answered by workers"),
+        Reply::Worker(_) | Reply::Raft(_) => {
+            unreachable!("no request of membership is answered by others")
+        }
     }
 }
 

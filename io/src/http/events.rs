@@ -234,6 +234,10 @@ fn describe(announcement: &Announcement) -> Option<(&'static str, Value)> {
         Announcement::JoinFailed { seed, failures } => {
             ("node.join_failed", json!({"seed": seed, "failures": failures}))
         }
+        Announcement::Led { term, leader, here } => {
+            ("raft.led", json!({"term": term, "leader": leader, "here": here}))
+        }
+        Announcement::NeedsUpgrade { index } => ("raft.needs_upgrade", json!({"index": index})),
         Announcement::Stopped => ("node.stopped", json!({})),
         Announcement::Duplicate { address } => ("node.duplicate", json!({"address": address})),
         // The watches tell these; as events they would only repeat what is said above.

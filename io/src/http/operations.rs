@@ -46,7 +46,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// What every view carries besides its subject.
-fn view(surface: &Surface, subject: Value) -> Value {
+pub(super) fn view(surface: &Surface, subject: Value) -> Value {
     let head = json!({"generated_at": surface.wall_now(), "node_id": surface.node_id()});
     merged(head, subject)
 }

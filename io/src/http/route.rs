@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::lists::Query;
 use super::problem::{Code, Problem};
 use super::strict::Fields;
-use super::{Surface, cluster, events, members, operations, pipeline, probes, workers};
+use super::{Surface, cluster, events, members, operations, pipeline, probes, raft, workers};
 use crate::access::{Actor, Scope};
 
 /// A function that answers one route.
@@ -310,6 +310,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(workers::routes());
     routes.extend(events::routes());
     routes.extend(operations::routes());
+    routes.extend(raft::routes());
     routes
 }
 

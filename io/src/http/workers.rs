@@ -315,7 +315,7 @@ fn changed(
 async fn ask(surface: &Surface, command: Command) -> Result<Done, Problem> {
     match surface.handle.ask(Request::Worker(command), WITHIN).await.map_err(unanswered)? {
         Reply::Worker(done) => Ok(done),
-        reply @ (Reply::Done | Reply::Refused(_)) => {
+        reply @ (Reply::Done | Reply::Refused(_) | Reply::Raft(_)) => {
             unreachable!("a command to workers is answered by them, not by {reply:?}")
         }
     }

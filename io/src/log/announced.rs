@@ -63,6 +63,15 @@ impl Told {
             Announcement::JoinFailed { seed, failures } => {
                 self.join_failed(heard.at, seed, *failures);
             }
+            Announcement::Led { term, leader: Some(leader), here } => {
+                info!(term, %leader, here, "the log is led");
+            }
+            Announcement::Led { term, leader: None, here: _ } => {
+                info!(term, "nobody leads the log")
+            }
+            Announcement::NeedsUpgrade { index } => {
+                warn!(index, "the log holds an entry that only a newer build understands");
+            }
             Announcement::Stopped => info!("this node has left the cluster"),
             Announcement::Duplicate { address } => {
                 let address = address.map_or("unknown".to_owned(), |address| address.to_string());

@@ -131,6 +131,12 @@ fn draw_world(plan: &mut Plan, rng: &mut Rng, nodes: usize) {
         _ => "all".to_owned(),
     };
     plan.given.insert("store".to_owned(), store);
+    let mut first = rng.child("voters");
+    if first.chance(2, 3) {
+        let count = [1, 3, 5].into_iter().filter(|count| *count <= nodes).collect::<Vec<usize>>();
+        let count = first.pick(&count).copied().unwrap_or(1);
+        plan.given.insert("voters".to_owned(), list(&(0..count).collect::<Vec<usize>>()));
+    }
     let mut core: Vec<usize> = (0..nodes).collect();
     rng.shuffle(&mut core);
     let least = nodes / 2 + 1;

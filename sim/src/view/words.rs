@@ -112,6 +112,7 @@ fn of_control(control: &Control) -> (Family, String) {
         Control::Pong(_) => (Family::Link, "link pong".to_owned()),
         Control::Departed(_) => (Family::Membership, "you were given up".to_owned()),
         Control::Retired(notice) => (Family::Membership, format!("{} is retired", notice.node)),
+        Control::Raft(_) => (Family::Link, "about the log".to_owned()),
     }
 }
 
@@ -191,6 +192,7 @@ pub fn of_request(request: &Request) -> String {
         Request::SetLabels { .. } => "set its labels".to_owned(),
         Request::TellAudit { .. } => "tell its audit head".to_owned(),
         Request::Worker(command) => of_command(command),
+        Request::Raft(operation) => format!("of the log: {operation:?}").to_lowercase(),
         Request::Drain { on } => if *on { "drain" } else { "undrain" }.to_owned(),
         Request::Reload { .. } => "reload its settings".to_owned(),
     }
@@ -276,6 +278,11 @@ pub fn of_announcement(announcement: &Announcement) -> Option<String> {
         Announcement::Converged { took } => {
             format!("its view was still for a second after {took:?}")
         }
+        Announcement::Led { term, leader: Some(leader), .. } => {
+            format!("knows {leader} as leader of term {term}")
+        }
+        Announcement::Led { term, leader: None, .. } => format!("knows no leader in term {term}"),
+        Announcement::NeedsUpgrade { index } => format!("does not understand entry {index}"),
         Announcement::Stopped => "has left and stops".to_owned(),
         Announcement::Duplicate { .. } => "finds its name in use and stops".to_owned(),
         Announcement::MemberChanged { .. }

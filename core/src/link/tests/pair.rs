@@ -265,7 +265,7 @@ impl World {
                     self.raise(host, notice.incarnation.next());
                 }
             }
-            Control::Pong(_) | Control::Retired(_) => {}
+            Control::Pong(_) | Control::Retired(_) | Control::Raft(_) => {}
         }
     }
 

@@ -7,7 +7,7 @@ use crate::node::misbehaviour::Domain;
 use crate::wire::Transport;
 use crate::wire::message::{Control, Gossip, Ping, Pong};
 use crate::wire::segment::Topic;
-use crate::{gossip, membership, replica};
+use crate::{gossip, membership, raft, replica};
 
 impl Node {
     pub(super) fn links_say(&mut self, output: link::Output, out: &mut Vec<Effect>) {
@@ -21,12 +21,14 @@ impl Node {
                 self.linked.insert(node.clone());
                 self.membership_step(membership::Input::Linked { peer, born, address });
                 self.gossip_step(gossip::Input::Link { peer: node.clone(), up: true });
+                self.raft_step(raft::Input::Linked { node: node.clone(), up: true });
                 out.push(Effect::Announce(Announcement::Link { peer: node, up: true }));
             }
             Output::Down { peer } => {
                 self.linked.remove(&peer);
                 self.membership_step(membership::Input::Unlinked { peer: peer.clone() });
                 self.gossip_step(gossip::Input::Link { peer: peer.clone(), up: false });
+                self.raft_step(raft::Input::Linked { node: peer.clone(), up: false });
                 out.push(Effect::Announce(Announcement::Link { peer, up: false }));
             }
             Output::Heard { peer } => self.membership_step(membership::Input::Heard {
@@ -34,7 +36,7 @@ impl Node {
                 transport: Transport::Link,
                 address: None,
             }),
-            Output::Message { from, message } => self.message(from, message),
+            Output::Message { from, message } => self.message(from, message, out),
             Output::PingDue { peer, number } => {
                 let complete = self.maps.acknowledgements_for(&peer).into();
                 self.send_control(peer.node, Control::Ping(Ping { number, complete }));
@@ -59,7 +61,7 @@ impl Node {
     }
 
     /// A message of a peer whose handshake is finished.
-    fn message(&mut self, from: Replica, message: Message) {
+    fn message(&mut self, from: Replica, message: Message, out: &mut Vec<Effect>) {
         let transport = Transport::Link;
         match message {
             Message::Control(Control::Ping(ping)) => {
@@ -79,6 +81,7 @@ impl Node {
             Message::Control(Control::Departed(notice)) => {
                 self.membership_step(membership::Input::Departed { from, notice });
             }
+            Message::Control(Control::Raft(message)) => self.hear_raft(from, &message, out),
             Message::Control(Control::Retired(notice)) => {
                 self.membership_step(membership::Input::Retired { from, notice });
             }

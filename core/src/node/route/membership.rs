@@ -71,6 +71,7 @@ impl Node {
                 self.misbehaved(Domain::Membership, Some(peer), what, out)
             }
             Output::Changed { node } => {
+                self.know_raft(node.clone());
                 self.touched.members.insert(node.clone());
                 out.push(Effect::Announce(Announcement::MemberChanged { node }));
             }

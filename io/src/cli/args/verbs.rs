@@ -322,3 +322,33 @@ pub(in crate::cli) enum Node {
     )]
     Dump,
 }
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Raft {
+    /// Who leads, who keeps it, and what is due
+    #[command(after_help = "Examples:\n  quorate raft status\n  quorate raft status --output json")]
+    Status,
+    /// The last entries that this node has applied
+    #[command(after_help = "Examples:\n  quorate raft log\n  quorate raft log --count 100")]
+    Log {
+        /// How many
+        #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=1024))]
+        count: u64,
+    },
+    /// Hand the lead over; ask the leader
+    #[command(after_help = "Examples:\n  quorate raft transfer\n  quorate raft transfer --to gw-b")]
+    Transfer {
+        /// To this node; else to the one that holds most
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Change how many may vote
+    #[command(
+        after_help = "Examples:\n  quorate raft voters-max 3\n  quorate raft voters-max 5 --output json"
+    )]
+    VotersMax {
+        /// 1, 3, 5 or 7; 0 is the default
+        #[arg(value_parser = clap::value_parser!(u64).range(0..=7))]
+        voters_max: u64,
+    },
+}

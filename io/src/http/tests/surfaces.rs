@@ -39,6 +39,8 @@ async fn every_readable_answer_is_as_it_is_described() {
         "/v1/workers",
         "/v1/workers/{id}",
         "/v0/operations/node",
+        "/v0/operations/raft",
+        "/v0/operations/raft/log",
         "/v0/operations/gossip",
         "/v0/operations/links",
         "/v0/operations/replicas",

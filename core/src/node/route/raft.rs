@@ -1,0 +1,96 @@
+//! What the log says: entries to apply, rows to keep, messages to peers, answers to services.
+//!
+//! No service of this build keeps its state in the log yet: whatever is committed under a subject is
+//! applied as nothing, so that the log itself can be formed, kept and moved.
+
+use std::collections::BTreeMap;
+
+use super::{Announcement, Effect, Node, Reply, Step};
+use crate::ids::{NodeId, Replica};
+use crate::limits::FRAME_CONTROL_BYTES_MAX;
+use crate::node::Question;
+use crate::node::misbehaviour::Domain;
+use crate::time::Instant;
+use crate::wire::message::Control;
+use crate::wire::raft::Raft as Wire;
+use crate::wire::{Blob, decode, encode};
+use crate::{membership, raft};
+
+impl Node {
+    pub(super) fn raft_says(&mut self, output: raft::Output, out: &mut Vec<Effect>) {
+        use raft::Output;
+        match output {
+            Output::Apply { index, .. } => {
+                self.raft_step(raft::Input::Applied { index, outcome: Blob::default() });
+            }
+            Output::TakeSections { number } => {
+                let sections = BTreeMap::new();
+                self.raft_step(raft::Input::Sections { number, sections });
+            }
+            Output::Answer { number, .. } => {
+                self.raft_step(raft::Input::Answered { number, answer: Blob::default() });
+            }
+            Output::Restore { .. }
+            | Output::Clock { .. }
+            | Output::Proposed { .. }
+            | Output::ReadReady { .. }
+            | Output::Queried { .. } => {}
+            Output::Led { term, leader, here } => {
+                out.push(Effect::Announce(Announcement::Led { term, leader, here }));
+            }
+            Output::Store { number, rows } => {
+                let ticket = self.ask(Question::Raft(number));
+                let batch = rows
+                    .into_iter()
+                    .map(|row| (crate::node::keyspace(row.room), row.key, row.value));
+                out.push(Effect::Store { ticket, batch: batch.collect() });
+            }
+            Output::Send { to, message } => {
+                let message = Control::Raft(Blob::from(encode(&message)));
+                self.send_control(to, message);
+            }
+            Output::Operated { ticket, result } => {
+                out.push(Effect::Reply { ticket, reply: Reply::Raft(result) });
+            }
+            Output::Tell => {
+                let (fact, value) = (raft::FACT, self.raft.fact());
+                self.membership_step(membership::Input::Tell { fact, value });
+            }
+            Output::NeedsUpgrade { index } => {
+                out.push(Effect::Announce(Announcement::NeedsUpgrade { index }));
+            }
+            Output::Misbehaved { peer, what } => {
+                self.misbehaved(Domain::Raft, Some(peer), what, out);
+            }
+        }
+    }
+
+    /// A peer says something about the log.
+    pub(super) fn hear_raft(&mut self, from: Replica, message: &[u8], out: &mut Vec<Effect>) {
+        match decode::<Wire, FRAME_CONTROL_BYTES_MAX>(message) {
+            Ok(message) => self.raft_step(raft::Input::Peer { from, message }),
+            Err(_) => {
+                let what = "an undecodable message of the log";
+                self.misbehaved(Domain::Raft, Some(from.node), what, out);
+            }
+        }
+    }
+
+    /// Ends the turn of the log: whatever the batch put into it is stored and sent, at once.
+    pub(in crate::node) fn flush_raft(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let mut outputs = Vec::new();
+        self.raft.flush(now, &mut outputs);
+        outputs.into_iter().for_each(|output| self.raft_says(output, out));
+        self.settle(now, out);
+    }
+
+    /// A node's facts changed: the log hears what they say of its copy.
+    pub(super) fn know_raft(&mut self, node: NodeId) {
+        let peer = self.membership.member(&node).and_then(|row| raft::Peer::read(&row.facts));
+        self.raft_step(raft::Input::Known { node, peer });
+    }
+
+    pub(super) fn raft_step(&mut self, input: raft::Input) {
+        self.steps.push_back(Step::Raft(input));
+    }
+}

@@ -1,0 +1,199 @@
+//! Promises of the agreed log: RF-1 to RF-5, RF-8, RF-11, RF-15.
+//!
+//! The record is the simulator's: which entry was first seen committed at each index of each log, which
+//! state was first seen there, who was seen to lead in each term, and what each disk really holds.
+//!
+//! Absent on purpose: RF-7 and the callers' side of RF-12, which need a service that keeps its state in the
+//! log; RF-6, RF-13, RF-14 and RF-16, which the ladder's own laws hold.
+
+use std::collections::BTreeMap;
+
+use quorate_core::ids::MemberId;
+use quorate_core::limits::{FRAME_CONTROL_BYTES_MAX, FRAME_HEADER_BYTES};
+use quorate_core::node::raft::{Configuration, Genesis, LogTime};
+use quorate_core::node::{Effect, Image, Keyspace};
+use quorate_core::wire::decode;
+use quorate_core::wire::frame::Class;
+use quorate_core::wire::message::Control;
+use quorate_core::wire::raft::{Message, MessageKind, Raft as Wire};
+
+use super::{Id, Ledger, Turn};
+use crate::verdict::Failure;
+use crate::world::machine::Machine;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Watch {
+    leaders: BTreeMap<(Genesis, u64), MemberId>,
+    committed: BTreeMap<(Genesis, u64), (u64, u64)>,
+    states: BTreeMap<(Genesis, u64), u64>,
+    /// Per process: through where its entries were compared.
+    compared: BTreeMap<u64, u64>,
+    log_time: BTreeMap<u64, LogTime>,
+    /// Per log: the configuration at the last entry that anybody was seen to have applied.
+    newest: BTreeMap<Genesis, (u64, Configuration)>,
+}
+
+impl Watch {
+    pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let raft = turn.process.node.raft();
+        let Some(genesis) = raft.genesis() else { return Ok(()) };
+        self.led(turn, genesis, ledger)?;
+        self.agreed(turn, genesis, ledger)?;
+        self.timed(turn, ledger)?;
+        bounded(turn, ledger)?;
+        durable(turn, ledger)
+    }
+
+    /// RF-1.
+    fn led(
+        &mut self,
+        turn: &Turn<'_>,
+        genesis: Genesis,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let raft = turn.process.node.raft();
+        let Some(term) = raft.leads() else { return Ok(()) };
+        let known = *self.leaders.entry((genesis, term)).or_insert(raft.member());
+        ledger.hold(Id::RF1, turn.machine, known == raft.member(), || {
+            format!("{known:?} and {:?} both lead in term {term}", raft.member())
+        })
+    }
+
+    /// RF-2 and RF-3: what is committed, and what came of it, is what the first saw.
+    fn agreed(
+        &mut self,
+        turn: &Turn<'_>,
+        genesis: Genesis,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let raft = turn.process.node.raft();
+        let compared = self.compared.entry(turn.process.number).or_default();
+        let first = raft.first_index().max(*compared + 1);
+        *compared = raft.commit();
+        for index in first..=raft.commit() {
+            let Some(entry) = raft.entry_hash(index) else { continue };
+            let known = *self.committed.entry((genesis, index)).or_insert(entry);
+            ledger.hold(Id::RF2, turn.machine, known == entry, || {
+                format!("entry {index} is {entry:?} here and was {known:?}")
+            })?;
+        }
+        let (applied, hash) = raft.applied_hash();
+        let newest = self.newest.entry(genesis).or_default();
+        if newest.0 < applied {
+            *newest = (applied, raft.configuration().clone());
+        }
+        let known = *self.states.entry((genesis, applied)).or_insert(hash);
+        ledger.hold(Id::RF3, turn.machine, known == hash, || {
+            format!("the state at {applied} is {hash:016x} here and was {known:016x}")
+        })
+    }
+
+    /// RF-8, as far as one node goes: log time never falls and runs no faster than the world. Clocks of
+    /// nodes may be a tenth off.
+    fn timed(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let time = turn.process.node.raft().log_time();
+        let before = self.log_time.insert(turn.process.number, time).unwrap_or_default();
+        let real = turn.now / 1000 * 12 / 10;
+        ledger.hold(Id::RF8, turn.machine, before <= time && time.0 <= real, || {
+            format!("log time went from {before:?} to {time:?} within {real} ms")
+        })
+    }
+
+    /// RF-11: where a majority of the voters is in the core, one leads, all know it and hold the same.
+    pub fn quiet(
+        &self,
+        core: &[usize],
+        machines: &[Machine],
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let running = core.iter().filter_map(|index| {
+            let process = machines.get(*index)?.process.as_ref()?;
+            Some((*index, process.node.raft()))
+        });
+        let running: Vec<_> = running.collect();
+        let newest = running.iter().max_by_key(|(_, raft)| raft.applied_hash().0);
+        let known = newest.and_then(|(_, raft)| self.newest.get(&raft.genesis()?));
+        let (Some((first, newest)), Some((_, configuration))) = (newest, known) else {
+            return Ok(());
+        };
+        let here = |voters: &std::collections::BTreeSet<MemberId>| {
+            let count = running.iter().filter(|(_, raft)| voters.contains(&raft.member())).count();
+            voters.is_empty() || count > voters.len() / 2
+        };
+        let quorate = here(&configuration.voters) && here(&configuration.outgoing);
+        if !quorate || configuration.voters.is_empty() {
+            return Ok(());
+        }
+        let leaders = running.iter().filter(|(_, raft)| raft.leads().is_some()).count();
+        ledger.hold(Id::RF11, *first, leaders == 1, || format!("{leaders} lead"))?;
+        for (index, raft) in &running {
+            if configuration.contains(raft.member()) {
+                let same = raft.applied_hash() == newest.applied_hash();
+                ledger.hold(Id::RF11, *index, same, || {
+                    let (mine, theirs) = (raft.applied_hash(), newest.applied_hash());
+                    format!("has applied {mine:?} where another has {theirs:?}")
+                })?;
+            }
+        }
+        let settled = newest.configuration().outgoing.is_empty();
+        ledger.hold(Id::RF11, *first, settled, || "a joint change is open".to_owned())
+    }
+}
+
+/// RF-5.
+fn bounded(turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+    let configuration = turn.process.node.raft().configuration();
+    let (voters, learners) = (configuration.voters.len(), configuration.learners.len());
+    ledger.hold(Id::RF5, turn.machine, voters <= 8 && learners <= 12, || {
+        format!("{voters} voters and {learners} learners")
+    })
+}
+
+/// RF-4: what leaves is on the disk. A node without a disk is as durable as its process.
+fn durable(turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+    let disk = turn.machines.get(turn.machine).and_then(|machine| machine.disk.as_ref());
+    let Some(disk) = disk else { return Ok(()) };
+    for effect in turn.effects {
+        let Effect::Send { bytes, .. } = effect else { continue };
+        let Some(message) = message_in(bytes) else { continue };
+        let asserted = assertion(&message, disk.image());
+        ledger.hold(Id::RF4, turn.machine, asserted.is_ok(), || {
+            format!("{:?} leaves: {}", message.kind, asserted.err().unwrap_or_default())
+        })?;
+    }
+    Ok(())
+}
+
+fn message_in(bytes: &[u8]) -> Option<Message> {
+    if bytes.get(1) != Some(&Class::Control.number()) {
+        return None;
+    }
+    let payload =
+        bytes.get(FRAME_HEADER_BYTES..).filter(|payload| payload.first() == Some(&RAFT))?;
+    match decode::<Control, FRAME_CONTROL_BYTES_MAX>(payload).ok()? {
+        Control::Raft(message) => match decode::<Wire, FRAME_CONTROL_BYTES_MAX>(&message).ok()? {
+            Wire::Message(message) => Some(message),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The variant of a control message, as its first byte says.
+const RAFT: u8 = 4;
+
+fn assertion(message: &Message, image: &Image) -> Result<(), String> {
+    let hard = image.get(&(Keyspace::Hard, "state".to_owned()));
+    let hard = hard.and_then(|row| decode::<(u64, u64, u64), 64>(row).ok()).unwrap_or_default();
+    let (term, vote, _) = hard;
+    let tentative = matches!(message.kind, MessageKind::PreVote | MessageKind::PreVoteReply);
+    if message.term > term && !tentative {
+        return Err(format!("term {} where {term} is durable", message.term));
+    }
+    let votes = message.kind == MessageKind::VoteReply && !message.reject;
+    if votes && message.term == term && vote != message.to.0 {
+        return Err(format!("a vote for {:?} where {vote} is durable", message.to));
+    }
+    Ok(())
+}
