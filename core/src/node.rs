@@ -138,12 +138,12 @@ impl Node {
 
     /// Ends a turn: what the batch wrote is pushed to peers, what it touched is published.
     pub fn flush(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.raft.is_touched() {
+            self.flush_raft(now, out);
+        }
         if self.gossip.awaits_flush(now) {
             self.flush_gossip(now, out);
             self.settle(now, out);
-        }
-        if self.raft.is_touched() {
-            self.flush_raft(now, out);
         }
         self.publish(now);
         self.membership.settle();

@@ -78,10 +78,16 @@ impl Node {
 
     /// Ends the turn of the log: whatever the batch put into it is stored and sent, at once.
     pub(in crate::node) fn flush_raft(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let mut outputs = Vec::new();
-        self.raft.flush(now, &mut outputs);
-        outputs.into_iter().for_each(|output| self.raft_says(output, out));
-        self.settle(now, out);
+        loop {
+            let mut outputs = Vec::new();
+            self.raft.flush(now, &mut outputs);
+            if outputs.is_empty() {
+                return;
+            }
+            // What services answer may be more for the log: it ends with this turn, too.
+            outputs.into_iter().for_each(|output| self.raft_says(output, out));
+            self.settle(now, out);
+        }
     }
 
     /// A node's facts changed: the log hears what they say of its copy.
