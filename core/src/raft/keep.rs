@@ -58,6 +58,7 @@ impl Raft {
             Some((image, bytes)) => (image, Some(bytes)),
             None => (Image::blank(genesis), None),
         };
+        self.leading.restored(now, image.state.log_time);
         self.leading.held(now, &entries);
         self.open_group(&image, hard, before, entries);
         self.image = bytes;
