@@ -55,7 +55,7 @@ pub use durable::{Damaged, Rows, check};
 pub use facts::FACT;
 pub use group::Configuration;
 pub use keep::formed;
-pub use status::{EntryRow, MemberRow, Status};
+pub use status::{EntryRow, MemberRow, Standing, Status};
 
 use apply::{Applying, Taking};
 use counts::Counts;

@@ -6,7 +6,7 @@ use crate::machine::{Count, Counted, Labels};
 use crate::wire::raft::{Refusal, Subject};
 
 use super::Raft;
-use super::group::Role;
+use super::status::Standing;
 
 /// How a proposal ended for whoever made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,8 +132,8 @@ impl Counted for Raft {
     fn counts(&self, visit: &mut dyn FnMut(Count)) {
         let mut put = |name, labels, value| visit(Count { name, labels, value });
         let state = self.standing();
-        for name in ["leader", "voter", "standby", "outside"] {
-            put("raft_state", Labels::One("state", name), u64::from(state == name));
+        for one in Standing::ALL {
+            put("raft_state", Labels::One("state", one.name()), u64::from(state == one));
         }
         let group = self.group.as_ref();
         put("raft_term", Labels::None, group.map_or(0, |group| group.term()));
@@ -171,19 +171,6 @@ impl Counted for Raft {
         for (total, (_, direction, outcome)) in self.counts.snapshots.into_iter().zip(MOVED) {
             let labels = Labels::Two("direction", direction, "outcome", outcome);
             put("raft_snapshots_total", labels, total);
-        }
-    }
-}
-
-impl Raft {
-    /// What this node is to the log.
-    pub(super) fn standing(&self) -> &'static str {
-        let configuration = &self.state.configuration;
-        match &self.group {
-            Some(group) if group.role() == Role::Leader => "leader",
-            Some(_) if configuration.votes(self.identity.member) => "voter",
-            Some(_) if configuration.learners.contains(&self.identity.member) => "standby",
-            _ => "outside",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::group::Role;
 use super::{Genesis, LogTime, MemberId, NodeId, Raft};
 use crate::time::Instant;
 use crate::wire::encode;
@@ -9,8 +10,8 @@ use crate::wire::encode;
 /// What this node knows of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
-    /// `leader`, `voter`, `standby` or `outside`.
-    pub state: &'static str,
+    /// What this node is to it.
+    pub state: Standing,
     /// Who leads.
     pub leader: Option<NodeId>,
     /// In which term.
@@ -37,6 +38,36 @@ pub struct Status {
     pub plan: Vec<String>,
     /// Everybody in a role.
     pub members: Vec<MemberRow>,
+}
+
+/// What a node is to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// It votes, and leads.
+    Leader,
+    /// It votes.
+    Voter,
+    /// It keeps a copy and does not vote.
+    Standby,
+    /// It keeps none.
+    #[default]
+    Outside,
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Standing; 4] =
+        [Standing::Leader, Standing::Voter, Standing::Standby, Standing::Outside];
+
+    /// As in surfaces and numbers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::Leader => "leader",
+            Standing::Voter => "voter",
+            Standing::Standby => "standby",
+            Standing::Outside => "outside",
+        }
+    }
 }
 
 /// One applied entry.
@@ -101,6 +132,17 @@ impl Raft {
                 && !group.is_some_and(|group| group.changes() || group.hands_over()),
             needs_upgrade: self.halted,
             members: members.collect(),
+        }
+    }
+
+    /// What this node is to the log.
+    pub(super) fn standing(&self) -> Standing {
+        let configuration = &self.state.configuration;
+        match &self.group {
+            Some(group) if group.role() == Role::Leader => Standing::Leader,
+            Some(_) if configuration.votes(self.identity.member) => Standing::Voter,
+            Some(_) if configuration.learners.contains(&self.identity.member) => Standing::Standby,
+            _ => Standing::Outside,
         }
     }
 

@@ -29,7 +29,7 @@ const RING_MAX: usize = 4096;
 const WAITING_MAX: usize = 256;
 
 /// Every type of event.
-pub(super) const TYPES: [&str; 20] = [
+pub(super) const TYPES: [&str; 22] = [
     "events.missed",
     "link.down",
     "link.up",
@@ -49,6 +49,8 @@ pub(super) const TYPES: [&str; 20] = [
     "node.raised",
     "node.stopped",
     "peer.misbehaved",
+    "raft.led",
+    "raft.needs_upgrade",
     "worker.changed",
 ];
 

@@ -22,10 +22,12 @@ pub(super) fn routes() -> Vec<Route> {
         Route::change(Verb::Put, "/v0/operations/raft/settings", admin, "raft.settings", |call| {
             Box::pin(settings(call))
         })
+        .statuses(&[200, 409])
         .takes(Takes::Body),
         Route::change(Verb::Post, "/v0/operations/raft/transfer", admin, "raft.transfer", |call| {
             Box::pin(transfer(call))
         })
+        .statuses(&[200, 404])
         .takes(Takes::Body),
     ]
 }
@@ -52,7 +54,7 @@ pub(super) fn document(surface: &Surface) -> Value {
         })
         .collect();
     json!({
-        "state": state,
+        "state": state.name(),
         "leader": status.leader,
         "term": term,
         "commit": commit,

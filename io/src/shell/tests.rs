@@ -109,6 +109,8 @@ pub(crate) fn published(local: Replica, at: Instant) -> Published {
         workers: Default::default(),
         gossip: Default::default(),
         links: Default::default(),
+        raft: Default::default(),
+        log: Default::default(),
         replicas: Default::default(),
         counts: Default::default(),
     }

@@ -377,6 +377,8 @@ fn published() -> Published {
         workers: ArcSwap::from_pointee(workers),
         gossip: ArcSwap::default(),
         links: ArcSwap::default(),
+        raft: ArcSwap::default(),
+        log: ArcSwap::default(),
         replicas: ArcSwap::default(),
         counts: ArcSwap::from_pointee(fresh_counts()),
     }
