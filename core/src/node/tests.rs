@@ -192,10 +192,7 @@ fn a_loop_that_turns_for_other_machines_has_not_slept() {
     let mut node = Node::boot(settings, Incarnation(1), &Image::new(), [0; 32], now);
     let raises = |effects: &[Effect]| {
         let lives = |(keyspace, ..): &(Keyspace, String, Option<Blob>)| *keyspace == Keyspace::Meta;
-        let stores = |effect: &&Effect| match effect {
-            Effect::Store { batch, .. } => batch.iter().any(lives),
-            _ => false,
-        };
+        let stores = |effect: &&Effect| matches!(effect, Effect::Store { batch, .. } if batch.iter().any(lives));
         effects.iter().filter(stores).count()
     };
     let others = || Input::Closed { connection: ConnectionId::accepted(9) };

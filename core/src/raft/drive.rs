@@ -125,9 +125,9 @@ impl Raft {
             }
             return;
         }
-        match self.node_of(to) {
-            Some(to) => out.push(Output::Send { to, message: Wire::Message(message) }),
-            None => {} // It is no member any more, and nobody says where it is.
+        // Without a place it is no member any more, and nobody says where it is.
+        if let Some(to) = self.node_of(to) {
+            out.push(Output::Send { to, message: Wire::Message(message) });
         }
     }
 

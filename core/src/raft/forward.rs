@@ -166,7 +166,7 @@ impl Raft {
             let leader = group.leader().and_then(|member| self.node_of(member));
             return leader.filter(|node| *node != self.local.node);
         }
-        if let Some(hint) = self.hint.as_ref().filter(|_| tries % 2 == 0) {
+        if let Some(hint) = self.hint.as_ref().filter(|_| tries.is_multiple_of(2)) {
             return Some(hint.clone());
         }
         let mut ranked: Vec<(u32, &NodeId)> = self

@@ -102,7 +102,7 @@ impl Ladder {
     fn standing(&self, now: Instant, node: &NodeId) -> Option<Standing> {
         self.standings.get(node).map(|(standing, since)| match standing {
             Standing::Failed(_) => Standing::Failed(now.since(*since)),
-            standing => *standing,
+            Standing::Alive | Standing::Left => *standing,
         })
     }
 }

@@ -75,7 +75,7 @@ impl Table {
         if let Some(id) = &proposal.request {
             match self.known(id) {
                 Verdict::Fresh => {}
-                verdict => return verdict,
+                known @ (Verdict::Known(_) | Verdict::Refused(_)) => return known,
             }
             let requester = self.requesters.entry(id.replica.clone()).or_default();
             requester.declare(proposal.done_below);

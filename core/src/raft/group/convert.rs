@@ -159,9 +159,8 @@ pub(super) fn configuration_in(state: &ConfState) -> Configuration {
 }
 
 pub(super) fn head_out(image: &ImageHead) -> eraftpb::Snapshot {
-    let mut meta = eraftpb::SnapshotMetadata::default();
-    meta.index = image.point.index;
-    meta.term = image.point.term;
+    let Point { index, term } = image.point;
+    let mut meta = eraftpb::SnapshotMetadata { index, term, ..Default::default() };
     meta.set_conf_state(configuration_out(&image.configuration));
     let mut snapshot = eraftpb::Snapshot::default();
     snapshot.set_metadata(meta);

@@ -124,7 +124,7 @@ impl Mirror {
 impl Storage for Mirror {
     fn initial_state(&self) -> raft::Result<RaftState> {
         let Hard { term, vote, commit } = self.hard;
-        let hard = HardState { term, vote, commit, ..HardState::default() };
+        let hard = HardState { term, vote, commit };
         Ok(RaftState::new(hard, convert::configuration_out(&self.configuration)))
     }
 
