@@ -37,6 +37,10 @@ pub const FRAME_HEADER_BYTES: usize = 16;
 pub const FRAME_CONTROL_BYTES_MAX: usize = 1024 * 1024;
 /// Payload bytes of a `gossip` frame.
 pub const FRAME_GOSSIP_BYTES_MAX: usize = 256 * 1024;
+/// Payload bytes of a `bulk` frame.
+pub const FRAME_BULK_BYTES_MAX: usize = 64 * 1024;
+/// Payload bytes of a `broadcast` frame.
+pub const FRAME_BROADCAST_BYTES_MAX: usize = 1024 * 1024;
 /// Payload bytes of a `session` frame.
 pub const FRAME_SESSION_BYTES_MAX: usize = 4 * 1024;
 
@@ -155,7 +159,25 @@ pub const CONTROL_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const GOSSIP_FRAMES_MAX: usize = 1024;
 /// Bytes that wait per link in `gossip`.
 pub const GOSSIP_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Pings and pongs that fit beside a full `control` queue.
+/// Frames that wait per link in `bulk`.
+pub const BULK_FRAMES_MAX: usize = 16;
+/// Bytes that wait per link in `bulk`.
+pub const BULK_BYTES_MAX: usize = 1024 * 1024;
+/// Frames that wait per link in `broadcast`, or that the peer has not acknowledged.
+pub const BROADCAST_FRAMES_MAX: usize = 4096;
+/// Bytes that wait per link in `broadcast`, or that the peer has not acknowledged.
+pub const BROADCAST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Sequenced frames after which they are acknowledged at once.
+pub const ACKNOWLEDGE_FRAMES: u64 = 64;
+/// How long an acknowledgement may wait for more to acknowledge.
+pub const ACKNOWLEDGE_DELAY: Duration = Duration::from_millis(50);
+/// Bytes of a message that takes a hop through another node.
+pub const RELAY_BYTES_MAX: usize = 64 * 1024;
+/// Nodes through which it is sent.
+pub const RELAYS_MAX: usize = 2;
+/// Requests that one peer may owe an answer for.
+pub const REQUESTS_PER_PEER_MAX: usize = 1024;
+/// Pings, pongs, replies and acknowledgements that fit beside a full `control` queue.
 pub const RESERVE_FRAMES_MAX: usize = 256;
 /// Their bytes.
 pub const RESERVE_BYTES_MAX: usize = 1024 * 1024;
@@ -163,6 +185,10 @@ pub const RESERVE_BYTES_MAX: usize = 1024 * 1024;
 pub const QUANTUM_BYTES: usize = 4 * 1024;
 /// Weight of `control` in the drain.
 pub const CONTROL_WEIGHT: usize = 8;
+/// Weight of `bulk` in the drain.
+pub const BULK_WEIGHT: usize = 2;
+/// Weight of `broadcast` in the drain.
+pub const BROADCAST_WEIGHT: usize = 4;
 /// Weight of `gossip` in the drain.
 pub const GOSSIP_WEIGHT: usize = 4;
 /// Bytes that wait in all queues of a node.

@@ -17,16 +17,22 @@
 //! Invariants (L-5, L-6, L-9 are held where they apply; `check` scans the rest):
 //! - L-1: per class and node, what waits stays within its bounds, and the gauges say what waits.
 //! - L-2: at most one connection of a pair is sent on; when all is quiet there is exactly one.
+//! - L-3: frames of `broadcast` arrive in order, without gap or repetition, per pair of lives.
+//! - L-4: classes that all wait share a connection by weight.
 //! - L-5: an event of a connection that is gone changes nothing.
 //! - L-6: a peer has a connection, a dial under way, or a next dial.
+//! - L-7: through a half-open breaker goes one probe; nothing is kept of whoever is no peer.
+//! - L-8: every request ends exactly once, at or before its deadline.
 //! - L-9: before a handshake is finished nothing but session frames is written, and to a stranger
 //!   nothing at all.
 //! - L-10: a full queue acts on its own class; every frame that is not delivered is counted once.
 //!
-//! Absent on purpose: requests and their breakers, sequenced delivery, bulk transfer, relays (their
-//! classes have no lane yet), TLS (the host's), exactly-once effects, ordering across classes, routing.
+//! Absent on purpose: TLS (the host's), exactly-once effects (requests carry ids), ordering across classes,
+//! routing (one relay hop excepted).
 
 mod agenda;
+mod asks;
+mod breaker;
 mod connection;
 mod counts;
 mod dial;
@@ -37,6 +43,8 @@ mod opening;
 mod pairing;
 mod peer;
 mod queue;
+mod relay;
+mod sequenced;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -47,7 +55,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::ids::{ClusterId, ConnectionId, Incarnation, NodeId, Notice, Replica};
+use crate::ids::{ClusterId, ConnectionId, Incarnation, NodeId, Notice, Replica, Ticket};
 use crate::machine::{Machine, Wake};
 use crate::random::Rng;
 use crate::time::Instant;
@@ -56,12 +64,15 @@ use crate::wire::frame::{Class, Frame};
 use crate::wire::message::{Control, Gossip};
 
 use agenda::{Agenda, Subject};
+use asks::Asks;
 use connection::{Connection, Stage, Target};
 use counts::Counts;
 use fences::Fences;
 use peer::{Peer, Standing};
 use queue::Lane;
+use sequenced::Stream;
 
+pub use asks::{AskError, backoff};
 pub use snapshot::{Queued, Row, Snapshot, State};
 
 /// How links are kept.
@@ -108,6 +119,12 @@ pub enum Input {
     Writable { connection: ConnectionId, bytes: usize },
     /// Send to a peer.
     Send { to: NodeId, message: Message },
+    /// Send to a peer, unless it waits longer than that.
+    SendBy { to: NodeId, message: Message, deadline: Instant },
+    /// Ask a peer; `ticket` comes back in one `Ended`, at or before `deadline`.
+    Ask { to: NodeId, ticket: Ticket, deadline: Instant, body: Blob },
+    /// The answer to `Output::Asked`.
+    Answer { to: Replica, number: u64, body: Blob },
     /// Dial a seed.
     DialSeed { address: SocketAddr },
     /// What membership noticed.
@@ -131,6 +148,13 @@ pub enum Input {
 pub enum Message {
     /// Class `control`.
     Control(Control),
+    /// Class `control`: a message of the agreed log. When there is no room the oldest goes.
+    Raft(Blob),
+    /// Class `bulk`: a piece of a snapshot. When there is no room it is refused, and `Output::Room` says when
+    /// there is.
+    Bulk(Blob),
+    /// Class `broadcast`: arrives once and in order, or comes back as `Output::Undelivered`.
+    Broadcast(Blob),
     /// Class `gossip`.
     Gossip(Gossip),
     /// Class `gossip`, already encoded: one encoding serves every peer of a push.
@@ -154,6 +178,14 @@ pub enum Output {
     Heard { peer: Replica },
     /// A message arrived.
     Message { from: Replica, message: Message },
+    /// A peer asks; answer with `Input::Answer`, or not at all after `deadline`.
+    Asked { from: Replica, number: u64, deadline: Instant, body: Blob },
+    /// The one end of an `Input::Ask`.
+    Ended { ticket: Ticket, end: Result<Blob, AskError> },
+    /// A peer was refused a piece of `bulk`; now there is room.
+    Room { to: NodeId },
+    /// A message in `broadcast` may not have arrived, and never will: a life ended.
+    Undelivered { to: Replica, body: Blob },
     /// A ping is due: the node fills in what it has of the peer's maps and sends it.
     PingDue { peer: Replica, number: u64 },
     /// A round trip was measured.
@@ -185,6 +217,9 @@ pub struct Links {
     /// Addresses at which we met ourselves, and until when they are not dialled.
     shunned: BTreeMap<SocketAddr, Instant>,
     agenda: Agenda,
+    asks: Asks,
+    /// How far the frames of each peer's life are here.
+    streams: BTreeMap<NodeId, Stream>,
     leaving: bool,
     dials: u64,
     pings: u64,
@@ -212,6 +247,8 @@ impl Links {
             fences: Fences::default(),
             shunned: BTreeMap::new(),
             agenda: Agenda::default(),
+            asks: Asks::default(),
+            streams: BTreeMap::new(),
             leaving: false,
             dials: 0,
             pings: 0,
@@ -234,7 +271,14 @@ impl Machine for Links {
             Input::Broken { connection, what } => self.misbehaved(now, connection, what, out),
             Input::Closed { connection } => self.lost(now, connection, "closed", out),
             Input::Writable { connection, bytes } => self.writable(now, connection, bytes, out),
-            Input::Send { to, message } => self.send(now, &to, &message, out),
+            Input::Send { to, message } => self.send(now, &to, &message, None, out),
+            Input::SendBy { to, message, deadline } => {
+                self.send(now, &to, &message, Some(deadline), out);
+            }
+            Input::Ask { to, ticket, deadline, body } => {
+                self.ask(now, &to, ticket, deadline, body, out);
+            }
+            Input::Answer { to, number, body } => self.answer(now, to, number, body, out),
             Input::DialSeed { address } => self.dial_seed(now, address, out),
             Input::Notice(notice) => self.notice(now, notice, out),
             Input::LookFor { replica, address } => self.look_for(now, &replica, address, out),
@@ -252,6 +296,8 @@ impl Machine for Links {
         let what = match subject {
             Subject::Connection(_) => "a connection's deadline",
             Subject::Peer(_) => "a dial or a ping",
+            Subject::Acknowledgement(_) => "an acknowledgement",
+            Subject::Asks => "a request's deadline",
             Subject::Sweep => "a sweep of peers that nobody confirmed",
         };
         Some(Wake { at, what })
@@ -267,6 +313,8 @@ impl Links {
             match subject {
                 Subject::Connection(connection) => self.connection_due(now, connection, out),
                 Subject::Peer(peer) => self.peer_due(now, &peer, out),
+                Subject::Acknowledgement(peer) => self.acknowledge(now, &peer, out),
+                Subject::Asks => self.asks_due(now, out),
                 Subject::Sweep => self.sweep(now, out),
             }
         }
@@ -283,7 +331,7 @@ impl Links {
     }
 
     fn assert_invariants(&self) {
-        let subjects = self.peers.len() + self.connections.len() + 1;
+        let subjects = 2 * self.peers.len() + self.connections.len() + 2;
         assert!(self.agenda.len() <= subjects, "L-6: a moment is kept for nobody");
         // The simulator calls `check` at its own pace.
         #[cfg(test)]
@@ -299,6 +347,7 @@ impl Links {
         for lane in Lane::ALL {
             self.counts.check(lane, self.waiting(lane).frames)?;
         }
+        self.asks.check(|node| self.peers.contains_key(node))?;
         for (node, peer) in &self.peers {
             peer.queues.check()?;
             self.check_peer(node, peer)?;
@@ -319,7 +368,7 @@ impl Links {
         if !alive && !self.leaving {
             return Err(format!("L-6: {node} has no connection, no dial and no next dial"));
         }
-        if peer.up.is_none() && (!peer.spares.is_empty() || !peer.queues.is_empty()) {
+        if peer.up.is_none() && (!peer.spares.is_empty() || !peer.queues.is_cleared()) {
             return Err(format!("L-2: {node} has a spare connection or frames, but no link"));
         }
         for id in peer.up.iter().chain(&peer.spares) {

@@ -7,8 +7,8 @@
 //! then   words of an output
 //! ```
 //!
-//! A `when` without `then` has no output. `UPDATE_EXPECT=1 cargo test` rewrites the `then` lines in the
-//! test's source; commit that diff when you can explain each line.
+//! A `when` without `then` has no output; a line with `#` is for the reader. `UPDATE_EXPECT=1 cargo test`
+//! rewrites the `then` lines in the test's source; commit that diff when you can explain each line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -100,7 +100,9 @@ fn run<S: Script>(script: &str) -> String {
             Some((&"given", _)) => {
                 writeln!(told, "{}", normal_line(line)).expect("a string takes every write");
             }
-            Some((word, _)) if word.starts_with('#') => {}
+            Some((word, _)) if word.starts_with('#') => {
+                writeln!(told, "{line}").expect("a string takes every write");
+            }
             _ => panic!("`{line}` begins with none of given, when, then, #"),
         }
     }
@@ -136,7 +138,7 @@ fn instant(text: &str) -> Instant {
 
 fn normal(script: &str) -> String {
     let lines = script.lines().map(str::trim);
-    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = lines.filter(|line| !line.is_empty());
     lines.map(|line| normal_line(line) + "\n").collect()
 }
 
@@ -144,6 +146,7 @@ fn normal_line(line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.split_first() {
         Some((&"when", [at, rest @ ..])) => format!("when   {at:<7} {}", rest.join(" ")),
+        Some((head, _)) if head.starts_with('#') => line.to_owned(),
         Some((head, rest)) => format!("{head:<6} {}", rest.join(" ")),
         None => String::new(),
     }

@@ -38,7 +38,7 @@ fn promised_bytes(rest: &[u8]) -> usize {
 
 /// The limit of the class that stands at its place in `rest`.
 fn limit_of(rest: &[u8]) -> usize {
-    let classes = [Class::Control, Class::Gossip, Class::Session];
+    let classes = [Class::Control, Class::Bulk, Class::Gossip, Class::Broadcast, Class::Session];
     let class = classes.into_iter().find(|class| rest.get(1) == Some(&class.number()));
     class.map_or(0, Class::payload_bytes_max)
 }
@@ -81,6 +81,8 @@ fn read(frame: &Frame) -> Result<(), WireError> {
     let again = match frame.class {
         Class::Session => encode(&decode::<Session, { limits::FRAME_SESSION_BYTES_MAX }>(payload)?),
         Class::Control => encode(&decode::<Control, { limits::FRAME_CONTROL_BYTES_MAX }>(payload)?),
+        // What these carry is opaque here.
+        Class::Bulk | Class::Broadcast => payload.to_vec(),
         Class::Gossip => encode(&decode::<Gossip, { limits::FRAME_GOSSIP_BYTES_MAX }>(payload)?),
     };
     assert_eq!(again, payload, "a value has one encoding");

@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use quorate_core::ids::{ClusterId, Incarnation, NodeId, Replica};
 use quorate_core::wire::message::{
-    Control, Departed, Digest, Gossip, Listed, ListedState, Members, Ping, Pong, Pull, Purpose,
-    Retired, Row, Rows, Segments, Want,
+    Acknowledged, Control, Departed, Digest, Gossip, Listed, ListedState, Members, Ping, Pong,
+    Pull, Purpose, Relay, Reply, Request, Retired, Row, Rows, Segments, Want,
 };
 use quorate_core::wire::segment::{Entry, Key, Progress, Segment, Topic};
 use quorate_core::wire::session::{Bye, Greeting, MAGIC, Refusal, Session};
@@ -188,7 +188,7 @@ impl<'a> Material<'a> {
     /// Any control message.
     pub fn control(&mut self) -> Control {
         let progress = |more: &mut Self| (more.topic(), more.number());
-        match self.below(4) {
+        match self.below(9) {
             0 => Control::Ping(Ping { number: self.number(), complete: self.list(progress) }),
             1 => Control::Pong(Pong {
                 number: self.number(),
@@ -196,7 +196,26 @@ impl<'a> Material<'a> {
                 floors: self.list(progress),
             }),
             2 => Control::Departed(self.departed()),
-            _ => Control::Retired(self.retired()),
+            3 => Control::Retired(self.retired()),
+            4 => Control::Raft(self.blob()),
+            5 => Control::Request(Request {
+                from: self.replica(),
+                number: self.number(),
+                remaining_ms: self.number(),
+                body: self.blob(),
+            }),
+            6 => {
+                let (to, number) = (self.replica(), self.number());
+                Control::Reply(Reply { to, number, body: self.blob() })
+            }
+            7 => {
+                let (sender, sequence) = (self.incarnation(), self.number());
+                Control::Acknowledged(Acknowledged { sender, sequence })
+            }
+            _ => {
+                let (to, from) = (self.node(), self.replica());
+                Control::Relay(Relay { to, from, body: self.blob() })
+            }
         }
     }
 

@@ -142,6 +142,9 @@ impl Heard {
             match frame.class {
                 Class::Control => self.control(&frame.payload),
                 Class::Gossip => self.gossip(&frame.payload),
+                Class::Bulk | Class::Broadcast => {
+                    self.unexpected.push(format!("a frame of {}", frame.class.name()));
+                }
                 Class::Session => self.unexpected.push("a frame of a handshake".to_owned()),
             }
         }
@@ -150,7 +153,13 @@ impl Heard {
     fn control(&mut self, payload: &[u8]) {
         match decode::<Control, { limits::FRAME_CONTROL_BYTES_MAX }>(payload).expect("a control") {
             Control::Ping(_) | Control::Pong(_) => {}
-            other @ (Control::Departed(_) | Control::Retired(_) | Control::Raft(_)) => {
+            other @ (Control::Departed(_)
+            | Control::Retired(_)
+            | Control::Raft(_)
+            | Control::Request(_)
+            | Control::Reply(_)
+            | Control::Acknowledged(_)
+            | Control::Relay(_)) => {
                 self.unexpected.push(format!("{other:?}"));
             }
         }

@@ -15,8 +15,8 @@ use quorate_core::limits;
 use quorate_core::wire::datagram::{self, Kind, Writer};
 use quorate_core::wire::frame::{Class, Frame, FrameReader};
 use quorate_core::wire::message::{
-    Control, Departed, Digest, Gossip, Listed, ListedState, Members, Ping, Pong, Pull, Purpose,
-    Retired, Row, Rows, Segments, Want,
+    Acknowledged, Control, Departed, Digest, Gossip, Listed, ListedState, Members, Ping, Pong,
+    Pull, Purpose, Relay, Reply, Request, Retired, Row, Rows, Segments, Want,
 };
 use quorate_core::wire::segment::{Entry, Key, Progress, Segment, Topic};
 use quorate_core::wire::session::{Bye, Greeting, MAGIC, Refusal, Session};
@@ -168,6 +168,10 @@ fn control_name(control: &Control) -> &'static str {
         Control::Departed(_) => "control_departed",
         Control::Retired(_) => "control_retired",
         Control::Raft(_) => "control_raft",
+        Control::Request(_) => "control_request",
+        Control::Reply(_) => "control_reply",
+        Control::Acknowledged(_) => "control_acknowledged",
+        Control::Relay(_) => "control_relay",
     }
 }
 
@@ -230,6 +234,15 @@ fn controls() -> Vec<Control> {
         Control::Departed(departed()),
         Control::Retired(retired()),
         Control::Raft(Blob::from("as its members encode it")),
+        Control::Request(Request {
+            from: replica(),
+            number: 9,
+            remaining_ms: 5000,
+            body: Blob::from("why"),
+        }),
+        Control::Reply(Reply { to: replica(), number: 9, body: Blob::from("because") }),
+        Control::Acknowledged(Acknowledged { sender: Incarnation(70_000), sequence: 65_536 }),
+        Control::Relay(Relay { to: node("n3"), from: replica(), body: Blob::from("a message") }),
     ]
 }
 
@@ -259,6 +272,11 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("frame_control", Frame::new(Class::Control, b"payload".to_vec())),
         ("frame_gossip", Frame::new(Class::Gossip, vec![7; 300])),
         ("frame_session", Frame::new(Class::Session, b"payload".to_vec())),
+        ("frame_bulk", Frame::new(Class::Bulk, b"a piece".to_vec())),
+        (
+            "frame_broadcast",
+            Frame { sequence: 300, ..Frame::new(Class::Broadcast, b"payload".to_vec()) },
+        ),
         ("frame_empty", Frame::new(Class::Control, vec![])),
         ("frame_reply_sequenced", numbered),
     ]

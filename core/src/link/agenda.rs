@@ -14,6 +14,10 @@ pub(super) enum Subject {
     Connection(ConnectionId),
     /// A peer's next dial or, while it is connected, its next ping.
     Peer(NodeId),
+    /// Frames of a peer that it has not been told about.
+    Acknowledgement(NodeId),
+    /// The earliest deadline of a request.
+    Asks,
     /// Peers that membership never confirmed.
     Sweep,
 }

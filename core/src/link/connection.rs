@@ -17,6 +17,8 @@ pub(super) struct Connection {
     /// When the last frame arrived.
     pub(super) heard: Instant,
     pub(super) window: Window,
+    /// Whether a frame of `broadcast` has arrived.
+    pub(super) sequenced: bool,
 }
 
 /// How far a connection has come.
@@ -52,7 +54,8 @@ pub(super) struct Pair {
 
 impl Connection {
     pub(super) fn new(now: Instant, address: SocketAddr, stage: Stage) -> Connection {
-        Connection { address, stage, since: now, heard: now, window: Window::default() }
+        let window = Window::default();
+        Connection { address, stage, since: now, heard: now, window, sequenced: false }
     }
 
     /// The pair, once the handshake is finished.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::pairing::Dropped;
 use super::queue::Lane;
 use super::snapshot::{Queued, Row, Snapshot, State};
-use super::{Links, Peer, Stage, Subject};
+use super::{AskError, Links, Peer, Stage, Subject, breaker};
 use crate::ids::NodeId;
 use crate::machine::{Count, Counted, Labels};
 use crate::time::{Instant, millis};
@@ -15,8 +15,24 @@ use crate::time::{Instant, millis};
 pub(super) struct Counts {
     handshakes: BTreeMap<&'static str, u64>,
     control: Traffic,
+    bulk: Traffic,
     gossip: Traffic,
+    broadcast: Traffic,
+    /// Of `broadcast` alone.
+    sequenced: Sequenced,
+    requests: BTreeMap<&'static str, u64>,
+    late_replies: u64,
+    relayed: BTreeMap<&'static str, u64>,
     swept: u64,
+}
+
+/// What became of accepted frames of `broadcast`, and what arrived twice.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sequenced {
+    acknowledged: u64,
+    resent: u64,
+    undelivered: u64,
+    duplicates: u64,
 }
 
 /// One lane. What was queued was sent, was dropped, or waits.
@@ -25,8 +41,7 @@ struct Traffic {
     queued: u64,
     sent: Flow,
     received: Flow,
-    reconnect: u64,
-    departed: u64,
+    dropped: BTreeMap<Dropped, u64>,
     refused: u64,
 }
 
@@ -65,11 +80,41 @@ impl Counts {
     }
 
     pub(super) fn dropped(&mut self, lane: Lane, why: Dropped, frames: usize) {
-        let traffic = self.lane_mut(lane);
-        match why {
-            Dropped::Reconnect => traffic.reconnect += frames as u64,
-            Dropped::Departed => traffic.departed += frames as u64,
-        }
+        *self.lane_mut(lane).dropped.entry(why).or_default() += frames as u64;
+    }
+
+    pub(super) fn acknowledged(&mut self, frames: usize) {
+        self.sequenced.acknowledged += frames as u64;
+    }
+
+    pub(super) fn resent(&mut self, frames: usize) {
+        self.sequenced.resent += frames as u64;
+    }
+
+    pub(super) fn undelivered(&mut self, frames: usize) {
+        self.sequenced.undelivered += frames as u64;
+    }
+
+    pub(super) fn duplicate(&mut self) {
+        self.sequenced.duplicates += 1;
+    }
+
+    pub(super) fn asked(&mut self, end: Result<(), AskError>) {
+        let outcome = match end {
+            Ok(()) => "ok",
+            Err(AskError::QueueFull) => "busy",
+            Err(AskError::Unreachable) => "unreachable",
+            Err(AskError::Deadline) => "deadline",
+        };
+        *self.requests.entry(outcome).or_default() += 1;
+    }
+
+    pub(super) fn late_reply(&mut self) {
+        self.late_replies += 1;
+    }
+
+    pub(super) fn relayed(&mut self, outcome: &'static str) {
+        *self.relayed.entry(outcome).or_default() += 1;
     }
 
     pub(super) fn swept(&mut self) {
@@ -77,26 +122,37 @@ impl Counts {
     }
 
     /// Whether every frame that was queued is in exactly one place.
-    pub(super) fn check(&self, lane: Lane, waiting: usize) -> Result<(), String> {
-        let Traffic { queued, sent, reconnect, departed, .. } = self.lane(lane);
-        let found = sent.frames + reconnect + departed + waiting as u64;
+    pub(super) fn check(&self, lane: Lane, held: usize) -> Result<(), String> {
+        let Traffic { queued, sent, dropped, .. } = self.lane(lane);
+        let Sequenced { acknowledged, undelivered, .. } = self.sequenced;
+        let (number, ended) = match lane {
+            Lane::Broadcast => ("L-3", acknowledged + undelivered),
+            Lane::Control | Lane::Bulk | Lane::Gossip => {
+                ("L-10", sent.frames + dropped.values().sum::<u64>())
+            }
+        };
+        let found = ended + held as u64;
         if found == *queued {
             return Ok(());
         }
-        Err(format!("L-10: {queued} frames of {lane:?} were queued, {found} are accounted for"))
+        Err(format!("{number}: {queued} frames of {lane:?} were queued, {found} are accounted for"))
     }
 
     fn lane(&self, lane: Lane) -> &Traffic {
         match lane {
             Lane::Control => &self.control,
+            Lane::Bulk => &self.bulk,
             Lane::Gossip => &self.gossip,
+            Lane::Broadcast => &self.broadcast,
         }
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut Traffic {
         match lane {
             Lane::Control => &mut self.control,
+            Lane::Bulk => &mut self.bulk,
             Lane::Gossip => &mut self.gossip,
+            Lane::Broadcast => &mut self.broadcast,
         }
     }
 }
@@ -127,17 +183,46 @@ impl Counted for Links {
             let waiting = self.waiting(lane);
             count("link_queued_frames", Labels::One("class", class), waiting.frames as u64);
             count("link_queued_bytes", Labels::One("class", class), waiting.bytes as u64);
-            for (reason, frames) in
-                [("reconnect", traffic.reconnect), ("departed", traffic.departed)]
-            {
+            for (why, reason) in REASONS {
                 let labels = Labels::Two("class", class, "reason", reason);
+                let frames = traffic.dropped.get(&why).copied().unwrap_or(0);
                 count("link_dropped_total", labels, frames);
             }
             count("link_refused_total", Labels::One("class", class), traffic.refused);
         }
+        let Sequenced { resent, undelivered, duplicates, .. } = self.counts.sequenced;
+        count("link_resent_total", Labels::None, resent);
+        count("link_undelivered_total", Labels::None, undelivered);
+        count("link_duplicates_total", Labels::None, duplicates);
+        for (open, state) in [(true, "open"), (false, "half_open")] {
+            let breakers = self.peers.values().filter(|peer| match peer.breaker.state() {
+                breaker::State::Closed => false,
+                breaker::State::Open(_) => open,
+                breaker::State::HalfOpen(_) => !open,
+            });
+            count("link_breakers", Labels::One("state", state), breakers.count() as u64);
+        }
+        for outcome in REQUEST_OUTCOMES {
+            let requests = self.counts.requests.get(outcome).copied().unwrap_or(0);
+            count("link_requests_total", Labels::One("outcome", outcome), requests);
+        }
+        count("link_late_replies_total", Labels::None, self.counts.late_replies);
+        for outcome in RELAY_OUTCOMES {
+            let relayed = self.counts.relayed.get(outcome).copied().unwrap_or(0);
+            count("link_relayed_total", Labels::One("outcome", outcome), relayed);
+        }
         count("link_sweep_removed_total", Labels::None, self.counts.swept);
     }
 }
+
+const REASONS: [(Dropped, &str); 4] = [
+    (Dropped::Full, "full"),
+    (Dropped::Expired, "expired"),
+    (Dropped::Reconnect, "reconnect"),
+    (Dropped::Departed, "departed"),
+];
+const REQUEST_OUTCOMES: [&str; 4] = ["ok", "busy", "unreachable", "deadline"];
+const RELAY_OUTCOMES: [&str; 4] = ["sent", "passed_on", "delivered", "dropped"];
 
 impl Links {
     /// Every peer and how it is connected, for an operator.
@@ -149,7 +234,7 @@ impl Links {
 
     /// What waits in one lane of all peers.
     pub(super) fn waiting(&self, lane: Lane) -> Queued {
-        self.peers.values().map(|peer| peer.queues.waiting(lane)).fold(
+        self.peers.values().map(|peer| peer.queues.held(lane)).fold(
             Queued::default(),
             |sum, one| Queued { frames: sum.frames + one.frames, bytes: sum.bytes + one.bytes },
         )
@@ -169,7 +254,7 @@ impl Links {
             State::Backoff => self.agenda.of(&Subject::Peer(node.clone())),
             State::Up | State::Dialing => None,
         };
-        let waiting = Lane::ALL.map(|lane| (lane.class().name(), peer.queues.waiting(lane)));
+        let waiting = Lane::ALL.map(|lane| (lane.class().name(), peer.queues.held(lane)));
         Row {
             peer: node.clone(),
             state,

@@ -56,6 +56,11 @@ impl Links {
             return; // We met a newer life; membership will hear of it.
         }
         let reborn = replica.incarnation > peer.life;
+        if reborn {
+            self.life_ended(now, node, out);
+            self.peer_mut(node).queues.begin_anew();
+        }
+        let peer = self.peer_mut(node);
         let fresh = reborn || address != peer.address || peer.standing == Standing::Failed;
         peer.life = replica.incarnation;
         peer.address = address;
@@ -89,6 +94,7 @@ impl Links {
             self.retire_all(node, Bye::Closing, out);
             self.went_down(now, node, Dropped::Departed, out);
         }
+        self.life_ended(now, node, out);
         self.schedule_dial(now, node, Wait::Backoff);
     }
 
@@ -107,6 +113,11 @@ impl Links {
             return; // We met a newer life; membership will hear of it.
         }
         let reborn = replica.incarnation > peer.life;
+        if reborn {
+            self.life_ended(now, node, out);
+            self.peer_mut(node).queues.begin_anew();
+        }
+        let peer = self.peer_mut(node);
         peer.life = replica.incarnation;
         peer.address = address;
         if reborn {
@@ -122,6 +133,7 @@ impl Links {
     /// No life of `node` at or below `life` is spoken to any more.
     fn fence(&mut self, now: Instant, node: &NodeId, life: Incarnation, out: &mut Vec<Output>) {
         self.fences.raise(node, life);
+        self.forget_stream(node, life);
         if self.peers.get(node).is_some_and(|peer| peer.life <= life) {
             sometimes!("link.fenced");
             self.drop_peer(now, node, Bye::Closing, out);
@@ -131,21 +143,24 @@ impl Links {
     fn drop_peer(&mut self, now: Instant, node: &NodeId, bye: Bye, out: &mut Vec<Output>) {
         self.retire_all(node, bye, out);
         self.went_down(now, node, Dropped::Departed, out);
-        self.forget(node, out);
+        self.forget(now, node, out);
     }
 
     /// Our identity changed: every connection carries the old one, so each is made anew.
     pub(super) fn raised(&mut self, now: Instant, replica: Replica, out: &mut Vec<Output>) {
         sometimes!("link.raised");
         self.local = replica;
+        self.streams.clear();
         self.close_everything(now, out);
         let peers: Vec<NodeId> = self.peers.keys().cloned().collect();
         for node in &peers {
+            self.life_ended(now, node, out);
             let peer = self.peer_mut(node);
+            peer.queues.begin_anew();
             peer.failures = 0;
             if peer.standing == Standing::Greeted {
                 sometimes!("link.raised_unconfirmed");
-                self.forget(node, out);
+                self.forget(now, node, out);
             } else {
                 self.schedule_dial(now, node, Wait::None);
             }
@@ -158,7 +173,7 @@ impl Links {
         self.close_everything(now, out);
         let peers: Vec<NodeId> = self.peers.keys().cloned().collect();
         for node in &peers {
-            self.forget(node, out);
+            self.forget(now, node, out);
         }
     }
 

@@ -26,7 +26,10 @@ impl Links {
         connection.stage = Stage::Greeting(target.clone());
         connection.since = now;
         self.agenda.set(Subject::Connection(id), now + self.settings.handshake_timeout);
-        let hello = Session::Hello(self.greeting(PROTOCOL, called));
+        let resume = called.as_ref().and_then(|node| self.resume(node));
+        let mut hello = self.greeting(PROTOCOL, called);
+        hello.resume = resume.into_iter().collect::<Vec<_>>().into();
+        let hello = Session::Hello(hello);
         self.write_session(id, &hello, out);
     }
 
@@ -116,10 +119,12 @@ impl Links {
                 self.hang_up(now, id, "refused", Wait::Backoff, out);
             }
             Verdict::Welcome { protocol } => {
-                let welcome = self.greeting((protocol, protocol), None);
+                let mut welcome = self.greeting((protocol, protocol), None);
+                welcome.resume = self.resume(&hello.node).into_iter().collect::<Vec<_>>().into();
                 self.write_session(id, &Session::Welcome(welcome), out);
+                let resume = self.resume_of(&hello);
                 let peer = Replica { node: hello.node, incarnation: hello.incarnation };
-                let met = Met { peer, born: hello.born, address, protocol, by_seed: false };
+                let met = Met { peer, born: hello.born, address, protocol, resume, by_seed: false };
                 self.open(now, id, met, out);
             }
         }
@@ -143,9 +148,10 @@ impl Links {
         };
         match judge_welcome(&welcome, called, &self.house(&welcome.node)) {
             Ok(protocol) => {
+                let resume = self.resume_of(&welcome);
                 let peer = Replica { node: welcome.node, incarnation: welcome.incarnation };
                 let by_seed = *target == Target::Seed;
-                let met = Met { peer, born: welcome.born, address, protocol, by_seed };
+                let met = Met { peer, born: welcome.born, address, protocol, resume, by_seed };
                 self.open(now, id, met, out);
             }
             Err(unwelcome) => {

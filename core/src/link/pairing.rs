@@ -17,6 +17,8 @@ pub(super) struct Met {
     pub(super) born: Incarnation,
     pub(super) address: SocketAddr,
     pub(super) protocol: u16,
+    /// Through where it has our frames of `broadcast`.
+    pub(super) resume: u64,
     /// Membership dialled it as a seed, and waits for an answer.
     pub(super) by_seed: bool,
 }
@@ -28,6 +30,10 @@ pub(super) enum Dropped {
     Reconnect,
     /// The peer is no member any more.
     Departed,
+    /// Newer ones of its kind took their place.
+    Full,
+    /// Nobody wanted them any more.
+    Expired,
 }
 
 impl Links {
@@ -49,6 +55,9 @@ impl Links {
         if met.peer.incarnation > peer.life {
             self.reborn(now, &met, out);
         }
+        let peer = self.peer_mut(&met.peer.node);
+        peer.breaker.close();
+        self.acknowledged(&met.peer.node, self.local.incarnation, met.resume);
         match self.peer_mut(&met.peer.node).up {
             None => self.put_in_use(now, id, &met, out),
             Some(current) => self.resolve_duplicate(now, id, current, &met, out),
@@ -73,8 +82,10 @@ impl Links {
         let node = &met.peer.node;
         self.retire_all(node, Bye::Duplicate, out);
         self.went_down(now, node, Dropped::Reconnect, out);
+        self.life_ended(now, node, out);
         let peer = self.peer_mut(node);
         peer.life = met.peer.incarnation;
+        peer.queues.begin_anew();
         peer.address = met.address;
         peer.failures = 0;
     }
@@ -92,6 +103,7 @@ impl Links {
         self.agenda.set(Subject::Peer(node.clone()), ping_at);
         self.abandon_dial(node, out);
         out.push(Output::Up { peer: met.peer.clone(), born: met.born, address: met.address });
+        self.drain(now, node, out);
     }
 
     /// A dial that has not said hello yet is not needed any more. One that has is decided with its
@@ -125,6 +137,10 @@ impl Links {
         sometimes!("link.older_stays", !newer_wins);
         let peer = self.peer_mut(node);
         peer.up = Some(winner);
+        if winner != current {
+            self.rewind(node);
+        }
+        let peer = self.peer_mut(node);
         // The lower node id closes the loser; the higher keeps it until then.
         peer.spares.push(loser);
         if lower || peer.spares.len() > limits::SPARES_MAX {
@@ -220,6 +236,7 @@ impl Links {
         if let Some(spare) = peer.take_spare(lower) {
             sometimes!("link.spare_in_use");
             peer.up = Some(spare);
+            self.rewind(node);
             self.drain(now, node, out);
             return;
         }
@@ -229,7 +246,7 @@ impl Links {
         self.went_down(now, node, Dropped::Reconnect, out);
         if unconfirmed {
             sometimes!("link.unconfirmed_ended");
-            self.forget(node, out);
+            self.forget(now, node, out);
         } else {
             self.schedule_dial(now, node, wait);
         }
@@ -266,17 +283,31 @@ impl Links {
         peer.since = now;
         peer.pinged = None;
         peer.round_trip = None;
+        peer.wants_room = false;
         sometimes!("link.frames_lost", !peer.queues.is_empty());
-        self.queued_bytes -= peer.queues.bytes();
         for (lane, waiting) in peer.queues.clear() {
+            self.queued_bytes -= waiting.bytes;
             self.counts.dropped(lane, dropped, waiting.frames);
         }
+        self.rewind(node);
         self.agenda.cancel(&Subject::Peer(node.clone()));
+        self.agenda.cancel(&Subject::Acknowledgement(node.clone()));
         out.push(Output::Down { peer: node.clone() });
+        self.abandon_asks(now, node, out);
+    }
+
+    /// A life of the peer, or ours, is over: nothing of it is kept for another.
+    pub(super) fn life_ended(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
+        self.abandon_asks(now, node, out);
+        self.end_stream(node, out);
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.breaker.close();
+        }
     }
 
     /// Forgets a peer that has no connection in use; a dial of it is given up.
-    pub(super) fn forget(&mut self, node: &NodeId, out: &mut Vec<Output>) {
+    pub(super) fn forget(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
+        self.life_ended(now, node, out);
         let Some(peer) = self.peers.remove(node) else { return };
         self.agenda.cancel(&Subject::Peer(node.clone()));
         if let Some(id) = peer.dialling {

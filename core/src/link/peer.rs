@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::breaker::Breaker;
 use super::queue::Queues;
 use crate::ids::{ConnectionId, Incarnation};
 use crate::time::Instant;
@@ -38,6 +39,9 @@ pub(super) struct Peer {
     /// Why the last connection or attempt ended.
     pub(super) last_error: Option<&'static str>,
     pub(super) queues: Queues,
+    pub(super) breaker: Breaker,
+    /// A producer of `bulk` was refused, and waits for room.
+    pub(super) wants_room: bool,
 }
 
 /// What membership thinks of a peer.
@@ -74,6 +78,8 @@ impl Peer {
             round_trip: None,
             last_error: None,
             queues: Queues::default(),
+            breaker: Breaker::default(),
+            wants_room: false,
         }
     }
 }

@@ -4,18 +4,21 @@ mod departing;
 mod dialling;
 mod greeting;
 mod pair;
+mod promises;
+mod requests;
+mod sequenced;
 mod traffic;
 
 use std::net::SocketAddr;
 
 use super::{Input, Links, Message, Output, Row, Settings};
-use crate::ids::{ClusterId, ConnectionId, Incarnation, NodeId, Notice, Reason, Replica};
+use crate::ids::{ClusterId, ConnectionId, Incarnation, NodeId, Notice, Reason, Replica, Ticket};
 use crate::machine::Machine;
 use crate::random::Rng;
 use crate::script::{self, Script};
 use crate::time::Instant;
 use crate::wire::frame::{Class, Frame, FrameReader};
-use crate::wire::message::{Control, Departed, Ping, Pong};
+use crate::wire::message::{Acknowledged, Control, Departed, Ping, Pong, Relay, Reply, Request};
 use crate::wire::session::{Bye, Greeting, MAGIC, Refusal, Session};
 use crate::wire::{Blob, PROTOCOL, decode, encode};
 use crate::{limits, wire};
@@ -155,6 +158,20 @@ fn input(words: &[&str]) -> Input {
             Input::Writable { connection: connection(id), bytes }
         }
         ["send", to, words @ ..] => Input::Send { to: node(to), message: message(words) },
+        ["send_by", deadline, to, words @ ..] => {
+            let deadline = Instant::ZERO + script::duration(deadline);
+            Input::SendBy { to: node(to), message: message(words), deadline }
+        }
+        ["ask", to, ticket, deadline, ..] => Input::Ask {
+            to: node(to),
+            ticket: Ticket(ticket.parse().expect("a number")),
+            deadline: Instant::ZERO + script::duration(deadline),
+            body: Blob::from("why"),
+        },
+        ["answer", to, number] => {
+            let number = number.parse().expect("a number");
+            Input::Answer { to: replica(to), number, body: Blob::from("because") }
+        }
         ["seed", name] => Input::DialSeed { address: address(&node(name)) },
         ["member", text] => {
             let replica = replica(text);
@@ -190,6 +207,9 @@ fn message(words: &[&str]) -> Message {
         ["gossip", bytes, ..] => {
             Message::Encoded(Blob::from(vec![0; bytes.parse().expect("a number")]))
         }
+        ["raft", bytes, ..] => Message::Raft(Blob::from(vec![7; bytes.parse().expect("a number")])),
+        ["bulk", bytes, ..] => Message::Bulk(Blob::from(vec![7; bytes.parse().expect("a number")])),
+        ["broadcast", text, ..] => Message::Broadcast(Blob::from(*text)),
         ["departed", life, ..] => {
             let incarnation = Incarnation(life.parse().expect("a number"));
             Message::Control(Control::Departed(Departed { incarnation }))
@@ -217,10 +237,48 @@ fn frame(words: &[&str]) -> Frame {
         ["garbage", "control"] => Frame::new(Class::Control, vec![99]),
         ["garbage", "gossip"] => Frame::new(Class::Gossip, vec![99]),
         ["garbage", "session"] => Frame::new(Class::Session, vec![99]),
+        ["raft", text] => Frame::new(Class::Control, encode(&Control::Raft(Blob::from(*text)))),
+        ["bulk", text] => Frame::new(Class::Bulk, text.as_bytes().to_vec()),
+        ["broadcast", sequence, text] => {
+            let sequence = sequence.parse().expect("a number");
+            Frame { sequence, ..Frame::new(Class::Broadcast, text.as_bytes().to_vec()) }
+        }
+        ["acknowledged", life, sequence] => {
+            let sender = Incarnation(life.parse().expect("a number"));
+            let sequence = sequence.parse().expect("a number");
+            control(&Control::Acknowledged(Acknowledged { sender, sequence }))
+        }
+        ["request", from, number] => control(&request(from, number)),
+        ["reply", to, number] => control(&reply(to, number)),
+        ["unmarked_reply", to, number] => Frame { reply: false, ..control(&reply(to, number)) },
+        ["relay", to, from, words @ ..] => {
+            let body = match words {
+                ["request", from, number] => request(from, number),
+                ["reply", to, number] => reply(to, number),
+                _ => Control::Raft(Blob::from("no")),
+            };
+            let body = Blob::from(encode(&body));
+            control(&Control::Relay(Relay { to: node(to), from: replica(from), body }))
+        }
         ["sequenced"] => Frame { sequence: 1, ..Frame::new(Class::Control, vec![]) },
         [kind, number, ..] => Frame::new(Class::Control, encode(&ping(kind, number))),
         words => panic!("`{words:?}` is no frame"),
     }
+}
+
+fn control(message: &Control) -> Frame {
+    let reply = matches!(message, Control::Reply(_));
+    Frame { reply, ..Frame::new(Class::Control, encode(message)) }
+}
+
+fn request(from: &str, number: &str) -> Control {
+    let (from, number) = (replica(from), number.parse().expect("a number"));
+    Control::Request(Request { from, number, remaining_ms: 100, body: Blob::from("why") })
+}
+
+fn reply(to: &str, number: &str) -> Control {
+    let (to, number) = (replica(to), number.parse().expect("a number"));
+    Control::Reply(Reply { to, number, body: Blob::from("because") })
 }
 
 fn greeting(who: &str, extras: &[&str]) -> Greeting {
@@ -249,6 +307,12 @@ fn greeting(who: &str, extras: &[&str]) -> Greeting {
             }
             ("lease_ms", value) => {
                 greeting.settings = vec![("names.lease_ms".into(), value.into())].into();
+            }
+            ("resume", text) => {
+                let (life, sequence) = text.split_once(':').expect("life:sequence");
+                let life = Incarnation(life.parse().expect("a number"));
+                let sequence = sequence.parse().expect("a number");
+                greeting.resume = vec![(3, life, sequence)].into();
             }
             ("addresses", _) => greeting.addresses = vec![].into(),
             (key, _) => panic!("`{key}` is no part of a greeting"),
@@ -303,6 +367,12 @@ fn print(output: &Output) -> String {
             format!("seed_failed {address} refused={refused}")
         }
         Output::Refused { to, class, why } => format!("refused {} to {to}: {why}", class.name()),
+        Output::Asked { from, number, deadline, body } => {
+            format!("asked {number} by {from} until {deadline}: {body:?}")
+        }
+        Output::Ended { ticket, end } => format!("ended {} {end:?}", ticket.0),
+        Output::Room { to } => format!("room for {to}"),
+        Output::Undelivered { to, body } => format!("undelivered to {to}: {body:?}"),
         Output::Misbehaved { peer, address, what } => {
             let peer = peer.as_ref().map_or_else(|| format!("{address:?}"), NodeId::to_string);
             format!("misbehaved {peer}: {what}")
@@ -331,8 +401,21 @@ fn print_frame(bytes: &[u8]) -> String {
         },
         Class::Control => {
             let control = decode::<Control, { limits::FRAME_CONTROL_BYTES_MAX }>(&frame.payload);
-            format!("{:?}", control.expect("a control message"))
+            print_control(control.expect("a control message"))
         }
         Class::Gossip => format!("gossip of {} bytes", wire::Blob::len(&frame.payload)),
+        Class::Bulk => format!("bulk of {} bytes", wire::Blob::len(&frame.payload)),
+        Class::Broadcast => format!("broadcast {} {:?}", frame.sequence, frame.payload),
     }
+}
+
+fn print_control(message: Control) -> String {
+    if let Control::Raft(body) = &message {
+        return format!("raft of {} bytes", body.len());
+    }
+    if let Control::Relay(Relay { to, from, body }) = &message {
+        let body = decode::<Control, { limits::RELAY_BYTES_MAX }>(body).expect("a message");
+        return format!("relay of {from} to {to}: {}", print_control(body));
+    }
+    format!("{message:?}")
 }

@@ -1,14 +1,17 @@
 //! Frames that arrive, messages that wait, and pings.
 
+use std::time::Duration;
+
 use super::connection::Window;
 use super::dial::{LEAVING_WAIT, Wait};
-use super::queue::{Lane, Need};
-use super::{Links, Message, Output, Peer, Stage, Subject};
+use super::pairing::Dropped;
+use super::queue::{Lane, Need, Waiting};
+use super::{Links, Message, Output, Peer, Stage, Standing, Subject};
 use crate::ids::{ConnectionId, NodeId, Replica};
 use crate::limits;
 use crate::time::Instant;
 use crate::wire::frame::{Class, Frame};
-use crate::wire::message::{Control, Gossip};
+use crate::wire::message::{Acknowledged, Control, Gossip, Request};
 use crate::wire::session::{Bye, Session};
 use crate::wire::{Blob, decode, encode};
 
@@ -23,23 +26,23 @@ impl Links {
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.heard = now;
-        if frame.sequence != 0 || frame.reply {
+        if (frame.sequence != 0) != (frame.class == Class::Broadcast)
+            || (frame.reply && frame.class != Class::Control)
+        {
             self.misbehaved(now, id, "flags that this class does not have", out);
             return;
         }
-        match (&connection.stage, frame.class) {
-            (Stage::Open(pair), Class::Session) => {
+        match (&connection.stage, Lane::of(frame.class)) {
+            (Stage::Open(pair), None) => {
                 let peer = pair.peer.clone();
                 self.last_word(now, id, peer, frame, out);
             }
-            (Stage::Open(pair), Class::Control | Class::Gossip) => {
+            (Stage::Open(pair), Some(lane)) => {
                 let peer = pair.peer.clone();
-                self.message(now, id, peer, frame, out);
+                self.message(now, (id, lane), peer, frame, out);
             }
-            (_, Class::Session) => self.session_frame(now, id, frame, out),
-            (_, Class::Control | Class::Gossip) => {
-                self.misbehaved(now, id, "a frame before the handshake", out);
-            }
+            (_, None) => self.session_frame(now, id, frame, out),
+            (_, Some(_)) => self.misbehaved(now, id, "a frame before the handshake", out),
         }
     }
 
@@ -75,35 +78,75 @@ impl Links {
     fn message(
         &mut self,
         now: Instant,
-        id: ConnectionId,
+        arrived: (ConnectionId, Lane),
         from: Replica,
         frame: &Frame,
         out: &mut Vec<Output>,
     ) {
-        let lane = if frame.class == Class::Control { Lane::Control } else { Lane::Gossip };
+        let (id, lane) = arrived;
         self.counts.received(lane, limits::FRAME_HEADER_BYTES + frame.payload.len());
         self.peer_mut(&from.node).heard = now;
         out.push(Output::Heard { peer: from.clone() });
-        let message = match lane {
-            Lane::Control => decode::<Control, { limits::FRAME_CONTROL_BYTES_MAX }>(&frame.payload)
-                .map(Message::Control),
-            Lane::Gossip => decode::<Gossip, { limits::FRAME_GOSSIP_BYTES_MAX }>(&frame.payload)
-                .map(Message::Gossip),
-        };
-        match (message, lane) {
-            (Ok(message), _) => {
-                if let Message::Control(Control::Pong(pong)) = &message {
-                    self.measure(now, &from.node, pong.number, out);
+        match lane {
+            Lane::Control => {
+                match decode::<Control, { limits::FRAME_CONTROL_BYTES_MAX }>(&frame.payload) {
+                    Ok(control) if frame.reply == matches!(control, Control::Reply(_)) => {
+                        self.control(now, from, control, out);
+                    }
+                    Ok(_) => self.misbehaved(now, id, "a reply that is not marked as one", out),
+                    Err(_) => self.misbehaved(now, id, "an undecodable control frame", out),
                 }
+            }
+            Lane::Gossip => {
+                match decode::<Gossip, { limits::FRAME_GOSSIP_BYTES_MAX }>(&frame.payload) {
+                    Ok(gossip) => {
+                        let message = Message::Gossip(gossip);
+                        out.push(Output::Message { from, message });
+                    }
+                    // What gossip loses is repaired by gossip: no reason to close the link.
+                    Err(_) => {
+                        let (peer, what) = (Some(from.node), "an undecodable gossip frame");
+                        out.push(Output::Misbehaved { peer, address: None, what });
+                    }
+                }
+            }
+            Lane::Bulk => {
+                let message = Message::Bulk(frame.payload.clone());
                 out.push(Output::Message { from, message });
             }
-            (Err(_), Lane::Control) => {
-                self.misbehaved(now, id, "an undecodable control frame", out);
+            Lane::Broadcast => self.sequenced(now, id, from, frame, out),
+        }
+    }
+
+    /// A control message of a peer: some are for links themselves.
+    pub(super) fn control(
+        &mut self,
+        now: Instant,
+        from: Replica,
+        control: Control,
+        out: &mut Vec<Output>,
+    ) {
+        match control {
+            Control::Raft(body) => {
+                out.push(Output::Message { from, message: Message::Raft(body) });
             }
-            (Err(_), Lane::Gossip) => {
-                // What gossip loses is repaired by gossip: no reason to close the link.
-                let (peer, what) = (Some(from.node), "an undecodable gossip frame");
-                out.push(Output::Misbehaved { peer, address: None, what });
+            Control::Request(request) => {
+                let deadline = now + Duration::from_millis(request.remaining_ms);
+                let Request { from, number, body, .. } = request;
+                out.push(Output::Asked { from, number, deadline, body });
+            }
+            Control::Reply(reply) => self.replied(now, reply, out),
+            Control::Acknowledged(Acknowledged { sender, sequence }) => {
+                self.acknowledged(&from.node, sender, sequence);
+            }
+            Control::Relay(relay) => self.relayed(now, from, relay, out),
+            Control::Pong(pong) => {
+                self.measure(now, &from.node, pong.number, out);
+                let message = Message::Control(Control::Pong(pong));
+                out.push(Output::Message { from, message });
+            }
+            control @ (Control::Ping(_) | Control::Departed(_) | Control::Retired(_)) => {
+                out.push(Output::Message { from, message: Message::Control(control) });
             }
         }
     }
@@ -123,10 +166,16 @@ impl Links {
         now: Instant,
         to: &NodeId,
         message: &Message,
+        deadline: Option<Instant>,
         out: &mut Vec<Output>,
     ) {
-        let (lane, need) = lane_of(message);
-        if let Err(why) = self.enqueue(now, to, message, lane, need) {
+        let (lane, sent) = if let Message::Control(control) = message {
+            (Lane::Control, self.dispatch(now, to, control, deadline, out))
+        } else {
+            let draft = Draft::of(message, deadline);
+            (draft.lane, self.post(now, to, draft, out))
+        };
+        if let Err(why) = sent {
             sometimes!("link.refused_no_member", why == "not_a_member");
             sometimes!("link.refused_unreachable", why == "unreachable");
             sometimes!("link.refused_queue_full", why == "queue_full");
@@ -134,38 +183,63 @@ impl Links {
             out.push(Output::Refused { to: to.clone(), class: lane.class(), why });
             return;
         }
-        self.drain(now, to, out);
+        if let Message::Control(Control::Ping(ping)) = message {
+            self.peer_mut(to).pinged = Some((ping.number, now));
+        }
     }
 
-    fn enqueue(
+    /// Queues a control message, and takes a relay where there is no link.
+    pub(super) fn dispatch(
         &mut self,
         now: Instant,
         to: &NodeId,
-        message: &Message,
-        lane: Lane,
-        need: Need,
+        message: &Control,
+        deadline: Option<Instant>,
+        out: &mut Vec<Output>,
     ) -> Result<(), &'static str> {
-        let peer = self.peers.get_mut(to).ok_or("not_a_member")?;
-        if peer.up.is_none() {
-            return Err("unreachable");
+        match self.post(now, to, Draft::control(message, deadline), out) {
+            Err(UNREACHABLE) if Links::may_be_relayed(message) => {
+                self.relay(now, to, message, deadline, out)
+            }
+            sent => sent,
         }
-        let payload = match message {
-            Message::Control(control) => Blob::from(encode(control)),
-            Message::Gossip(gossip) => Blob::from(encode(gossip)),
-            Message::Encoded(payload) => payload.clone(),
-        };
+    }
+
+    /// Puts a message into its lane, and writes what the window takes.
+    pub(super) fn post(
+        &mut self,
+        now: Instant,
+        to: &NodeId,
+        draft: Draft,
+        out: &mut Vec<Output>,
+    ) -> Result<(), &'static str> {
+        self.enqueue(to, draft)?;
+        self.drain(now, to, out);
+        Ok(())
+    }
+
+    fn enqueue(&mut self, to: &NodeId, draft: Draft) -> Result<(), &'static str> {
+        let peer = self.peers.get_mut(to).ok_or("not_a_member")?;
+        let Draft { lane, need, deadline, reply, payload } = draft;
+        // What is sequenced waits for the next connection of a member.
+        let waits = lane == Lane::Broadcast && peer.standing == Standing::Member;
+        let doubted = lane == Lane::Broadcast && peer.standing == Standing::Failed;
+        if (peer.up.is_none() && !waits) || doubted {
+            return Err(UNREACHABLE);
+        }
         if payload.len() > lane.class().payload_bytes_max() {
             return Err("too_large");
         }
-        let frame = Frame { class: lane.class(), reply: false, sequence: 0, payload };
-        let bytes = Blob::from(frame.encode());
-        let (length, room) =
-            (bytes.len(), self.settings.queue_bytes_max.saturating_sub(self.queued_bytes));
-        if !peer.queues.offer(lane, need, bytes, room) {
+        let bytes = Frame { class: lane.class(), reply, sequence: 0, payload }.encode();
+        let room = self.settings.queue_bytes_max.saturating_sub(self.queued_bytes);
+        let length = bytes.len();
+        let frame = Waiting { need, deadline, sequence: 0, bytes: Blob::from(bytes) };
+        let offered = peer.queues.offer(lane, frame, room);
+        peer.wants_room |= lane == Lane::Bulk && !offered.accepted;
+        self.queued_bytes -= offered.displaced.bytes;
+        self.counts.dropped(lane, Dropped::Full, offered.displaced.frames);
+        if !offered.accepted {
             return Err("queue_full");
-        }
-        if let Message::Control(Control::Ping(ping)) = message {
-            peer.pinged = Some((ping.number, now));
         }
         self.queued_bytes += length;
         self.counts.queued(lane);
@@ -192,12 +266,21 @@ impl Links {
         let Some(peer) = self.peers.get_mut(node) else { return };
         let Some(id) = peer.up else { return };
         let connection = self.connections.get_mut(&id).expect("L-2: what is used is open");
+        let mut expired = Vec::new();
         while Window::is_open(connection.window) {
-            let Some((lane, bytes)) = peer.queues.take() else { break };
+            let Some((lane, bytes)) = peer.queues.take(now, &mut expired) else { break };
             connection.window.spend(bytes.len());
-            self.queued_bytes -= bytes.len();
+            self.queued_bytes -= if lane == Lane::Broadcast { 0 } else { bytes.len() };
             self.counts.sent(lane, bytes.len());
             out.push(Output::Write { connection: id, bytes });
+        }
+        for (lane, bytes) in expired {
+            self.queued_bytes -= bytes;
+            self.counts.dropped(lane, Dropped::Expired, 1);
+        }
+        if peer.wants_room && peer.queues.held(Lane::Bulk).frames <= limits::BULK_FRAMES_MAX / 2 {
+            peer.wants_room = false;
+            out.push(Output::Room { to: node.clone() });
         }
         let farewell = connection.pair().and_then(|pair| pair.farewell);
         if !peer.queues.is_empty() {
@@ -246,12 +329,49 @@ impl Links {
     }
 }
 
-fn lane_of(message: &Message) -> (Lane, Need) {
-    match message {
-        Message::Control(Control::Ping(_) | Control::Pong(_)) => (Lane::Control, Need::Essential),
-        Message::Control(Control::Departed(_) | Control::Retired(_) | Control::Raft(_)) => {
-            (Lane::Control, Need::Plain)
+/// A message on its way into a lane.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    lane: Lane,
+    need: Need,
+    deadline: Option<Instant>,
+    reply: bool,
+    payload: Blob,
+}
+
+impl Draft {
+    fn of(message: &Message, deadline: Option<Instant>) -> Draft {
+        let plain = |lane, payload: &Blob| {
+            let (need, payload) = (Need::Plain, payload.clone());
+            Draft { lane, need, deadline, reply: false, payload }
+        };
+        match message {
+            Message::Control(control) => Draft::control(control, deadline),
+            Message::Raft(body) => Draft::control(&Control::Raft(body.clone()), deadline),
+            Message::Gossip(gossip) => plain(Lane::Gossip, &Blob::from(encode(gossip))),
+            Message::Encoded(payload) => plain(Lane::Gossip, payload),
+            Message::Bulk(payload) => plain(Lane::Bulk, payload),
+            // A number that expired would be a gap.
+            Message::Broadcast(payload) => {
+                Draft { deadline: None, ..plain(Lane::Broadcast, payload) }
+            }
         }
-        Message::Gossip(_) | Message::Encoded(_) => (Lane::Gossip, Need::Plain),
+    }
+
+    pub(super) fn control(message: &Control, deadline: Option<Instant>) -> Draft {
+        let need = match message {
+            Control::Ping(_) | Control::Pong(_) | Control::Reply(_) | Control::Acknowledged(_) => {
+                Need::Essential
+            }
+            Control::Departed(_) | Control::Retired(_) | Control::Request(_) => Need::Plain,
+            Control::Relay(_) => Need::Plain,
+            Control::Raft(_) => Need::Replaceable,
+        };
+        let reply = matches!(message, Control::Reply(_));
+        let payload = Blob::from(encode(message));
+        Draft { lane: Lane::Control, need, deadline, reply, payload }
     }
 }
+
+/// There is no link.
+pub(super) const UNREACHABLE: &str = "unreachable";

@@ -22,10 +22,14 @@ const FLAG_REPLY: u16 = 2;
 /// What a frame carries; decides its limit, queue and weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Class {
-    /// Pings, notices, requests.
+    /// Pings, notices, requests, the log's messages.
     Control,
+    /// Pieces of snapshots.
+    Bulk,
     /// Segments, rows, pulls, lists.
     Gossip,
+    /// Messages between processes, in order and once.
+    Broadcast,
     /// The handshake.
     Session,
 }
@@ -35,7 +39,9 @@ impl Class {
     pub fn number(self) -> u8 {
         match self {
             Class::Control => 0,
+            Class::Bulk => 1,
             Class::Gossip => 2,
+            Class::Broadcast => 3,
             Class::Session => 255,
         }
     }
@@ -44,7 +50,9 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Class::Control => "control",
+            Class::Bulk => "bulk",
             Class::Gossip => "gossip",
+            Class::Broadcast => "broadcast",
             Class::Session => "session",
         }
     }
@@ -53,7 +61,9 @@ impl Class {
     pub fn payload_bytes_max(self) -> usize {
         match self {
             Class::Control => limits::FRAME_CONTROL_BYTES_MAX,
+            Class::Bulk => limits::FRAME_BULK_BYTES_MAX,
             Class::Gossip => limits::FRAME_GOSSIP_BYTES_MAX,
+            Class::Broadcast => limits::FRAME_BROADCAST_BYTES_MAX,
             Class::Session => limits::FRAME_SESSION_BYTES_MAX,
         }
     }
@@ -61,7 +71,9 @@ impl Class {
     fn of(number: u8) -> Result<Class, WireError> {
         match number {
             0 => Ok(Class::Control),
+            1 => Ok(Class::Bulk),
             2 => Ok(Class::Gossip),
+            3 => Ok(Class::Broadcast),
             255 => Ok(Class::Session),
             _ => Err(WireError::Malformed("unknown frame class")),
         }
@@ -101,6 +113,18 @@ impl Frame {
         bytes.extend_from_slice(&self.payload);
         bytes
     }
+}
+
+/// An encoded frame, with its number in a sequenced class.
+pub fn numbered(frame: &[u8], sequence: u64) -> Blob {
+    let mut bytes = frame.to_vec();
+    if let Some(flags) = bytes.get_mut(2) {
+        *flags |= 1;
+    }
+    if let Some(field) = bytes.get_mut(8..limits::FRAME_HEADER_BYTES) {
+        field.copy_from_slice(&sequence.to_le_bytes());
+    }
+    Blob::from(bytes)
 }
 
 /// Cuts a byte stream into frames. Holds at most one frame and what arrived behind it.

@@ -22,6 +22,14 @@ pub enum Control {
     Retired(Retired),
     /// What members of the agreed log say to each other, as they encode it.
     Raft(Blob),
+    /// A question that waits for its reply.
+    Request(Request),
+    /// The reply.
+    Reply(Reply),
+    /// Sequenced frames arrived.
+    Acknowledged(Acknowledged),
+    /// A message of somebody who has no link to its target.
+    Relay(Relay),
 }
 
 /// The payload of a `gossip` frame.
@@ -75,6 +83,50 @@ pub struct Retired {
     pub node: NodeId,
     /// Through which life.
     pub fence: Incarnation,
+}
+
+/// See [`Control::Request`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asks.
+    pub from: Replica,
+    /// Which of its requests; never used again.
+    pub number: u64,
+    /// How long it still waits.
+    pub remaining_ms: u64,
+    /// The question, as its domain encodes it.
+    pub body: Blob,
+}
+
+/// See [`Control::Reply`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Who asked.
+    pub to: Replica,
+    /// Which of its requests.
+    pub number: u64,
+    /// The answer, as its domain encodes it.
+    pub body: Blob,
+}
+
+/// See [`Control::Acknowledged`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// Whose frames.
+    pub sender: Incarnation,
+    /// Through which of them everything has arrived.
+    pub sequence: u64,
+}
+
+/// See [`Control::Relay`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// For whom.
+    pub to: NodeId,
+    /// Of whom.
+    pub from: Replica,
+    /// An encoded [`Control`] that may be relayed.
+    pub body: Blob,
 }
 
 /// See [`Gossip::Segments`].

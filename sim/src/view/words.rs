@@ -99,6 +99,8 @@ pub fn of_frame(frame: &Frame) -> (Family, String) {
     match frame.class {
         Class::Control => decode::<Control, { limits::FRAME_CONTROL_BYTES_MAX }>(bytes)
             .map_or_else(|_| unread(), |control| of_control(&control)),
+        Class::Bulk => (Family::Link, "a piece of a snapshot".to_owned()),
+        Class::Broadcast => (Family::Link, format!("broadcast {}", frame.sequence)),
         Class::Gossip => decode::<Gossip, { limits::FRAME_GOSSIP_BYTES_MAX }>(bytes)
             .map_or_else(|_| unread(), |gossip| of_gossip(&gossip)),
         Class::Session => decode::<Session, { limits::FRAME_SESSION_BYTES_MAX }>(bytes)
@@ -113,6 +115,12 @@ fn of_control(control: &Control) -> (Family, String) {
         Control::Departed(_) => (Family::Membership, "you were given up".to_owned()),
         Control::Retired(notice) => (Family::Membership, format!("{} is retired", notice.node)),
         Control::Raft(_) => (Family::Link, "about the log".to_owned()),
+        Control::Request(request) => (Family::Link, format!("request {}", request.number)),
+        Control::Reply(reply) => (Family::Link, format!("reply to request {}", reply.number)),
+        Control::Acknowledged(upto) => {
+            (Family::Link, format!("broadcast through {}", upto.sequence))
+        }
+        Control::Relay(relay) => (Family::Link, format!("to be passed on to {}", relay.to)),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
+use super::promises::Record;
 use super::{address, ping, replica, settings, up};
 use crate::ids::{ConnectionId, Incarnation, NodeId, Notice, Reason, Replica};
 use crate::limits;
@@ -16,7 +17,7 @@ use crate::machine::Machine;
 use crate::random::Rng;
 use crate::time::Instant;
 use crate::wire::Blob;
-use crate::wire::frame::FrameReader;
+use crate::wire::frame::{Class, FrameReader};
 use crate::wire::message::{Control, Departed};
 
 /// What the transport does, drawn anew for each dial, write and fault.
@@ -44,6 +45,7 @@ struct World {
     abandoned: BTreeSet<(usize, ConnectionId)>,
     events: BTreeMap<(Instant, u64), Event>,
     number: u64,
+    record: Record,
 }
 
 struct Host {
@@ -106,6 +108,7 @@ impl World {
             abandoned: BTreeSet::new(),
             events: BTreeMap::new(),
             number: 0,
+            record: Record::default(),
         }
     }
 
@@ -233,7 +236,16 @@ impl World {
             }
             Output::Stale { known, .. } => self.raise(host, known.next()),
             Output::Misbehaved { what, .. } => panic!("nobody misbehaves here: {what}"),
+            Output::Asked { from, number, .. } => self.asked(host, from, number),
+            Output::Message { message: Message::Broadcast(body), from } => {
+                let local = self.hosts[host].local.clone();
+                self.record.delivered(from, local, &body);
+            }
+            Output::Undelivered { body, .. } => self.record.undelivered(&body),
+            Output::Ended { ticket, end } => self.record.ended(self.now, ticket, end),
+            Output::Refused { class: Class::Broadcast, .. } => self.record.refused(),
             Output::Message { .. }
+            | Output::Room { .. }
             | Output::Heard { .. }
             | Output::RoundTrip { .. }
             | Output::Bye { .. }
@@ -265,7 +277,34 @@ impl World {
                     self.raise(host, notice.incarnation.next());
                 }
             }
-            Control::Pong(_) | Control::Retired(_) | Control::Raft(_) => {}
+            Control::Pong(_) | Control::Retired(_) => {}
+            Control::Raft(_) | Control::Request(_) | Control::Reply(_) => {
+                panic!("links keep {message:?} to themselves")
+            }
+            Control::Acknowledged(_) | Control::Relay(_) => {
+                panic!("links keep {message:?} to themselves")
+            }
+        }
+    }
+
+    /// One of the two says something in order, and one asks something.
+    fn chat(&mut self) {
+        let (speaker, asker) = (self.rng.index(2), self.rng.index(2));
+        let body = self.record.accepted(&self.hosts[speaker].local);
+        let to = self.hosts[1 - speaker].local.node.clone();
+        self.input(speaker, Input::Send { to, message: Message::Broadcast(body) });
+        let deadline = self.now + self.rng.between(Duration::ZERO, Duration::from_secs(3));
+        let ticket = self.record.asks(deadline);
+        let to = self.hosts[1 - asker].local.node.clone();
+        self.input(asker, Input::Ask { to, ticket, deadline, body: Blob::from("why") });
+    }
+
+    /// Most questions are answered, some late.
+    fn asked(&mut self, host: usize, from: Replica, number: u64) {
+        if self.rng.chance(3, 4) {
+            let at = self.now + self.rng.between(Duration::ZERO, Duration::from_secs(2));
+            let answer = Input::Answer { to: from, number, body: Blob::from("because") };
+            self.later(at, Event::Input(host, answer));
         }
     }
 
@@ -350,7 +389,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn when_the_storm_is_over_a_pair_has_exactly_one_connection(
@@ -367,12 +406,18 @@ proptest! {
             let until = world.now + Duration::from_millis(wait);
             world.run_until(until);
             world.fault();
+            for _ in 0..world.rng.index(40) {
+                let until = world.now + Duration::from_millis(world.rng.below(20));
+                world.chat();
+                world.run_until(until);
+            }
         }
         world.weather = FAIR;
         // Longer than any silence and any wait of a failed peer, twice.
         let until = world.now + Duration::from_secs(100);
         world.run_until(until);
         prop_assert!(world.linked(), "both are linked");
+        world.record.close();
         prop_assert!(world.in_use(0).is_some());
         prop_assert_eq!(world.in_use(0), world.in_use(1), "both send on the same connection");
         prop_assert_eq!(world.open(0).len(), 1, "no second connection at the lower");

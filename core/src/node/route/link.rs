@@ -53,7 +53,14 @@ impl Node {
             Output::SeedFailed { address, refused } => {
                 self.membership_step(membership::Input::SeedFailed { address, refused });
             }
+            // Gossip covers what it lost; a request's caller hears of it as its end.
             Output::Refused { .. } => {}
+            // Nobody here asks, sends pieces of snapshots or broadcasts yet.
+            Output::Ended { .. } | Output::Room { .. } | Output::Undelivered { .. } => {}
+            Output::Asked { from, .. } => {
+                let what = "a request that nobody here answers";
+                self.misbehaved(Domain::Link, Some(from.node), what, out);
+            }
             Output::Misbehaved { peer, address: _, what } => {
                 self.misbehaved(Domain::Link, peer, what, out)
             }
@@ -81,7 +88,6 @@ impl Node {
             Message::Control(Control::Departed(notice)) => {
                 self.membership_step(membership::Input::Departed { from, notice });
             }
-            Message::Control(Control::Raft(message)) => self.hear_raft(from, &message, out),
             Message::Control(Control::Retired(notice)) => {
                 self.membership_step(membership::Input::Retired { from, notice });
             }
@@ -103,7 +109,14 @@ impl Node {
             Message::Gossip(Gossip::Swim(packet)) => {
                 self.membership_step(membership::Input::Swim { from, transport, packet });
             }
-            Message::Encoded(_) => unreachable!("links decode what they deliver"),
+            Message::Raft(message) => self.hear_raft(from, &message, out),
+            Message::Bulk(_) | Message::Broadcast(_) => {
+                let what = "a message that nobody here takes";
+                self.misbehaved(Domain::Link, Some(from.node), what, out);
+            }
+            Message::Control(_) | Message::Encoded(_) => {
+                unreachable!("links decode what they deliver")
+            }
         }
     }
 

@@ -11,10 +11,9 @@ use crate::limits::FRAME_CONTROL_BYTES_MAX;
 use crate::node::Question;
 use crate::node::misbehaviour::Domain;
 use crate::time::Instant;
-use crate::wire::message::Control;
 use crate::wire::raft::Raft as Wire;
 use crate::wire::{Blob, decode, encode};
-use crate::{membership, raft};
+use crate::{link, membership, raft};
 
 impl Node {
     pub(super) fn raft_says(&mut self, output: raft::Output, out: &mut Vec<Effect>) {
@@ -46,8 +45,8 @@ impl Node {
                 out.push(Effect::Store { ticket, batch: batch.collect() });
             }
             Output::Send { to, message } => {
-                let message = Control::Raft(Blob::from(encode(&message)));
-                self.send_control(to, message);
+                let message = link::Message::Raft(Blob::from(encode(&message)));
+                self.link_step(link::Input::Send { to, message });
             }
             Output::Operated { ticket, result } => {
                 out.push(Effect::Reply { ticket, reply: Reply::Raft(result) });
