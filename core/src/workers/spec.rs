@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Number, Value};
 
 use super::Refusal;
+use super::url::Url;
 use crate::limits;
 
 /// A word of a set that may grow: an unknown one is kept and not acted on.
@@ -345,7 +346,24 @@ impl Spec {
                 return Err(invalid(path, "no such field"));
             }
         }
-        Spec::deserialize(value).map_err(|_| invalid("/url".to_owned(), "`url` is missing"))
+        let spec = Spec::deserialize(value);
+        let spec = spec.map_err(|_| invalid("/url".to_owned(), "`url` is missing"))?;
+        Url::canonical(&spec.url, spec.dp_rank)?;
+        let mut labels = spec.labels.iter().flatten();
+        rule(!labels.any(|(key, _)| looks_secret(key)), SpecError::LabelSecret)?;
+        Ok(spec)
+    }
+
+    /// W-11: what a caller took for a place of secrets is refused before any node takes it in, where it
+    /// would be recorded. The rest of a patch is judged with the spec that comes of it.
+    pub fn check_patch(patch: &Map<String, Value>) -> Result<(), Refusal> {
+        if let Some(url) = patch.get("url").and_then(Value::as_str) {
+            Url::canonical(url, None)?;
+        }
+        let labels = patch.get("labels").and_then(Value::as_object);
+        let mut named = patch.keys().chain(labels.into_iter().flat_map(Map::keys));
+        rule(!named.any(|key| looks_secret(key)), SpecError::LabelSecret)?;
+        Ok(())
     }
 
     fn first_unknown(&self) -> Option<String> {

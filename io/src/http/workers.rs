@@ -236,6 +236,7 @@ async fn patch(mut call: Call) -> Outcome {
             "the body must be an object",
         )]));
     };
+    Spec::check_patch(&patch).map_err(|refusal| refused(&call.surface, &refusal))?;
     let target = target(&call);
     alter(call, before, Command::Patch { target, revision, patch }, key).await
 }
