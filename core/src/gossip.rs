@@ -31,6 +31,8 @@ mod members;
 mod pull;
 mod push;
 mod rounds;
+#[cfg(feature = "simulation")]
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -44,6 +46,9 @@ use crate::wire::Transport;
 use crate::wire::datagram::Kind;
 use crate::wire::message::{Digest, Pull, Rows};
 use crate::wire::segment::{Progress, Segment, Topic, Unused};
+
+#[cfg(feature = "simulation")]
+pub use self::watch::Waiting;
 
 /// How gossip is paced.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

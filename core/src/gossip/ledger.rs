@@ -93,16 +93,18 @@ impl Ledger {
     /// The hashes of all buckets, those that changed computed anew.
     pub(super) fn hashes(&mut self) -> [u64; DIGEST_BUCKETS] {
         let mut hashes = [0; DIGEST_BUCKETS];
-        let mut text = Vec::new();
         for (bucket, hash) in self.buckets.iter_mut().zip(&mut hashes) {
-            *hash = *bucket.hash.get_or_insert_with(|| {
-                text.clear();
-                for ((topic, replica), progress) in &bucket.rows {
-                    describe(&mut text, *topic, replica, progress.complete);
-                }
-                xxh3_64(&text)
-            });
+            *hash = bucket.hash();
+            bucket.hash = Some(*hash);
         }
+        hashes
+    }
+
+    /// The same, nothing kept.
+    #[cfg(feature = "simulation")]
+    pub(super) fn shown(&self) -> [u64; DIGEST_BUCKETS] {
+        let mut hashes = [0; DIGEST_BUCKETS];
+        self.buckets.iter().zip(&mut hashes).for_each(|(bucket, hash)| *hash = bucket.hash());
         hashes
     }
 
@@ -122,6 +124,19 @@ impl Ledger {
                 bucket.hash = None;
             }
         }
+    }
+}
+
+impl Bucket {
+    /// The hash that is kept while nothing changes, or else of what is there.
+    fn hash(&self) -> u64 {
+        self.hash.unwrap_or_else(|| {
+            let mut text = Vec::new();
+            for ((topic, replica), progress) in &self.rows {
+                describe(&mut text, *topic, replica, progress.complete);
+            }
+            xxh3_64(&text)
+        })
     }
 }
 
