@@ -12,6 +12,7 @@
 // Foundation: values and the contract.
 #[macro_use]
 pub mod canary;
+mod fences;
 pub mod ids;
 pub mod limits;
 pub mod machine;

@@ -36,7 +36,6 @@ mod breaker;
 mod connection;
 mod counts;
 mod dial;
-mod fences;
 mod handshake;
 mod notices;
 mod opening;
@@ -55,7 +54,9 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::fences::Fences;
 use crate::ids::{ClusterId, ConnectionId, Incarnation, NodeId, Notice, Replica, Ticket};
+use crate::limits;
 use crate::machine::{Machine, Wake};
 use crate::random::Rng;
 use crate::time::Instant;
@@ -67,7 +68,6 @@ use agenda::{Agenda, Subject};
 use asks::Asks;
 use connection::{Connection, Stage, Target};
 use counts::Counts;
-use fences::Fences;
 use peer::{Peer, Standing};
 use queue::Lane;
 use sequenced::Stream;
@@ -244,7 +244,7 @@ impl Links {
             peers: BTreeMap::new(),
             connections: BTreeMap::new(),
             accepting: BTreeMap::new(),
-            fences: Fences::default(),
+            fences: Fences::new(limits::FENCES_MAX),
             shunned: BTreeMap::new(),
             agenda: Agenda::default(),
             asks: Asks::default(),

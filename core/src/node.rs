@@ -98,6 +98,7 @@ impl Node {
         let registrations = registrations();
         let bounds = replica::Settings {
             tombstones_max: settings.tombstones_max,
+            fences_max: settings.membership.fences_max,
             ready_timeout: settings.ready_timeout,
         };
         let membership = Membership::new(

@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use self::life::{Known, View};
 use self::owner::Owner;
+use crate::fences::Fences;
 use crate::ids::{Incarnation, NodeId, Notice, Replica};
 use crate::limits;
 use crate::machine::{Machine, Wake};
@@ -55,7 +56,7 @@ pub struct Maps {
     settings: Settings,
     rooms: BTreeMap<Topic, Room>,
     nodes: BTreeMap<NodeId, Known>,
-    fences: BTreeMap<NodeId, Incarnation>,
+    fences: Fences,
     retired_at: BTreeMap<NodeId, Instant>,
     retired: u64,
     remints: u64,
@@ -68,6 +69,8 @@ pub struct Maps {
 pub struct Settings {
     /// Tombstones of one map.
     pub tombstones_max: usize,
+    /// Lives that are over: as many as membership keeps, or somebody would be a member and have no maps.
+    pub fences_max: usize,
     /// How long a node's old maps wait for its new life.
     pub ready_timeout: Duration,
 }
@@ -254,7 +257,7 @@ impl Maps {
             settings,
             rooms,
             nodes: BTreeMap::new(),
-            fences: BTreeMap::new(),
+            fences: Fences::new(settings.fences_max),
             retired_at: BTreeMap::new(),
             retired: 0,
             remints: 0,

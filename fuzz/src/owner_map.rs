@@ -89,7 +89,8 @@ impl World {
         let registration =
             Registration { topic: TOPIC, check, entries_max: 100, dies_with_process: false };
         let ready_timeout = Duration::from_secs(5);
-        let settings = Settings { tombstones_max: self.tombstones_max, ready_timeout };
+        let settings =
+            Settings { tombstones_max: self.tombstones_max, fences_max: 100, ready_timeout };
         Maps::new(self.life(index), vec![registration], settings)
     }
 

@@ -7,7 +7,10 @@ use std::process::Command;
 /// The layers of `core`, lowest first: a module uses only modules of the rows above its own here. It is
 /// printed in `docs/ARCHITECTURE.md`, which is compared with it below.
 const LAYERS: [(&str, &[&str]); 4] = [
-    ("foundation", &["machine", "mark", "canary", "time", "random", "ids", "limits", "wire"]),
+    (
+        "foundation",
+        &["machine", "mark", "canary", "time", "random", "ids", "limits", "fences", "wire"],
+    ),
     ("mechanisms", &["link", "membership", "gossip", "replica", "raft"]),
     ("services", &["workers"]),
     ("composition", &["node"]),

@@ -38,7 +38,11 @@ pub(crate) fn maps(topics: &[Topic]) -> Maps {
         entries_max: 1_000_000,
         dies_with_process: false,
     });
-    let settings = Settings { tombstones_max: 4096, ready_timeout: Duration::from_secs(60) };
+    let settings = Settings {
+        tombstones_max: 4096,
+        fences_max: 65_536,
+        ready_timeout: Duration::from_secs(60),
+    };
     Maps::new(replica(0), registrations.collect(), settings)
 }
 

@@ -15,7 +15,6 @@ use super::copy::Copy;
 use super::entries::Change;
 use super::{Maps, Output, Room};
 use crate::ids::{Incarnation, NodeId, Notice, Reason, Replica};
-use crate::limits;
 use crate::time::Instant;
 use crate::wire::segment::Topic;
 
@@ -57,7 +56,7 @@ impl Maps {
     }
 
     fn appear(&mut self, now: Instant, replica: Replica, born: Incarnation, out: &mut Vec<Output>) {
-        let fenced = self.fences.get(&replica.node).is_some_and(|f| *f >= replica.incarnation);
+        let fenced = self.fences.of(&replica.node) >= Some(replica.incarnation);
         let known = self.nodes.get(&replica.node);
         let old = known.is_some_and(|known| known.incarnation >= replica.incarnation);
         if replica.node == self.local.node || fenced || old {
@@ -89,12 +88,7 @@ impl Maps {
 
     /// Nothing of `node` through life `fence` is kept.
     fn fence(&mut self, node: &NodeId, fence: Incarnation, left: bool, out: &mut Vec<Output>) {
-        let highest = self.fences.entry(node.clone()).or_default();
-        *highest = fence.max(*highest);
-        // A dropped fence is no danger: membership still keeps it, and the replica is unknown here.
-        if self.fences.len() > limits::FENCES_MAX {
-            self.fences.pop_first();
-        }
+        self.fences.raise(node, fence);
         let known = self.nodes.get(node);
         if known.is_none_or(|known| known.incarnation > fence) {
             for room in self.rooms.values_mut() {

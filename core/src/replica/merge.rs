@@ -64,8 +64,8 @@ impl Maps {
         admit(&room.registration, segment, copy.map_or(0, Copy::seen))
             .map_err(Unwanted::Refused)?;
         let Replica { node, incarnation } = &segment.replica;
-        if let Some(fence) = self.fences.get(node).filter(|fence| incarnation <= *fence) {
-            return Err(Unwanted::Fenced(Retired { node: node.clone(), fence: *fence }));
+        if let Some(fence) = self.fences.of(node).filter(|fence| incarnation <= fence) {
+            return Err(Unwanted::Fenced(Retired { node: node.clone(), fence }));
         }
         let copy = copy.ok_or(Unwanted::Unknown)?;
         if overfills(copy, segment, room.registration.held_max()) {

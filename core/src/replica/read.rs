@@ -168,7 +168,7 @@ impl Maps {
             for copy in room.copies() {
                 copy.check(self.settings.tombstones_max)?;
                 let Replica { node, incarnation } = copy.replica();
-                if self.fences.get(node).is_some_and(|fence| incarnation <= fence) {
+                if self.fences.of(node) >= Some(*incarnation) {
                     return Err(format!("RP-6: {} is fenced", copy.replica()));
                 }
             }

@@ -21,6 +21,7 @@ impl Script for MapsScript {
             vec![registration(Topic::FACTS, entries_max, settings.get("dies_with_process", false))];
         let limits = Settings {
             tombstones_max: settings.get("tombstones_max", 100),
+            fences_max: settings.get("fences_max", 100),
             ready_timeout: settings.millis("ready_timeout_ms", 60_000),
         };
         let mut maps = Maps::new(local, registrations, limits);

@@ -94,8 +94,11 @@ struct World {
 
 impl World {
     fn new(receivers: usize, owner_max: usize, receivers_max: &[usize]) -> World {
-        let settings =
-            |tombstones_max| Settings { tombstones_max, ready_timeout: Duration::from_secs(60) };
+        let settings = |tombstones_max| Settings {
+            tombstones_max,
+            fences_max: 100,
+            ready_timeout: Duration::from_secs(60),
+        };
         let maps = |node: usize, tombstones_max| {
             let local = replica(&format!("n{node}/1"));
             let mut maps =

@@ -61,7 +61,8 @@ struct World {
 
 impl World {
     fn new(dies_with_process: bool) -> World {
-        let settings = Settings { tombstones_max: 3, ready_timeout: Duration::from_secs(60) };
+        let settings =
+            Settings { tombstones_max: 3, fences_max: 100, ready_timeout: Duration::from_secs(60) };
         let maps = |local: &str| {
             Maps::new(replica(local), vec![registration(TOPIC, 100, dies_with_process)], settings)
         };
@@ -195,7 +196,7 @@ proptest! {
         let now = world.now;
         world.owner().handle(now, Input::Ready { topic: TOPIC }, &mut Vec::new());
         let newest = world.life(0).local().clone();
-        let fenced = world.observer.fences.get(&newest.node).is_some_and(|f| *f >= newest.incarnation);
+        let fenced = world.observer.fences.of(&newest.node) >= Some(newest.incarnation);
         world.hand(Input::Notice(up(newest.clone(), newest.incarnation)));
         for _ in 0..400 {
             world.pull(0, 4000);

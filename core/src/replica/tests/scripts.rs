@@ -276,7 +276,8 @@ fn a_fresh_receiver_takes_any_plausible_head() {
 fn an_entry_beyond_the_bounds_is_refused() {
     let maps = |entries: Vec<Entry>| {
         let registrations = vec![registration(Topic::FACTS, 2, false)];
-        let settings = Settings { tombstones_max: 4, ready_timeout: Duration::from_secs(60) };
+        let settings =
+            Settings { tombstones_max: 4, fences_max: 100, ready_timeout: Duration::from_secs(60) };
         let mut maps = Maps::new(replica("me/1"), registrations, settings);
         let mut out = Vec::new();
         maps.handle(
@@ -332,6 +333,27 @@ fn row_2_ignores_the_unknown_and_answers_the_fenced_once_a_second() {
         then   retired o through 5 to peer
         when   1000ms  up o/5
         when   1000ms  look o
+        ",
+    );
+}
+
+#[test]
+fn whom_membership_may_name_again_has_maps_again() {
+    check::<MapsScript>(
+        "
+        given  up=o/5,p/1 fences_max=1
+        when   0ms     forgotten o/5
+        then   dropped o/5
+        when   1ms     up o/5
+        when   2ms     segment o/5 0..1 a@1
+        then   fenced
+        then   retired o through 5 to peer
+        when   3ms     forgotten p/1
+        then   dropped p/1
+        when   4ms     up o/5
+        when   5ms     segment o/5 0..1 a@1
+        then   applied o/5 0..1 from peer
+        then   changed o/5 a=a1
         ",
     );
 }

@@ -8,7 +8,8 @@ use crate::machine::{Counted, Labels};
 const TOPIC: Topic = Topic::FACTS;
 
 fn maps(entries_max: usize) -> Maps {
-    let settings = Settings { tombstones_max: 4096, ready_timeout: Duration::from_secs(60) };
+    let settings =
+        Settings { tombstones_max: 4096, fences_max: 100, ready_timeout: Duration::from_secs(60) };
     let registrations = vec![registration(TOPIC, entries_max, false)];
     let mut maps = Maps::new(replica("me/1"), registrations, settings);
     let peer = Input::Notice(up(replica("peer/1"), Incarnation(1)));
