@@ -68,6 +68,13 @@ impl Clock {
         self.drift_ppm = ppm.clamp(-900_000, 900_000);
     }
 
+    /// At `world` the monotonic clock has counted `more` than the world: a machine that sleeps may sleep longer
+    /// than anybody else notices.
+    pub fn leap(&mut self, world: Micros, more: Micros) {
+        self.anchor_local = self.local(world).as_micros().saturating_add(more);
+        self.anchor_world = world;
+    }
+
     /// Moves the wall clock.
     pub fn step(&mut self, micros: i64) {
         self.wall_offset_us = self.wall_offset_us.saturating_add(micros);

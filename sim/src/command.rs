@@ -281,12 +281,13 @@ fn told(summary: &Summary, cpu: f64) -> String {
     let slowest = summary.converged.iter().max().copied().unwrap_or_default() as f64 / 1e6;
     format!(
         "{seeds} seeds, {failed} failed, {virtual_seconds:.0} virtual seconds in {cpu:.1} CPU seconds \
-         ({:.0} to 1), {} events ({:.0} a CPU second), slowest quiet {slowest:.0}s, hash {}\nfaults: {}",
+         ({:.0} to 1), {} events ({:.0} a CPU second), slowest quiet {slowest:.0}s, hash {}\nfaults: {}\nbelow 1 % of their kind: {}",
         virtual_seconds / cpu,
         summary.events,
         summary.events as f64 / cpu,
         hex(summary.hash()),
-        faults.join(", ")
+        faults.join(", "),
+        summary.faults.rare().join(", ")
     )
 }
 

@@ -3,13 +3,17 @@
 //! A batch is *pending* until its sync ends and *durable* after. Batches become durable in order; at a
 //! crash any suffix of the pending ones is lost, never a piece of one.
 //!
-//! Absent on purpose: files and sectors. They come with the machines that own some.
+//! Absent on purpose: files and sectors. They come with the machines that own some. What goes wrong, and what
+//! follows from it: `world/disks.rs`.
 
 use std::collections::VecDeque;
 
 use quorate_core::ids::Ticket;
 use quorate_core::node::{Image, Keyspace};
 use quorate_core::wire::Blob;
+
+use crate::clock::Micros;
+use crate::world::disks::names_a_life;
 
 /// Rows to write or, without a value, to delete.
 pub type Batch = Vec<(Keyspace, String, Option<Blob>)>;
@@ -19,6 +23,16 @@ pub type Batch = Vec<(Keyspace, String, Option<Blob>)>;
 pub struct Disk {
     durable: Image,
     pending: VecDeque<(Ticket, Batch)>,
+    /// Batches whose sync was reported and not done.
+    unsynced: VecDeque<Batch>,
+    lying: bool,
+    lying_since: Option<Micros>,
+    /// There is no room.
+    pub full: bool,
+    /// Writes that will fail.
+    pub errors: u32,
+    /// What is read fails its checksum.
+    pub damaged: bool,
 }
 
 impl Disk {
@@ -32,16 +46,52 @@ impl Disk {
         self.pending.push_back((ticket, batch));
     }
 
-    /// The oldest pending batch becomes durable; its ticket.
+    /// The oldest pending batch becomes durable, or is said to be; its ticket.
     pub fn sync(&mut self) -> Option<Ticket> {
         let (ticket, batch) = self.pending.pop_front()?;
+        if self.lying && !names_a_life(&batch) {
+            self.unsynced.push_back(batch);
+            return Some(ticket);
+        }
+        // What a true sync finds unwritten it writes as well.
+        for batch in std::mem::take(&mut self.unsynced) {
+            self.apply(batch);
+        }
+        self.lying_since = self.lying_since.filter(|_| self.lying);
+        self.apply(batch);
+        Some(ticket)
+    }
+
+    fn apply(&mut self, batch: Batch) {
         for (keyspace, key, value) in batch {
             match value {
                 Some(value) => self.durable.insert((keyspace, key), value),
                 None => self.durable.remove(&(keyspace, key)),
             };
         }
-        Some(ticket)
+    }
+
+    /// From now on syncs are reported and not done, or (`None`) done again.
+    pub fn lie(&mut self, since: Option<Micros>) {
+        self.lying = since.is_some();
+        self.lying_since = self.lying_since.or(since);
+    }
+
+    /// Since when what was promised may be lost.
+    pub fn lying_since(&self) -> Option<Micros> {
+        self.lying_since
+    }
+
+    /// Whether the next write fails.
+    pub fn refuses(&mut self) -> bool {
+        let fails = self.full || self.errors > 0;
+        self.errors = self.errors.saturating_sub(1);
+        fails
+    }
+
+    /// How many batches were promised and not written.
+    pub fn unsynced(&self) -> usize {
+        self.unsynced.len()
     }
 
     /// How many batches wait.
@@ -49,12 +99,17 @@ impl Disk {
         self.pending.len()
     }
 
-    /// The process or the power is gone: the first `kept` pending batches reached the medium.
-    pub fn crash(&mut self, kept: usize) {
-        for _ in 0..kept {
-            self.sync();
+    /// The process or the power is gone: of what was promised and not written the first `promised` batches
+    /// reached the medium, and if these are all, of what was pending the first `kept`.
+    pub fn crash(&mut self, promised: usize, kept: usize) {
+        let all = promised >= self.unsynced.len();
+        let reached: Vec<Batch> = self.unsynced.drain(..).take(promised).collect();
+        reached.into_iter().for_each(|batch| self.apply(batch));
+        let pending = std::mem::take(&mut self.pending);
+        for (_, batch) in pending.into_iter().take(if all { kept } else { 0 }) {
+            self.apply(batch);
         }
-        self.pending.clear();
+        self.lying_since = self.lying_since.filter(|_| self.lying);
     }
 
     /// Nothing is left.
@@ -78,10 +133,35 @@ mod tests {
             for number in 0..3 {
                 disk.write(Ticket(number), batch(&number.to_string(), "x"));
             }
-            disk.crash(kept);
+            disk.crash(0, kept);
             assert_eq!(disk.image().len(), kept);
             assert_eq!(disk.pending(), 0);
         }
+    }
+
+    #[test]
+    fn a_crash_takes_a_suffix_of_what_was_promised_and_a_true_sync_saves_it() {
+        for promised in 0..3 {
+            let mut disk = Disk::default();
+            disk.lie(Some(5));
+            for number in 0..2 {
+                disk.write(Ticket(number), batch(&number.to_string(), "x"));
+                assert_eq!(disk.sync(), Some(Ticket(number)));
+            }
+            assert_eq!((disk.image().len(), disk.unsynced()), (0, 2));
+            disk.write(Ticket(2), batch("2", "x"));
+            disk.crash(promised, 1);
+            assert_eq!(disk.image().len(), if promised == 2 { 3 } else { promised });
+        }
+        let mut disk = Disk::default();
+        disk.lie(Some(5));
+        disk.write(Ticket(0), batch("0", "x"));
+        disk.sync();
+        disk.lie(None);
+        assert_eq!(disk.lying_since(), Some(5));
+        disk.write(Ticket(1), batch("1", "x"));
+        disk.sync();
+        assert_eq!((disk.image().len(), disk.lying_since()), (2, None));
     }
 
     #[test]

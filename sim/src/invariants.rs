@@ -20,13 +20,14 @@ pub mod membership;
 pub mod raft;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod replica;
+pub mod secrets;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod workers;
 
 use std::collections::BTreeMap;
 
 use quorate_core::ids::{Replica, Ticket};
-use quorate_core::node::workers::ProbeOutcome;
+use quorate_core::node::workers::{ProbeOutcome, Refusal};
 use quorate_core::node::{Effect, Input, Reply, Request};
 use quorate_core::time::Instant;
 
@@ -92,9 +93,9 @@ promises! {
     M5 "M-5" History "a life is raised only after it was given up, and once",
     M6 "M-6" Step "the notices fold to the view",
     M7 "M-7" Step "tables stay within their bounds",
-    M8 "M-8" Step "a turn ends, and asks to be woken later than it ended",
+    M8 "M-8" Global "/livez holds whatever the network does",
     M9 "M-9" Quiet "every view is exactly the set of running nodes, each at its newest incarnation",
-    M10 "M-10" Quiet "nobody is alone beside a reachable seed",
+    M10 "M-10" Global "beside a reachable seed nobody is alone for 15 s, nor any two groups for 150 s",
     M11 "M-11" Global "who can be reached, directly or by a detour, is not failed for long",
     M12 "M-12" History "who learns of its departure has a higher incarnation in its next datagram",
     M13 "M-13" Quiet "who stopped is failed at every other, in time",
@@ -105,6 +106,7 @@ promises! {
     G11 "G-11" History "a write is pushed in its own turn where a link is up",
     G12 "G-12" Step "lanes, pulls and backlogs stay within their bounds",
     G13 "G-13" Quiet "all rows about living replicas are equal and backlogs empty",
+    G15 "G-15" Global "equal bucket hashes mean equal progress for everything in the bucket",
     RP1 "RP-1" Step "what is held is what the owner wrote, and all of it, through complete",
     RP2 "RP-2" Step "complete ≤ head; floor and head never fall; complete falls only by a sweep",
     RP3 "RP-3" Step "nothing resurrects",
@@ -128,6 +130,8 @@ promises! {
     W4 "W-4" Step "where each probes, nothing returns to Ready without a good probe",
     W5 "W-5" Step "no statement moves Failed or Draining",
     W6 "W-6" Step "every change of a status is a row of the table, and was announced",
+    W7 "W-7" Step "only Ready without overlay is picked; whoever can be picked is not missed",
+    W8 "W-8" Step "a claim of an owner that begins a new life vanishes nowhere in between",
     W9 "W-9" Step "an own claim stays until its owner removes it",
     W10 "W-10" Step "probes in flight ≤ 128, and one per entry",
     W11 "W-11" Step "no secret appears in anything that leaves",
@@ -213,6 +217,14 @@ pub struct Turn<'a> {
     pub effects: &'a [Effect],
 }
 
+impl Turn<'_> {
+    /// The time on the machine's own clock.
+    fn local(&self) -> Instant {
+        let machine = self.machines.get(self.machine);
+        machine.map_or(Instant::from_micros(self.now), |machine| machine.clock.local(self.now))
+    }
+}
+
 /// Everything that is looked at in one run.
 #[derive(Debug)]
 pub struct Checks {
@@ -256,11 +268,11 @@ impl Checks {
         self.workers.started(machine);
     }
 
-    /// A process ended.
-    pub fn stopped(&mut self, now: Micros, machine: usize, stored: bool) {
+    /// A process ended; what it stored before `kept` is there.
+    pub fn stopped(&mut self, now: Micros, machine: usize, kept: Option<Micros>) {
         self.membership.stopped(now, machine);
         self.replica.stopped(machine);
-        self.workers.stopped(now, machine, stored);
+        self.workers.stopped(machine, kept);
     }
 
     /// A caller asked.
@@ -278,6 +290,12 @@ impl Checks {
         self.workers.probed(machine, url, outcome);
     }
 
+    /// A caller was refused before a node heard of it: W-11, its secret is echoed nowhere.
+    pub fn refused(&mut self, machine: usize, refusal: &Refusal) -> Result<(), Failure> {
+        let told = format!("{refusal} {refusal:?}");
+        secrets::told(machine, told.as_bytes(), &mut self.ledger)
+    }
+
     /// A process took a turn.
     pub fn turn(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
         if !self.on {
@@ -286,8 +304,10 @@ impl Checks {
         if self.slept(turn) {
             self.membership.slept(turn.machine);
             self.replica.slept(turn);
+            self.workers.slept(turn.machine);
         }
         let ledger = &mut self.ledger;
+        secrets::turn(turn, ledger)?;
         self.membership.turn(turn, ledger)?;
         self.replica.turn(turn, ledger)?;
         self.gossip.turn(turn, ledger)?;

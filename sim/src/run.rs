@@ -21,6 +21,7 @@ use quorate_core::ids::{MemberId, NodeId, Ticket};
 use quorate_core::mark::Hits;
 use quorate_core::node::raft::Genesis;
 use quorate_core::random::Rng;
+use quorate_core::time::micros;
 
 use crate::clock::Micros;
 use crate::invariants::{Checks, Ledger};
@@ -40,6 +41,8 @@ pub const BOOT_US: Micros = 5_000_000;
 pub const CALM_US: Micros = 10_000_000;
 /// How often promises across nodes are looked at.
 const TICK_US: Micros = 1_000_000;
+/// Who waits so long for a handshake gets one through a third of the packets lost.
+const HANDSHAKE_US: Micros = 500_000;
 /// Turns that a failure shows.
 const SHOWN: usize = 200;
 
@@ -176,7 +179,6 @@ impl Run<'_> {
         }
         let mut checks = Checks::new(nodes);
         checks.on = !options.blind;
-        checks.workers.secrets = plan.loads.iter().any(|load| load.keys.contains_key("secret"));
         let mut world = World::new(&rng.child("world"), machines, trace, checks);
         world.lens = options.lens.then(Box::default);
         let core = plan.given.get("core").map_or("all", String::as_str);
@@ -326,7 +328,10 @@ impl Run<'_> {
         let pair = |left: usize, right: usize| {
             let open = |from, to| {
                 let link = self.world.link(from, to);
-                let fine = link.rates.loss <= 300_000 && link.rates.delay_us <= 100_000;
+                let patience = self.patience(left).min(self.patience(right));
+                let lossy = link.rates.loss <= 300_000 && patience >= HANDSHAKE_US;
+                let lossless = link.rates.loss == 0 && 4 * link.rates.delay_us <= patience;
+                let fine = (lossy || lossless) && link.rates.delay_us <= 100_000;
                 let carries = |kind| link.state(kind) == State::Open;
                 let whole = link.mtu >= 1400 && link.reader.is_none();
                 carries(Kind::Datagram) && carries(Kind::Stream) && fine && whole
@@ -338,6 +343,26 @@ impl Run<'_> {
             || (0..self.world.machines.len())
                 .filter(|helper| *helper != one && *helper != other)
                 .any(|helper| runs(&helper) && pair(one, helper) && pair(helper, other))
+    }
+
+    /// How long a machine waits for a connection, or for the handshake on it, before it gives up.
+    fn patience(&self, machine: usize) -> Micros {
+        let link = self.world.machines.get(machine).map(|machine| &machine.settings.link);
+        link.map_or(0, |link| micros(link.connect_timeout.min(link.handshake_timeout)))
+    }
+
+    /// Whether nothing at all stands between two machines.
+    fn near(&self, one: usize, other: usize) -> bool {
+        let patience = self.patience(one).min(self.patience(other));
+        let open = |from, to| {
+            let link = self.world.link(from, to);
+            let carries = |kind| link.state(kind) == State::Open;
+            let delay = link.rates.delay_us;
+            let fine = link.rates.loss == 0 && delay <= 100_000 && 4 * delay <= patience;
+            let whole = link.mtu >= 1400 && link.reader.is_none();
+            carries(Kind::Datagram) && carries(Kind::Stream) && fine && whole
+        };
+        open(one, other) && open(other, one)
     }
 
     fn outcome(mut self, seed: u64) -> Outcome {

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use quorate_core::node::workers::{self, Command, Outcome, Spec, Target};
+use quorate_core::node::workers::route::Reason;
+use quorate_core::node::workers::{
+    self, Command, Outcome, PickPolicy, Query, Refusal, Spec, Target,
+};
 use quorate_core::node::{Reply, Request};
 use quorate_core::time::micros;
 
 use crate::clock::Micros;
+use crate::invariants::secrets::{HOST_LOCAL, SECRET};
 
 /// The URL that a probe asks, and for how long it waits.
 pub fn probe_target(probe: &workers::Probe) -> (String, Micros) {
     (probe.url.to_string(), micros(probe.timeout))
 }
-
-/// A secret that must be found in nothing that leaves a node.
-pub const MARKER: &str = "quorate-marker-5f0e7a19c3";
 
 /// The URL that operations on the key `number` mean.
 pub fn url_of(number: u64) -> String {
@@ -45,11 +46,14 @@ impl Wish<'_> {
         self.words.first().cloned().unwrap_or_else(|| url_of(1))
     }
 
-    /// What it is as a request; the error says what is wrong with it.
-    pub fn request(&self) -> Result<Request, String> {
+    /// What it is as a request.
+    pub fn request(&self) -> Result<Request, Wrong> {
         let target = || Target::Url(self.word());
         Ok(match self.operation {
-            "worker.add" => Request::Worker(Command::Register { spec: self.spec()?, keyed: false }),
+            "worker.add" => {
+                let keyed = self.secret() == Some(Secret::Key);
+                Request::Worker(Command::Register { spec: self.spec()?, keyed })
+            }
             "worker.remove" => Request::Worker(Command::Remove {
                 targets: vec![target()],
                 revision: None,
@@ -63,7 +67,9 @@ impl Wish<'_> {
             "worker.suppress" => Request::Worker(Command::Suppress(target())),
             "worker.set" => {
                 let revision = self.revision.or(Some(1 + self.turn));
-                Request::Worker(Command::Patch { target: target(), revision, patch: self.patch() })
+                let patch = self.patch();
+                Spec::check_patch(&patch)?;
+                Request::Worker(Command::Patch { target: target(), revision, patch })
             }
             "worker.report" => {
                 let outcome = match self.turn % 8 {
@@ -80,10 +86,10 @@ impl Wish<'_> {
             },
             "member.join" => Request::Join { addresses: self.words.to_vec() },
             "member.evict" => {
-                let node = self.word().parse().map_err(|error| format!("{error}"))?;
-                Request::Evict { node }
+                let node = self.word().parse();
+                Request::Evict { node: node.map_err(|error| Wrong::Plan(format!("{error}")))? }
             }
-            other => return Err(format!("a node has no operation `{other}`")),
+            other => return Err(Wrong::Plan(format!("a node has no operation `{other}`"))),
         })
     }
 
@@ -93,12 +99,80 @@ impl Wish<'_> {
             0 => ("health", serde_json::json!({"rise": 1 + self.turn % 3})),
             _ => ("priority", serde_json::json!(self.turn % 101)),
         };
-        serde_json::Map::from_iter([(field.to_owned(), value)])
+        let mut patch = serde_json::Map::from_iter([(field.to_owned(), value)]);
+        if self.secret() == Some(Secret::Label) {
+            patch.insert("labels".to_owned(), serde_json::json!({"password": SECRET}));
+        }
+        patch
     }
 
-    fn spec(&self) -> Result<Box<Spec>, String> {
+    /// What a pick asks for.
+    pub fn query(&self) -> Query {
+        let policies = [
+            ("round_robin", PickPolicy::RoundRobin),
+            ("weighted", PickPolicy::Weighted),
+            ("least_load", PickPolicy::LeastLoad),
+            ("power_of_two", PickPolicy::PowerOfTwo),
+            ("consistent_hash", PickPolicy::ConsistentHash),
+        ];
+        let named = self.key("policy").and_then(|name| policies.iter().find(|one| one.0 == name));
+        let next = || policies.iter().cycle().nth(self.count(self.turn % 5));
+        let model = self.number("models").filter(|models| *models > 0);
+        let zone = (self.turn % 4 == 0).then(|| self.zone());
+        Query {
+            model: model.map_or(String::new(), |models| format!("m{}", self.turn / 5 % models)),
+            kind: self.kind(),
+            labels: zone.into_iter().collect(),
+            key: (self.turn % 3 > 0).then(|| self.word()),
+            policy: named.or_else(next).map_or_else(PickPolicy::default, |(_, policy)| *policy),
+            exclude: Vec::new(),
+        }
+    }
+
+    fn count(&self, number: u64) -> usize {
+        usize::try_from(number).unwrap_or(usize::MAX)
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.key(name).and_then(|text| text.parse().ok())
+    }
+
+    fn kind(&self) -> workers::Kind {
+        if self.turn % 7 == 0 { workers::Kind::Prefill } else { workers::Kind::Regular }
+    }
+
+    fn zone(&self) -> (String, String) {
+        ("zone".to_owned(), format!("z{}", self.turn / 2 % 2))
+    }
+
+    /// Where a caller puts a secret, if it has one: where it belongs, or where somebody might take it.
+    fn secret(&self) -> Option<Secret> {
+        self.key("secret")?;
+        [Secret::Key, Secret::Url, Secret::Label, Secret::Socket]
+            .get(self.count(self.turn % 8))
+            .copied()
+    }
+
+    fn url(&self) -> String {
+        let url = self.word();
+        match self.secret() {
+            Some(Secret::Url) => url.replace("://", &format!("://user:{SECRET}@")),
+            Some(Secret::Socket) => format!("ipc:///run/{HOST_LOCAL}/{}.sock", self.turn % 100),
+            Some(Secret::Key | Secret::Label) | None => url,
+        }
+    }
+
+    fn spec(&self) -> Result<Box<Spec>, Wrong> {
         let mut spec = serde_json::Map::new();
-        spec.insert("url".to_owned(), serde_json::json!(self.word()));
+        spec.insert("url".to_owned(), serde_json::json!(self.url()));
+        let mut labels = BTreeMap::new();
+        if self.secret() == Some(Secret::Label) {
+            labels.insert("api_token".to_owned(), SECRET.to_owned());
+        }
+        if let Some(models) = self.number("models").filter(|models| *models > 0) {
+            self.serve(models, &mut spec);
+            labels.extend([self.zone()]);
+        }
         let mut health = serde_json::Map::new();
         for (key, field) in [("interval", "interval_ms"), ("rise", "rise"), ("fall", "fall")] {
             if let Some(number) = self.key(key).and_then(|text| text.parse::<u64>().ok()) {
@@ -118,8 +192,10 @@ impl Wish<'_> {
             health.insert("by".to_owned(), serde_json::json!(by));
         }
         if let Some(bytes) = self.key("value").and_then(|text| text.parse::<usize>().ok()) {
-            let filling = "x".repeat(bytes.min(255));
-            spec.insert("labels".to_owned(), serde_json::json!({"filling": filling}));
+            labels.insert("filling".to_owned(), "x".repeat(bytes.min(255)));
+        }
+        if !labels.is_empty() {
+            spec.insert("labels".to_owned(), serde_json::json!(labels));
         }
         if let Some(settle) = self.key("settle").and_then(|text| text.parse::<u64>().ok()) {
             spec.insert("drain_settle_ms".to_owned(), serde_json::json!(settle));
@@ -127,9 +203,24 @@ impl Wish<'_> {
         if !health.is_empty() {
             spec.insert("health".to_owned(), serde_json::Value::Object(health));
         }
-        let spec = Spec::from_request(serde_json::Value::Object(spec))
-            .map_err(|refusal| refusal.to_string())?;
-        Ok(Box::new(spec))
+        Ok(Box::new(Spec::from_request(serde_json::Value::Object(spec))?))
+    }
+
+    /// A worker of some model, or of any, that is not like the others.
+    fn serve(&self, models: u64, spec: &mut serde_json::Map<String, serde_json::Value>) {
+        let turn = self.turn;
+        if turn % 4 > 0 {
+            let model = turn / 4 % models;
+            let served =
+                serde_json::json!([{"id": format!("m{model}"), "aliases": [format!("a{model}")]}]);
+            spec.insert("models".to_owned(), served);
+        }
+        spec.insert("kind".to_owned(), serde_json::json!(self.kind().as_str()));
+        spec.insert("priority".to_owned(), serde_json::json!(50 + turn % 3));
+        spec.insert("weight".to_owned(), serde_json::json!(1 + turn % 5));
+        if turn % 4 == 1 {
+            spec.insert("max_in_flight".to_owned(), serde_json::json!(1 + turn % 2));
+        }
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
@@ -139,6 +230,42 @@ impl Wish<'_> {
         let others = (1..(bytes / 200).min(30)).map(|number| format!("filling{number}"));
         let filled = others.map(|name| (name, "y".repeat(200)));
         filled.chain([("turn".to_owned(), value)]).collect()
+    }
+}
+
+/// Why a wish never became a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// The surface refuses it, as the host's does.
+    Refused(Refusal),
+    /// The plan asks for what there is not.
+    Plan(String),
+}
+
+impl From<Refusal> for Wrong {
+    fn from(refusal: Refusal) -> Wrong {
+        Wrong::Refused(refusal)
+    }
+}
+
+/// Where a caller puts a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Secret {
+    /// In `api_key`, which the surface takes out and keeps.
+    Key,
+    /// Into the URL.
+    Url,
+    /// Into a label.
+    Label,
+    /// No secret, but nobody else's business: a socket of this host.
+    Socket,
+}
+
+/// The outcome of a pick in the words of an `answer` line.
+pub fn words_of_pick(picked: Result<&str, Reason>) -> String {
+    match picked {
+        Ok(url) => format!("picked {url}"),
+        Err(reason) => format!("no_worker {}", serde_json::json!(reason).as_str().unwrap_or("")),
     }
 }
 

@@ -113,7 +113,7 @@ impl Summary {
             "virtual_seconds": virtual_seconds, "cpu_seconds": cpu,
             "compression": ratio(virtual_seconds, cpu), "events": self.events,
             "events_per_cpu_second": ratio(self.events as f64, cpu).round(),
-            "messages_per_commit": Value::Null, "faults": faults,
+            "messages_per_commit": Value::Null, "faults": faults, "faults_rare": self.faults.rare(),
             "invariants": invariants_json(&self.ledger),
             "histories": {"checked": 0, "undecided": 0},
             "marks": self.marks.json(),

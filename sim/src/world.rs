@@ -8,7 +8,9 @@
 //! Absent on purpose: what goes wrong, and when. A [plan](crate::plan) says so; `world/faults.rs` obeys.
 
 mod calls;
+pub mod disks;
 pub mod faults;
+mod lies;
 pub mod machine;
 pub mod streams;
 
@@ -18,6 +20,7 @@ use std::net::SocketAddr;
 use quorate_core::ids::{Incarnation, Replica, Ticket};
 use quorate_core::limits;
 use quorate_core::mark::Points;
+use quorate_core::node::workers::Refusal;
 use quorate_core::node::{Announcement, Answer, Effect, Input, Request};
 use quorate_core::random::Rng;
 use quorate_core::wire::Blob;
@@ -94,6 +97,15 @@ pub enum Event {
         /// Where.
         machine: usize,
     },
+    /// The hostile peer says something.
+    Lie {
+        /// Where.
+        machine: usize,
+        /// Until when it goes on.
+        until: Micros,
+        /// How far apart its lies are, on average.
+        pause: Micros,
+    },
     /// What the run's driver wants to be reminded of.
     Note(usize),
 }
@@ -117,7 +129,7 @@ pub struct World {
     /// What was done to the world.
     pub faults: FaultCounts,
     crash_effect: u64,
-    disk_slow_us: Micros,
+    trouble: disks::Trouble,
     rates: Vec<faults::Overlay>,
     draws: Vec<Draws>,
     processes: u64,
@@ -142,6 +154,7 @@ struct Draws {
     disk: Rng,
     crash: Rng,
     effect: Rng,
+    lie: Rng,
 }
 
 impl Draws {
@@ -152,6 +165,7 @@ impl Draws {
             disk: rng.child("disk"),
             crash: rng.child("crash"),
             effect: rng.child("effect"),
+            lie: rng.child("lie"),
         }
     }
 
@@ -187,7 +201,7 @@ impl World {
             checks,
             faults: FaultCounts::default(),
             crash_effect: 0,
-            disk_slow_us: 0,
+            trouble: disks::Trouble::default(),
             rates: Vec::new(),
             draws: (0..count).map(|index| Draws::new(&rng.child(&index.to_string()))).collect(),
             processes: 0,
@@ -251,6 +265,7 @@ impl World {
                 Event::Stream(event) => self.stream(event),
                 Event::Resume { machine, process } => self.resume(machine, process),
                 Event::Start { machine } => self.start(machine),
+                Event::Lie { machine, until, pause } => self.lie(machine, until, pause),
             }
         }
         None
@@ -305,9 +320,27 @@ impl World {
         Some(ticket)
     }
 
+    /// Hands a caller an answer that no node had to think about.
+    pub fn told(&mut self, words: String) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.checks.workers.answers.insert(ticket, words);
+        ticket
+    }
+
+    /// The surface of `machine` refuses a wish before its node hears of it.
+    pub fn refuse(&mut self, machine: usize, refusal: &Refusal) -> Ticket {
+        let words = format!("refused {}", refusal.code());
+        let told = self.checks.refused(machine, refusal);
+        if let Err(failure) = told {
+            self.fail(failure.at(self.now, self.trace.turns()));
+        }
+        self.told(words)
+    }
+
     /// Starts a process on a machine that runs none.
     pub fn start(&mut self, machine: usize) {
-        if self.machine(machine).process.is_some() {
+        if self.machine(machine).process.is_some() || !self.disk_lets_start(machine) {
             return;
         }
         self.processes += 1;
@@ -320,36 +353,6 @@ impl World {
         let replica = replica.expect("a machine that booted runs a process");
         self.checks.started(machine, &replica, self.machines.as_slice());
         self.input(machine, number, Input::Start);
-    }
-
-    /// Ends the process on `machine` at once: nothing it still meant to do happens.
-    pub fn kill(&mut self, machine: usize, silently: bool) {
-        let pending = self.machine(machine).disk.as_ref().map_or(0, |disk| disk.pending());
-        let kept = self.draws_of(machine).crash.index(pending + 1);
-        let now = self.now;
-        let host = self.machine_mut(machine);
-        let Some(process) = host.process.take() else { return };
-        if let Some(disk) = &mut host.disk {
-            disk.crash(kept);
-        }
-        let number = process.number;
-        host.ended_at = Some(now);
-        let stored = host.disk.is_some();
-        self.checks.stopped(now, machine, stored);
-        if let Some(lens) = &mut self.lens {
-            lens.ended(machine, now);
-        }
-        self.streams_of_ended(machine, number, silently);
-    }
-
-    fn synced(&mut self, machine: usize, process: u64) {
-        let host = self.machine_mut(machine);
-        if host.process.as_ref().is_none_or(|running| running.number != process) {
-            return;
-        }
-        let Some(ticket) = host.disk.as_mut().and_then(|disk| disk.sync()) else { return };
-        host.note_durable();
-        self.input(machine, process, Input::Stored { ticket });
     }
 
     fn turn(&mut self, machine: usize, number: u64) {
@@ -432,6 +435,7 @@ impl World {
             return;
         };
         process.busy_until = now + TURN_US;
+        process.turned_at = now;
         let wake = process.wake.map(|wake| clock.world(wake.at));
         let waiting = (!process.inbox.is_empty()).then_some(now);
         let Some(next) = wake.into_iter().chain(waiting).min() else { return };
@@ -547,23 +551,6 @@ impl World {
         }
         let number = process.number;
         self.input(to, number, Input::Datagram { from, bytes });
-    }
-
-    fn store(&mut self, machine: usize, process: u64, ticket: Ticket, batch: crate::disk::Batch) {
-        let slow = self.disk_slow_us + 1;
-        let disk = &mut self.draws_of(machine).disk;
-        let took = 200 + disk.below(2000) + disk.below(slow);
-        let now = self.now;
-        let host = self.machine_mut(machine);
-        let Some(disk) = &mut host.disk else {
-            // Without a store there is nothing to wait for.
-            self.input(machine, process, Input::Stored { ticket });
-            return;
-        };
-        disk.write(ticket, batch);
-        let at = (now + took).max(host.disk_busy_until + 1);
-        host.disk_busy_until = at;
-        self.queue.push(at, Event::Synced { machine, process });
     }
 
     /// The life that a process on `machine` has by the simulator's record.

@@ -1,9 +1,11 @@
-//! Promises of gossip: G-1, G-6, G-10 to G-13.
+//! Promises of gossip: G-1, G-6, G-10 to G-13 and G-15.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use quorate_core::ids::Replica;
 use quorate_core::limits;
 use quorate_core::machine::{Counted as _, Labels};
+use quorate_core::node::gossip::{Gossip, Waiting};
 use quorate_core::node::{Effect, Input};
 use quorate_core::wire::datagram::{self, Kind};
 use quorate_core::wire::frame::Class;
@@ -176,17 +178,72 @@ impl Watch {
                 }
             }
             // Where rumours carry everything, a renewal is always on its way to somebody.
-            let settings = machines.get(*reader).map(|machine| &machine.settings.gossip);
-            if settings.is_some_and(|settings| settings.direct_max < machines.len()) {
-                continue;
-            }
-            let mut waiting = 0;
-            here.node.gossip().counts(&mut |count| {
-                waiting += if count.name == "gossip_backlog_items" { count.value } else { 0 };
-            });
-            ledger.hold(Id::G13, *reader, waiting == 0, || format!("{waiting} items wait"))?;
+            let news = here.node.gossip().waiting().find(|waiting| !is_renewal(here, waiting));
+            ledger.hold(Id::G13, *reader, news.is_none(), || format!("{news:?}"))?;
         }
         Ok(())
+    }
+
+    /// G-15: where two nodes show equal hashes, they are equally far with everything these cover.
+    pub fn digests(&self, machines: &[Machine], ledger: &mut Ledger) -> Result<(), Failure> {
+        let shown: Vec<(usize, Shown)> = machines
+            .iter()
+            .filter_map(|machine| Some((machine.index, Shown::by(machine.process.as_ref()?))))
+            .collect();
+        for (place, (one, left)) in shown.iter().enumerate() {
+            for (other, right) in shown.iter().skip(place + 1) {
+                let unequal = left.unequal(right);
+                ledger.hold(Id::G15, *one, unequal.is_none(), || {
+                    let other = crate::settings::node_id(*other);
+                    format!("bucket {unequal:?} hashes as at {other}, and progress differs")
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether nothing of an interval survives but what is written again on a schedule.
+fn is_renewal(process: &Process, waiting: &Waiting<'_>) -> bool {
+    let maps = process.node.maps();
+    let of_it = maps.held_own().chain(maps.held_of(&waiting.source.node));
+    let mut of_it = of_it.filter(|map| map.topic == waiting.topic && map.replica == waiting.source);
+    of_it.all(|map| {
+        let mut entries = map.entries(waiting.from);
+        entries.all(|entry| {
+            let scheduled = match waiting.topic {
+                Topic::WORKERS => &**entry.key == "lease",
+                Topic::FACTS => &**entry.key == "audit",
+                _ => false,
+            };
+            entry.sequence > waiting.upto || scheduled
+        })
+    })
+}
+
+/// What a digest of one node would say, and how far its maps really are.
+struct Shown {
+    hashes: [u64; limits::DIGEST_BUCKETS],
+    progress: Vec<BTreeSet<(Topic, Replica, u64)>>,
+}
+
+impl Shown {
+    fn by(process: &Process) -> Shown {
+        let mut progress = vec![BTreeSet::new(); limits::DIGEST_BUCKETS];
+        for map in process.node.maps().held().filter(|map| map.progress.complete > 0) {
+            let bucket = progress.get_mut(Gossip::bucket_of(&map.replica.node));
+            let row = (map.topic, map.replica.clone(), map.progress.complete);
+            bucket.expect("there is a set per bucket").insert(row);
+        }
+        Shown { hashes: process.node.gossip().hashes(), progress }
+    }
+
+    /// A bucket whose hash is the same in both, and whose maps are not.
+    fn unequal(&self, other: &Shown) -> Option<usize> {
+        let hashes = self.hashes.iter().zip(&other.hashes);
+        let progress = self.progress.iter().zip(&other.progress);
+        let mut buckets = hashes.zip(progress);
+        buckets.position(|((left, right), (mine, theirs))| left == right && mine != theirs)
     }
 }
 

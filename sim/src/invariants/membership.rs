@@ -2,6 +2,8 @@
 //!
 //! Who really runs, and who could reach whom, is the simulator's own knowledge.
 
+mod meetings;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::{Incarnation, NodeId, Notice, Replica};
@@ -31,6 +33,7 @@ pub struct Watch {
     pub ended: Vec<Option<Micros>>,
     /// Since when an observer holds a machine failed that it could reach.
     wronged: BTreeMap<(usize, usize), Micros>,
+    meetings: meetings::Meetings,
 }
 
 /// What one process said and believed so far.
@@ -38,11 +41,38 @@ pub struct Watch {
 struct Observer {
     notices: BTreeMap<Replica, Told>,
     beliefs: BTreeMap<NodeId, Incarnation>,
-    fences: BTreeMap<NodeId, Incarnation>,
+    fences: Fences,
     version: Option<u64>,
     /// A notice said that this life of ours is over.
     must_exceed: Option<Incarnation>,
     slept: bool,
+}
+
+/// The fences that one process raised. Its bound drops what it raised longest ago.
+#[derive(Debug, Default)]
+struct Fences {
+    held: Vec<NodeId>,
+    ever: BTreeMap<NodeId, Incarnation>,
+}
+
+impl Fences {
+    /// The fence that must be there.
+    fn get(&self, node: &NodeId) -> Option<Incarnation> {
+        self.held.contains(node).then(|| self.ever.get(node).copied())?
+    }
+
+    /// Whether `replica` was fenced at any time.
+    fn was(&self, replica: &Replica) -> bool {
+        self.ever.get(&replica.node) >= Some(&replica.incarnation)
+    }
+
+    /// Fences a node anew; of whom there is no fence any more.
+    fn raise(&mut self, node: &NodeId, fence: Incarnation, bound: usize) -> Option<NodeId> {
+        self.held.retain(|fenced| fenced != node);
+        self.held.push(node.clone());
+        self.ever.insert(node.clone(), fence);
+        (self.held.len() > bound.max(1)).then(|| self.held.remove(0))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +90,7 @@ impl Watch {
             raised: BTreeSet::new(),
             ended: vec![None; machines],
             wronged: BTreeMap::new(),
+            meetings: meetings::Meetings::default(),
         }
     }
 
@@ -94,7 +125,6 @@ impl Watch {
     }
 
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
-        ledger.note(Id::M8);
         for effect in turn.effects {
             match effect {
                 Effect::Announce(Announcement::Member(notice)) => {
@@ -220,8 +250,7 @@ impl Watch {
                 matches!(told(replica), Some(Told::Up | Told::Suspect))
             }
             Notice::Renamed { old, new, .. } => {
-                let fence = observer.fences.get(&old.node);
-                let known = told(old).is_some() || fence.is_some_and(|f| old.incarnation <= *f);
+                let known = told(old).is_some() || observer.fences.was(old);
                 known && told(new).is_none() && old.node == new.node && old < new
             }
             Notice::Forgotten { .. } => true,
@@ -234,7 +263,13 @@ impl Watch {
         })?;
         observer.fold(notice);
         let Notice::Forgotten { node, fence } = notice else { return Ok(()) };
-        let former = observer.fences.insert(node.clone(), *fence);
+        let bound = turn.machines.get(turn.machine).map(|m| m.settings.membership.fences_max);
+        let former = observer.fences.get(node);
+        let dropped = observer.fences.raise(node, *fence, bound.unwrap_or_default());
+        let members = turn.process.node.published().members.load();
+        if let Some(dropped) = dropped.filter(|dropped| !members.rows.contains_key(dropped)) {
+            observer.beliefs.remove(&dropped);
+        }
         ledger.hold(Id::M2, turn.machine, former <= Some(*fence), || {
             format!("the fence of {node} fell from {former:?} to {fence}")
         })
@@ -268,7 +303,18 @@ impl Watch {
         Ok(())
     }
 
-    /// M-9, M-10 and M-13 at quiescence, for the machines in `core`.
+    /// M-10, once a second: `near(one, other)` says whether nothing stands between two machines.
+    pub fn meetings(
+        &mut self,
+        now: Micros,
+        machines: &[Machine],
+        near: impl Fn(usize, usize) -> bool,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        self.meetings.look(now, machines, near, ledger)
+    }
+
+    /// M-9 and M-13 at quiescence, for the machines in `core`.
     pub fn quiet(
         &self,
         core: &[usize],
@@ -302,8 +348,6 @@ impl Watch {
                     })?;
                 }
             }
-            let alone = core.len() > 1 && members.rows.len() < 2;
-            ledger.hold(Id::M10, *observer, !alone, || "it knows nobody".to_owned())?;
         }
         Ok(())
     }
@@ -350,7 +394,7 @@ impl Observer {
             })?;
             let member = matches!(row.state, State::Alive | State::Suspect);
             let fence = self.fences.get(node);
-            let fenced = member && fence.is_some_and(|fence| row.incarnation <= *fence);
+            let fenced = member && fence.is_some_and(|fence| row.incarnation <= fence);
             ledger.hold(Id::M2, machine, !fenced, || {
                 format!("{node} is a member as {}, its fence is {fence:?}", row.incarnation)
             })?;

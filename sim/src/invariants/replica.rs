@@ -9,6 +9,7 @@ mod record;
 use std::collections::BTreeMap;
 
 use quorate_core::ids::{Incarnation, NodeId, Replica};
+use quorate_core::node::membership::State;
 use quorate_core::node::replica::{Held, HeldEntry};
 use quorate_core::node::{Announcement, Effect};
 use quorate_core::wire::Blob;
@@ -30,8 +31,10 @@ const FULL_TURNS: u32 = 64;
 pub struct Watch {
     record: Record,
     shadows: Vec<BTreeMap<MapId, Shadow>>,
-    /// The most that each process ever had of a map, dropped ones included.
-    reached: Vec<BTreeMap<MapId, u64>>,
+    /// The most that each life ever had of a map, dropped ones included.
+    reached: BTreeMap<Replica, BTreeMap<MapId, u64>>,
+    /// The life of each process after its last turn.
+    lives: Vec<Option<Replica>>,
     /// Turns until each process shows every map.
     full_in: Vec<u32>,
 }
@@ -45,7 +48,6 @@ struct Shadow {
     shown: BTreeMap<Key, u64>,
     /// The head at which this process was last level with the owner.
     level: u64,
-    tombstones_most: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,7 +70,8 @@ impl Watch {
         Watch {
             record: Record::default(),
             shadows: vec![BTreeMap::new(); machines],
-            reached: vec![BTreeMap::new(); machines],
+            reached: BTreeMap::new(),
+            lives: vec![None; machines],
             full_in: vec![0; machines],
         }
     }
@@ -90,8 +93,8 @@ impl Watch {
         if let Some(shadows) = self.shadows.get_mut(machine) {
             shadows.clear();
         }
-        if let Some(reached) = self.reached.get_mut(machine) {
-            reached.clear();
+        if let Some(life) = self.lives.get_mut(machine) {
+            *life = None;
         }
         self.look_at_all(machine);
     }
@@ -105,7 +108,9 @@ impl Watch {
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let (maps, touched) = (turn.process.node.maps(), &turn.process.touched);
         let mut writes = touched.writes.iter();
-        writes.try_for_each(|wrote| self.record.note(turn.machine, wrote, ledger))?;
+        let bound = turn.machines.get(turn.machine).map_or(0, |m| m.settings.tombstones_max);
+        writes.try_for_each(|wrote| self.record.note(turn.machine, wrote, bound, ledger))?;
+        self.live_on(turn);
         if self.full_due(turn.machine) || touched.all {
             maps.held().try_for_each(|held| self.held(turn, &held, ledger))?;
             self.forget_dropped(turn);
@@ -120,6 +125,27 @@ impl Watch {
             lives(turn, maps.held_of(node), ledger)?;
         }
         Ok(())
+    }
+
+    /// A life that takes over from another has what that had.
+    fn live_on(&mut self, turn: &Turn<'_>) {
+        let Some(life) = self.lives.get_mut(turn.machine) else { return };
+        let local = turn.process.node.local();
+        if life.as_ref() == Some(local) {
+            return;
+        }
+        *life = Some(local.clone());
+        let held = turn.process.node.maps().held();
+        let complete = held.map(|map| ((map.topic, map.replica.clone()), map.progress.complete));
+        let complete: BTreeMap<MapId, u64> = complete.collect();
+        // What came in this very turn may have come to the former life.
+        for life in [local, &turn.process.replica] {
+            let reached = self.reached.entry(life.clone()).or_default();
+            for (id, complete) in &complete {
+                let most = reached.entry(id.clone()).or_default();
+                *most = (*most).max(*complete);
+            }
+        }
     }
 
     fn full_due(&mut self, machine: usize) -> bool {
@@ -169,53 +195,44 @@ impl Watch {
         ledger.hold(Id::RP2, machine, !falls && progress.complete <= progress.head, || {
             format!("{:?} {} went from {before:?} to {progress:?}", id.0, id.1)
         })?;
-        shadow.tombstones_most = shadow.tombstones_most.max(held.sizes().1);
         if progress.floor > before.floor {
-            self.floor_rose(turn, held, &shadow, ledger)?;
+            self.floor_rose(turn, held, ledger)?;
+            self.record.floor_rose(&id, progress.floor);
         }
         shadow.seen = seen(held);
         self.put(machine, id, shadow);
         Ok(())
     }
 
-    /// RP-7, by what members really hold.
+    /// RP-7, by what members really had of it in the life in which the owner counts them.
     fn floor_rose(
         &self,
         turn: &Turn<'_>,
         held: &Held<'_>,
-        shadow: &Shadow,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
         let machine = turn.machine;
-        let bound = turn.machines.get(machine).map_or(0, |m| m.settings.tombstones_max);
-        let written = held.progress.head - shadow.seen.progress.head;
-        let most = shadow.tombstones_most + usize::try_from(written).unwrap_or(usize::MAX);
-        if most >= bound {
-            return Ok(()); // The bound may have raised it.
-        }
         let id = (held.topic, held.replica.clone());
-        for (other, peer) in turn.machines.iter().enumerate() {
-            let Some(running) = peer.process.as_ref().filter(|_| other != machine) else {
-                continue;
-            };
+        let floor = held.progress.floor;
+        if floor <= self.record.of(&id).floor_by_bound {
+            return Ok(()); // The bound raised it.
+        }
+        let local = &held.replica.node;
+        for member in turn.process.node.membership().members().filter(|row| row.node != *local) {
+            // Of whom there is news in this very turn, that may have come after the floor.
             let news = turn.effects.iter().any(|effect| match effect {
-                Effect::Announce(Announcement::Member(notice)) => subject(notice) == peer.node,
+                Effect::Announce(Announcement::Member(notice)) => subject(notice) == member.node,
                 _ => false,
             });
-            let member = !news && turn.process.node.membership().is_member(&peer.node);
-            let row = turn.process.node.membership().member(&peer.node);
-            let same = row.is_some_and(|row| row.incarnation == running.replica.incarnation);
-            if !member || !same || running.node.local() != &running.replica {
+            if news || !matches!(member.state, State::Alive | State::Suspect) {
                 continue;
             }
-            let theirs = self.reached.get(other).and_then(|reached| reached.get(&id));
+            let life = Replica { node: member.node, incarnation: member.incarnation };
+            let theirs = self.reached.get(&life).and_then(|reached| reached.get(&id));
             let complete = theirs.copied().unwrap_or_default();
-            ledger.hold(Id::RP7, machine, held.progress.floor <= complete, || {
-                let floor = held.progress.floor;
-                format!(
-                    "floor {floor} of {:?} {}, but {} never had more than {complete}",
-                    id.0, id.1, running.replica
-                )
+            ledger.hold(Id::RP7, machine, floor <= complete, || {
+                let what = format!("floor {floor} of {:?} {}", id.0, id.1);
+                format!("{what}, but {life} never had more than {complete}")
             })?;
         }
         Ok(())
@@ -241,10 +258,9 @@ impl Watch {
         let bound = turn.machines.get(machine).map_or(0, |m| m.settings.tombstones_max);
         look.size(bound, ledger)?;
         let progress = held.progress;
-        if let Some(reached) = self.reached.get_mut(machine) {
-            let most = reached.entry(id.clone()).or_default();
-            *most = progress.complete.max(*most);
-        }
+        let reached = self.reached.entry(turn.process.node.local().clone()).or_default();
+        let most = reached.entry(id.clone()).or_default();
+        *most = progress.complete.max(*most);
         if progress.complete == progress.head && held.sizes().2 == 0 && !held.sweeping {
             shadow.level = shadow.level.max(progress.head);
         }

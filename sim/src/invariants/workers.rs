@@ -3,18 +3,23 @@
 //! What callers were told was done is the record of what each node owns; what the world answered to
 //! probes is the record of what a node has seen.
 
+mod lives;
+mod picks;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::{Incarnation, NodeId, Ticket};
 use quorate_core::limits;
 use quorate_core::node::workers;
-use quorate_core::node::workers::{Cause, ProbeOutcome, Status, StatusChange};
+use quorate_core::node::workers::{
+    Candidate, Cause, EntryView, ProbeOutcome, Query, Snapshot, Status, StatusChange,
+};
 use quorate_core::node::{Announcement, Call, Effect, Input, Reply, Request};
 
+use self::lives::Lives;
 use super::{Id, Ledger, Turn};
 use crate::clock::Micros;
-use crate::surfaces::MARKER;
-use crate::verdict::{Failure, Kind as FailureKind};
+use crate::verdict::Failure;
 use crate::world::machine::Machine;
 
 /// The longest that a decision takes to be durable on the slowest disk.
@@ -25,7 +30,7 @@ const STORING_US: Micros = 8_000_000;
 pub struct Watch {
     observers: Vec<Observer>,
     /// URLs that each machine owns, by what callers were told.
-    pub owned: Vec<BTreeSet<String>>,
+    pub owned: Vec<BTreeMap<String, Micros>>,
     asked: BTreeMap<Ticket, Vec<String>>,
     /// Wishes to leave for good, with all workers of the node.
     leaving: BTreeSet<Ticket>,
@@ -33,8 +38,6 @@ pub struct Watch {
     fresh: Vec<BTreeMap<String, Micros>>,
     /// What callers heard, by ticket.
     pub answers: BTreeMap<Ticket, String>,
-    /// Whether a secret is among what nodes were given, so that looking for it is worth it.
-    pub secrets: bool,
 }
 
 /// What one process showed so far.
@@ -43,19 +46,20 @@ struct Observer {
     statuses: BTreeMap<String, Status>,
     good: BTreeMap<String, bool>,
     versions: BTreeMap<(String, NodeId), (Incarnation, u64)>,
-    probing: BTreeMap<Ticket, String>,
+    /// Probes in flight; of an entry that is gone, without its URL.
+    probing: BTreeMap<Ticket, Option<String>>,
+    lives: Lives,
 }
 
 impl Watch {
     pub(super) fn new(machines: usize) -> Watch {
         Watch {
             observers: (0..machines).map(|_| Observer::default()).collect(),
-            owned: vec![BTreeSet::new(); machines],
+            owned: vec![BTreeMap::new(); machines],
             fresh: vec![BTreeMap::new(); machines],
             asked: BTreeMap::new(),
             leaving: BTreeSet::new(),
             answers: BTreeMap::new(),
-            secrets: false,
         }
     }
 
@@ -67,15 +71,15 @@ impl Watch {
 
     /// The disk of `machine` is empty: whatever it owned is forgotten.
     pub fn wiped(&mut self, machine: usize) {
-        self.stopped(0, machine, false);
+        self.stopped(machine, None);
     }
 
-    pub(super) fn stopped(&mut self, now: Micros, machine: usize, stored: bool) {
+    pub(super) fn stopped(&mut self, machine: usize, kept: Option<Micros>) {
         let fresh = self.fresh.get_mut(machine).map(std::mem::take).unwrap_or_default();
         if let Some(owned) = self.owned.get_mut(machine) {
             // Whether the last decisions reached the disk is open; without one nothing was kept.
-            let open = |url: &String| fresh.get(url).is_some_and(|at| now < at + STORING_US);
-            owned.retain(|url| stored && !open(url));
+            let safe = |url: &String, kept| fresh.get(url).is_none_or(|at| at + STORING_US <= kept);
+            owned.retain(|url, _| kept.is_some_and(|kept| safe(url, kept)));
         }
         if let Some(observer) = self.observers.get_mut(machine) {
             *observer = Observer::default();
@@ -112,12 +116,14 @@ impl Watch {
         let Some(owned) = self.owned.get_mut(turn.machine) else { return };
         let Some(fresh) = self.fresh.get_mut(turn.machine) else { return };
         if self.leaving.remove(&ticket) {
-            fresh.extend(std::mem::take(owned).into_iter().map(|url| (url, turn.now)));
+            fresh.extend(std::mem::take(owned).into_keys().map(|url| (url, turn.now)));
             return;
         }
         let Some(urls) = self.asked.remove(&ticket) else { return };
         match reply {
-            Reply::Worker(workers::Answer::Created(_)) => owned.extend(urls.iter().cloned()),
+            Reply::Worker(workers::Answer::Created(_)) => {
+                owned.extend(urls.iter().cloned().map(|url| (url, turn.now)));
+            }
             Reply::Worker(workers::Answer::Removing { .. }) => {
                 urls.iter().for_each(|url| _ = owned.remove(url));
             }
@@ -133,18 +139,23 @@ impl Watch {
     }
 
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
-        if self.secrets {
-            secrets(turn, ledger)?;
-        }
-        self.probes(turn, ledger)?;
+        let dead = self.answers_of_the_dead(turn);
         for effect in turn.effects {
-            if let Effect::Reply { ticket, reply } = effect {
-                self.decided(turn, *ticket, reply);
-            }
-        }
-        for effect in turn.effects {
-            if let Effect::Announce(Announcement::Worker(change)) = effect {
-                self.change(turn, change, ledger)?;
+            match effect {
+                Effect::Reply { ticket, reply } => self.decided(turn, *ticket, reply),
+                Effect::Announce(Announcement::Worker(change)) => {
+                    self.change(turn, change, ledger)?;
+                    self.answered_for_nothing(turn, dead, change, ledger)?;
+                }
+                Effect::Announce(Announcement::Member(notice)) => {
+                    if let Some(observer) = self.observers.get_mut(turn.machine) {
+                        observer.lives.notice(turn.local(), notice);
+                    }
+                }
+                Effect::Call { ticket, call: Call::Probe(probe) } => {
+                    self.probes(turn, *ticket, &probe.url, ledger)?;
+                }
+                _ => {}
             }
         }
         // The snapshot is the one after all changes of the turn.
@@ -156,23 +167,54 @@ impl Watch {
         Ok(())
     }
 
-    /// W-10.
-    fn probes(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
-        let Some(observer) = self.observers.get_mut(turn.machine) else { return Ok(()) };
+    /// Notes the answers of a turn; whether it was nothing but answers to probes of entries that are gone.
+    fn answers_of_the_dead(&mut self, turn: &Turn<'_>) -> bool {
+        let Some(observer) = self.observers.get_mut(turn.machine) else { return false };
+        let mut dead = !turn.inputs.is_empty();
         for input in turn.inputs {
-            if let Input::Answered { ticket, .. } = input {
-                observer.probing.remove(ticket);
-            }
+            let Input::Answered { ticket, .. } = input else {
+                dead = false;
+                continue;
+            };
+            dead &= observer.probing.remove(ticket) == Some(None);
         }
-        for effect in turn.effects {
-            let Effect::Call { ticket, call: Call::Probe(probe) } = effect else { continue };
-            observer.probing.insert(*ticket, probe.url.to_string());
-            let count = observer.probing.len();
-            ledger.hold(Id::W10, turn.machine, count <= limits::PROBES_MAX, || {
-                format!("{count} probes are in flight")
-            })?;
-        }
-        Ok(())
+        dead
+    }
+
+    /// W-10: an answer for a dead generation changes nothing.
+    fn answered_for_nothing(
+        &self,
+        turn: &Turn<'_>,
+        dead: bool,
+        change: &StatusChange,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let probed = matches!(change.cause, Cause::ProbesGood | Cause::ProbesBad | Cause::Unproven);
+        ledger.hold(Id::W10, turn.machine, !(dead && probed), || {
+            format!("{change:?}, after the answer to a probe of an entry that was gone")
+        })
+    }
+
+    /// W-10: at most so many in flight, and of each entry one.
+    fn probes(
+        &mut self,
+        turn: &Turn<'_>,
+        ticket: Ticket,
+        url: &str,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let Some(observer) = self.observers.get_mut(turn.machine) else { return Ok(()) };
+        let former = observer.probing.insert(ticket, Some(url.to_owned()));
+        let count = observer.probing.len();
+        let held = former.is_none() && count <= limits::PROBES_MAX;
+        ledger.hold(Id::W10, turn.machine, held, || format!("{count} probes are in flight"))?;
+        let of_it = |probed: &&Option<String>| probed.as_deref() == Some(url);
+        let flying = observer.probing.values().filter(of_it).count();
+        // Ranks of one worker are entries of their own and share what is probed.
+        let entries = observer.statuses.keys().filter(|entry| base(entry) == url).count();
+        ledger.hold(Id::W10, turn.machine, flying <= entries, || {
+            format!("{flying} probes of {url} are in flight, which is {entries} entries")
+        })
     }
 
     /// W-4, W-5 and W-6.
@@ -205,7 +247,15 @@ impl Watch {
         }
         match change.new {
             Some(status) => observer.statuses.insert(url, status),
-            None => observer.statuses.remove(&url),
+            None => {
+                // Of its probes an answer may still come; they are nobody's.
+                let left = observer.statuses.keys().filter(|other| base(other) == base(&url));
+                if left.count() == 1 {
+                    let of_it = observer.probing.values_mut();
+                    of_it.filter(|p| p.as_deref() == Some(base(&url))).for_each(|p| *p = None);
+                }
+                observer.statuses.remove(&url)
+            }
         };
         Ok(())
     }
@@ -213,10 +263,12 @@ impl Watch {
     /// W-1, W-3, W-6, W-8 and W-9, of an entry that changed.
     fn entry(&mut self, turn: &Turn<'_>, url: &str, ledger: &mut Ledger) -> Result<(), Failure> {
         let snapshot = turn.process.node.published().workers.load();
+        let entry = snapshot.entries.get(url);
+        self.lost(turn, url, entry.map(AsRef::as_ref), ledger)?;
         let Some(observer) = self.observers.get_mut(turn.machine) else { return Ok(()) };
-        let Some(entry) = snapshot.entries.get(url) else {
+        let Some(entry) = entry else {
             observer.versions.retain(|(this, _), _| this != url);
-            let own = self.owned.get(turn.machine).is_some_and(|owned| owned.contains(url));
+            let own = self.owned.get(turn.machine).is_some_and(|owned| owned.contains_key(url));
             let leaving = turn.process.node.published().members.load().leaving;
             let host = turn.machines.get(turn.machine);
             if host.is_some_and(|host| host.settings.workers.remove_failed_after.is_some()) {
@@ -228,7 +280,7 @@ impl Watch {
                 format!("{url} is gone, which this node registered and did not remove")
             });
         };
-        if self.owned.get(turn.machine).is_some_and(|owned| owned.contains(url)) {
+        if self.owned.get(turn.machine).is_some_and(|owned| owned.contains_key(url)) {
             ledger.note(Id::W9);
         }
         let announced = observer.statuses.get(url).copied();
@@ -250,6 +302,63 @@ impl Watch {
             })?;
         }
         Ok(())
+    }
+
+    /// W-8: nobody loses the claim of an owner that owns it throughout.
+    fn lost(
+        &mut self,
+        turn: &Turn<'_>,
+        url: &str,
+        entry: Option<&EntryView>,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let Some(observer) = self.observers.get_mut(turn.machine) else { return Ok(()) };
+        ledger.note(Id::W8);
+        let patience = turn.machines.get(turn.machine).map(|m| m.settings.ready_timeout);
+        let patience = patience.unwrap_or_default();
+        for (owner, since, seen) in observer.lives.entry(turn.now, url, entry) {
+            let waited = since.is_some_and(|since| turn.local().since(since) >= patience);
+            let index = turn.machines.iter().position(|machine| machine.node == owner);
+            let Some(index) = index.filter(|index| *index != turn.machine && !waited) else {
+                continue;
+            };
+            // Who hears late of a removal may hear of the registration after it later still.
+            let owned = self.owned.get(index).and_then(|owned| owned.get(url));
+            let owns = owned.is_some_and(|registered| *registered <= seen);
+            let settled = self.fresh.get(index).is_none_or(|fresh| !fresh.contains_key(url));
+            ledger.hold(Id::W8, turn.machine, !(owns && settled), || {
+                format!("the claim of {owner} on {url} is gone, which {owner} owns all the time")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A sleep beyond remembering drops everything foreign.
+    pub(super) fn slept(&mut self, machine: usize) {
+        if let Some(observer) = self.observers.get_mut(machine) {
+            observer.lives.slept();
+        }
+    }
+
+    /// A caller picks on `machine`: what it is told, which is looked at.
+    pub fn pick(
+        &self,
+        machine: usize,
+        snapshot: &Snapshot,
+        query: &Query,
+        ticket: u64,
+        ledger: &mut Ledger,
+    ) -> Result<String, Failure> {
+        // Every third worker is as busy as it may be.
+        let load = |candidate: &Candidate| if candidate.number % 3 == 0 { 2 } else { 0 };
+        let room = |entry: &EntryView| {
+            let limit = entry.spec.max_in_flight.unwrap_or(0);
+            limit == 0 || (entry.number % 3 > 0 || limit > 2)
+        };
+        let answer = workers::route(snapshot, query, ticket, &load);
+        picks::look(machine, snapshot, query, answer, &room, ledger)?;
+        let told = answer.as_ref().map(|pick| &*pick.candidate.url);
+        Ok(crate::surfaces::words_of_pick(told.map_err(|nobody| nobody.reason)))
     }
 
     /// W-2 and W-12: everybody in `core` lists what anybody in `core` owns, with the same claims.
@@ -276,7 +385,9 @@ impl Watch {
                 else {
                     continue;
                 };
-                for url in self.owned.get(*owner).into_iter().flatten() {
+                let owned = self.owned.get(*owner).into_iter().flat_map(BTreeMap::keys);
+                // W-11: nobody else hears of a socket of its owner's host.
+                for url in owned.filter(|url| owner == reader || !url.starts_with("ipc:")) {
                     let entry = snapshot.entries.get(url.as_str());
                     let claimed = entry.is_some_and(|entry| {
                         entry.claims.iter().any(|claim| claim.owner == machine.node)
@@ -317,19 +428,4 @@ fn is_row(change: &StatusChange) -> bool {
         (Some(_), None, Cause::Removed) => true,
         _ => false,
     }
-}
-
-/// W-11.
-fn secrets(turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
-    for effect in turn.effects {
-        let bytes = match effect {
-            Effect::Datagram { bytes, .. } | Effect::Send { bytes, .. } => bytes,
-            _ => continue,
-        };
-        let found = bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes());
-        let told =
-            ledger.hold(Id::W11, turn.machine, !found, || "a secret leaves the node".to_owned());
-        told.map_err(|failure| Failure { kind: FailureKind::Secret, ..failure })?;
-    }
-    Ok(())
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use quorate_core::ids::Ticket;
+use quorate_core::node::workers;
 use quorate_core::random::Rng;
 
 use super::{BOOT_US, Run, TICK_US};
 use crate::clock::Micros;
 use crate::plan::{Actor, Class, Operation, Pick, Targets, Then, What};
-use crate::surfaces::{Wish, url_of};
+use crate::surfaces::{Wish, Wrong, url_of};
 use crate::world::faults::{Fault, Place};
 
 /// One thing to do.
@@ -175,9 +176,38 @@ impl Run<'_> {
     }
 
     fn wish(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
+        if wish.operation == "worker.pick" {
+            return self.pick(machine, wish);
+        }
         match wish.request() {
             Ok(request) => self.world.request(machine, request),
-            Err(error) => panic!("the plan asks for what cannot be: {error}"),
+            Err(Wrong::Refused(refusal)) => Some(self.world.refuse(machine, &refusal)),
+            Err(Wrong::Plan(error)) => panic!("the plan asks for what cannot be: {error}"),
+        }
+    }
+
+    /// Reads a snapshot, as a thread of a host does. Every second pick leaves out what the one before it
+    /// would have taken.
+    fn pick(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
+        let process = self.world.machine(machine).process.as_ref()?;
+        let snapshot = process.node.published().workers.load_full();
+        let mut query = wish.query();
+        if wish.turn % 2 == 0 {
+            let first = workers::route(&snapshot, &query, wish.turn, &|_: &workers::Candidate| 0);
+            query.exclude.extend(first.ok().map(|pick| pick.candidate.id.clone()));
+        }
+        let checks = &mut self.world.checks;
+        if !checks.on {
+            return None;
+        }
+        let told = checks.workers.pick(machine, &snapshot, &query, wish.turn, &mut checks.ledger);
+        match told {
+            Ok(words) => Some(self.world.told(words)),
+            Err(failure) => {
+                let (at, turns) = (self.world.now(), self.world.trace.turns());
+                self.world.fail(failure.at(at, turns));
+                None
+            }
         }
     }
 
@@ -280,6 +310,9 @@ impl Run<'_> {
 
     fn tick(&mut self, number: usize) {
         self.world.note(self.world.now() + TICK_US, number);
+        if self.plan.given.get("restart_on_red").is_some_and(|on| on == "true") {
+            self.world.restart_red();
+        }
         if let Err(failure) = self.global() {
             let (at, turns) = (self.world.now(), self.world.trace.turns());
             self.world.fail(failure.at(at, turns));

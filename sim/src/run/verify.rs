@@ -27,10 +27,18 @@ impl Run<'_> {
         let mut membership = std::mem::take(&mut self.world.checks.membership);
         let reach = |one: usize, other: usize| self.reach(one, other);
         let held = membership.reachability(now, &self.world.machines, reach, ledger);
+        let near = |one: usize, other: usize| self.near(one, other);
+        let met = membership.meetings(now, &self.world.machines, near, ledger);
         self.world.checks.membership = membership;
-        held?;
+        held.and(met)?;
+        self.world.checks.gossip.digests(&self.world.machines, ledger)?;
         for (index, machine) in self.world.machines.iter().enumerate() {
             let Some(process) = &machine.process else { continue };
+            let told = machine.livez(now);
+            let excused = process.standing_until.is_some();
+            ledger.hold(Id::M8, index, told.is_ok() || excused, || {
+                format!("/livez is red: {}", told.err().unwrap_or_default())
+            })?;
             self.world.checks.gossip.accounts(index, machine, process, ledger)?;
             for checked in [process.node.maps().check(), process.node.links().check()] {
                 if let Err(message) = checked {

@@ -15,6 +15,9 @@ use crate::plan::names::CLASSES;
 use crate::plan::text::{parse_milli, parse_time};
 use crate::world::machine::Machine;
 
+/// Classes that are counted by the packet, the turn or the answer.
+const PACKET_CLASSES: [&str; 7] = ["loss", "dup", "reorder", "delay", "replay", "mtu", "service"];
+
 /// How often each class of the menu was at work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FaultCounts(BTreeMap<&'static str, u64>);
@@ -35,6 +38,23 @@ impl FaultCounts {
         for (class, count) in &other.0 {
             *self.0.entry(class).or_default() += count;
         }
+    }
+
+    /// Classes whose share of their kind, accidents or harm to packets, is below a hundredth, those that
+    /// have no subject yet left out.
+    pub fn rare(&self) -> Vec<&'static str> {
+        let is_packet = |name: &str| PACKET_CLASSES.contains(&name);
+        let with_subject =
+            |name: &str| CLASSES.iter().any(|word| word.name == name && word.lacks.is_none());
+        let sum = |packet: bool| -> u64 {
+            self.all().filter(|(name, _)| is_packet(name) == packet).map(|(_, count)| count).sum()
+        };
+        let (accidents, harm) = (sum(false), sum(true));
+        let total = |name: &str| if is_packet(name) { harm } else { accidents };
+        let rare = |(name, count): &(&'static str, u64)| {
+            with_subject(name) && count.saturating_mul(100) < total(name)
+        };
+        self.all().filter(rare).map(|(name, _)| name).collect()
     }
 
     /// Every class of the menu with its count, zeros included.
@@ -81,18 +101,18 @@ pub struct Fault<'a> {
 }
 
 impl Fault<'_> {
-    fn key(&self, name: &str) -> Option<&str> {
+    pub(super) fn key(&self, name: &str) -> Option<&str> {
         self.keys.get(name).map(String::as_str)
     }
 
     /// `3%`, `0.5%` or parts per million.
-    fn rate(&self) -> Ppm {
+    pub(super) fn rate(&self) -> Ppm {
         let text = self.key("rate").unwrap_or("1%");
         let percent = text.strip_suffix('%').and_then(parse_milli).map(|milli| milli * 10);
         percent.or_else(|| text.parse().ok()).unwrap_or(10_000)
     }
 
-    fn max(&self) -> Micros {
+    pub(super) fn max(&self) -> Micros {
         self.key("max").and_then(|text| parse_time(text).ok()).unwrap_or(100_000)
     }
 
@@ -124,9 +144,13 @@ impl World {
             lens.begin(fault, self.now);
         }
         if fault.rates().is_none()
-            && !["heal", "service", "crash_effect", "mtu", "point"].contains(&fault.class)
+            && !["heal", "service", "crash_effect", "mtu", "disk_torn", "lie", "point"]
+                .contains(&fault.class)
         {
             self.faults.count(if fault.class == "isolate" { "cut" } else { fault.class });
+        }
+        if self.begin_disk(fault) {
+            return;
         }
         match fault.class {
             "cut" | "isolate" => self.each_link(fault, |link, kind| link.cut(kind, true)),
@@ -146,7 +170,6 @@ impl World {
                 }
             }
             "crash_effect" => self.crash_effect = fault.rate(),
-            "disk_slow" => self.disk_slow_us = fault.max(),
             "service" => self.begin_service(fault),
             "point" => self.points.arm(fault.key("name").unwrap_or_default(), true),
             _ => match fault.rates() {
@@ -164,13 +187,15 @@ impl World {
 
     /// Ends a fault that lasted.
     pub fn end(&mut self, fault: &Fault<'_>) {
+        if self.end_disk(fault) {
+            return;
+        }
         match fault.class {
             "cut" | "isolate" => self.each_link(fault, |link, kind| link.cut(kind, false)),
             "clog" => self.each_link(fault, |link, kind| link.clog(kind, false)),
             "mtu" => self.each_link(fault, |link, _| link.mtu = crate::net::MTU_MAX),
             "slow_reader" => self.each_link(fault, |link, _| link.reader = None),
             "crash_effect" => self.crash_effect = 0,
-            "disk_slow" => self.disk_slow_us = 0,
             "service" => self.outside.heal(),
             "point" => self.points.arm(fault.key("name").unwrap_or_default(), false),
             "crash" | "wipe" | "leave" => {
@@ -217,16 +242,24 @@ impl World {
             }
             "wipe" => {
                 self.kill(machine, false);
-                self.machine_mut(machine).wipe();
-                self.checks.workers.wiped(machine);
+                self.wipe(machine);
                 if fault.lasts.is_none() {
                     self.start(machine);
                 }
             }
             "join" => self.start(machine),
             "pause" | "suspend" => {
-                let lasts = fault.lasts.unwrap_or(5_000_000);
-                self.stand_still(machine, now + lasts, fault.class == "suspend");
+                let until = now + fault.lasts.unwrap_or(5_000_000);
+                self.stand_still(machine, until, fault.class == "suspend");
+                let slept = fault.key("slept").and_then(|text| parse_time(text).ok());
+                if let Some(slept) = slept {
+                    self.machine_mut(machine).clock.leap(now, slept);
+                }
+            }
+            "lie" => {
+                let until = now + fault.lasts.unwrap_or(5_000_000);
+                let pause = fault.max();
+                self.queue.push(now, Event::Lie { machine, until, pause });
             }
             "leave" => {
                 let remove_workers = fault.key("remove_workers").is_some();
@@ -258,6 +291,25 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// The supervisor looks after processes that answer its question about their life badly, or not at all.
+    pub fn restart_red(&mut self) {
+        let now = self.now;
+        let red = |machine: &Machine| machine.process.is_some() && machine.livez(now).is_err();
+        let red: Vec<usize> =
+            self.machines.iter().filter(|one| red(one)).map(|one| one.index).collect();
+        for machine in red {
+            self.faults.count("restart");
+            self.kill(machine, false);
+            self.start(machine);
+        }
+    }
+
+    /// The disk of `machine` is empty.
+    pub(super) fn wipe(&mut self, machine: usize) {
+        self.machine_mut(machine).wipe();
+        self.checks.workers.wiped(machine);
     }
 
     /// A process is gone; with `power` its machine as well.
@@ -323,7 +375,7 @@ impl World {
         self.rates.clear();
         self.apply_rates();
         self.crash_effect = 0;
-        self.disk_slow_us = 0;
+        self.calm_disks();
         self.outside.heal();
         self.machines.iter_mut().for_each(|machine| machine.doomed = None);
     }

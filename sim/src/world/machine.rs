@@ -36,6 +36,8 @@ pub struct Machine {
     pub disk_busy_until: Micros,
     /// The greatest incarnation that is durable on it.
     pub durable: Option<Incarnation>,
+    /// The greatest that a process here ever had.
+    pub lived: Incarnation,
     /// What its processes are configured to be.
     pub settings: Settings,
     /// The process that runs now.
@@ -50,6 +52,9 @@ pub struct Machine {
     pub moves: u8,
 }
 
+/// The longest that a loop may be busy with one turn. `operations.md` §3.
+const LOOP_SILENCE_US: Micros = 10_000_000;
+
 /// One process: a node, and what waits for it.
 pub struct Process {
     /// A number that no other process of the run has.
@@ -60,6 +65,8 @@ pub struct Process {
     pub born: Incarnation,
     /// When it started.
     pub started_at: Micros,
+    /// When it ended its last turn.
+    pub turned_at: Micros,
     /// The real thing.
     pub node: Node,
     /// What it has not looked at yet.
@@ -94,6 +101,7 @@ impl Machine {
             disk: stored.then(Disk::default),
             disk_busy_until: 0,
             durable: None,
+            lived: Incarnation(0),
             settings,
             process: None,
             ended_at: None,
@@ -113,8 +121,11 @@ impl Machine {
     /// Starts a process, as a host would.
     pub fn boot(&mut self, now: Micros, number: u64, seed: [u8; 32]) {
         let stored = self.disk.as_ref().and_then(|disk| subject::stored_incarnation(disk.image()));
-        let fresh = Incarnation(self.clock.wall(now));
+        // Nothing but the wall clock names a life without a stored predecessor: whoever starts one sees to it
+        // that the clock stands beyond all former lives. Set back further, a life would be lived twice.
+        let fresh = Incarnation(self.clock.wall(now)).max(self.lived.next());
         let incarnation = stored.map_or(fresh, Incarnation::next);
+        self.lived = self.lived.max(incarnation);
         if let Some(disk) = &mut self.disk {
             disk.write(Ticket(0), vec![subject::incarnation_row(incarnation)]);
             disk.sync();
@@ -130,6 +141,7 @@ impl Machine {
             replica: Replica { node: self.node.clone(), incarnation },
             born: incarnation,
             started_at: now,
+            turned_at: now,
             node,
             inbox: VecDeque::new(),
             busy_until: now,
@@ -161,6 +173,19 @@ impl Machine {
     /// What the process waits for, if one runs.
     pub fn next_wake(&self) -> Option<Wake> {
         self.process.as_ref().and_then(|process| process.wake)
+    }
+
+    /// What the process says when it is asked whether it lives. A loop with nothing to do wakes all the
+    /// same, once a second; a process whose store fails has ended before anybody asks.
+    pub fn livez(&self, now: Micros) -> Result<(), &'static str> {
+        let Some(process) = &self.process else { return Err("no process runs") };
+        let local = self.clock.local(now);
+        let due = process.wake.is_some_and(|wake| wake.at <= local);
+        let idle = process.standing_until.is_none() && process.inbox.is_empty() && !due;
+        if !idle && now - process.turned_at > LOOP_SILENCE_US {
+            return Err("the loop has not finished a turn for 10 s");
+        }
+        Ok(())
     }
 
     /// Whether a process runs here and takes part.

@@ -5,7 +5,7 @@
 //!
 //! Absent on purpose: what anybody holds. That is compared with this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::node::replica::{Held, Wrote};
 use quorate_core::wire::Blob;
@@ -32,6 +32,10 @@ pub(super) struct Written {
     /// The newest writes, by sequence.
     pub(super) current: BTreeMap<u64, Key>,
     live: usize,
+    /// Deletions that no floor has reached.
+    tombstones: BTreeSet<u64>,
+    /// Where the bound on tombstones had to put the floor.
+    pub(super) floor_by_bound: u64,
 }
 
 impl Record {
@@ -45,6 +49,7 @@ impl Record {
         &mut self,
         machine: usize,
         wrote: &Wrote,
+        tombstones_max: usize,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
         let Wrote { topic, replica, entry } = wrote;
@@ -55,7 +60,15 @@ impl Record {
             format!("{topic:?} of {replica} gives sequence {sequence} to `{key}` after {last}")
         })?;
         written.write(entry.sequence, &entry.key, entry.value.as_ref());
+        written.keep_bound(tombstones_max);
         Ok(())
+    }
+
+    /// The owner's floor is there.
+    pub(super) fn floor_rose(&mut self, id: &MapId, floor: u64) {
+        if let Some(written) = self.maps.get_mut(id) {
+            written.tombstones = written.tombstones.split_off(&(floor + 1));
+        }
     }
 }
 
@@ -65,6 +78,10 @@ impl Written {
         if let Some((sequence, since)) = former {
             self.current.remove(&sequence);
             self.live -= usize::from(since.is_some());
+            self.tombstones.remove(&sequence);
+        }
+        if value.is_none() {
+            self.tombstones.insert(sequence);
         }
         let alive = former.and_then(|(_, since)| since);
         let since = value.is_some().then(|| alive.unwrap_or(sequence));
@@ -72,6 +89,16 @@ impl Written {
         self.newest.insert(key.clone(), (sequence, since));
         self.current.insert(sequence, key.clone());
         self.writes.insert(sequence, (key.clone(), value.cloned()));
+    }
+
+    /// The rule of the bound: with too many deletions the floor rises to the one in the middle.
+    fn keep_bound(&mut self, tombstones_max: usize) {
+        if self.tombstones.len() <= tombstones_max {
+            return;
+        }
+        let median = self.tombstones.iter().nth(self.tombstones.len() / 2).copied();
+        self.floor_by_bound = self.floor_by_bound.max(median.unwrap_or_default());
+        self.tombstones = self.tombstones.split_off(&(self.floor_by_bound + 1));
     }
 
     /// In what way an owner's map is not what was written, as far as it is news above `from`.

@@ -1,0 +1,101 @@
+//! M-10: how long a node and a seed of its that nothing keeps apart may be strangers.
+//!
+//! The clock of a pair runs while both take part and nothing stands between them, and begins anew whenever
+//! they are members to each other or something comes in between. Two groups that share a seed are strangers
+//! exactly if one of them does not know the seed.
+
+use std::collections::BTreeMap;
+
+use quorate_core::node::membership::State;
+
+use super::leaving;
+use crate::clock::Micros;
+use crate::invariants::{Id, Ledger};
+use crate::verdict::Failure;
+use crate::world::machine::{Machine, Process};
+
+/// How long a node may be alone beside a seed.
+const ALONE_US: Micros = 15_000_000;
+/// How long a node may be a stranger to a seed that others know.
+const STRANGERS_US: Micros = 150_000_000;
+
+/// Since when.
+#[derive(Debug, Default)]
+pub(super) struct Meetings {
+    strangers: BTreeMap<(usize, usize), Micros>,
+    alone: BTreeMap<(usize, usize), Micros>,
+}
+
+impl Meetings {
+    pub(super) fn look(
+        &mut self,
+        now: Micros,
+        machines: &[Machine],
+        near: impl Fn(usize, usize) -> bool,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        for machine in machines {
+            let seeds = machines.iter().filter(|seed| is_seed(machine, seed));
+            for seed in seeds {
+                let pair = (machine.index, seed.index);
+                let Some((one, other)) = both(machine, seed).filter(|_| near(pair.0, pair.1))
+                else {
+                    self.strangers.remove(&pair);
+                    self.alone.remove(&pair);
+                    continue;
+                };
+                let stranger = !knows(one, other) || !knows(other, one);
+                let strange = since(&mut self.strangers, pair, now, stranger);
+                let alone = since(&mut self.alone, pair, now, is_alone(one));
+                let held = strange <= STRANGERS_US && alone <= ALONE_US;
+                ledger.hold(Id::M10, pair.0, held, || {
+                    let (strange, alone) = (strange / 1_000_000, alone / 1_000_000);
+                    let seed = &seed.node;
+                    format!(
+                        "{seed} is a seed in reach; strangers for {strange} s, alone for {alone} s"
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// For how long something has been so.
+fn since(
+    clocks: &mut BTreeMap<(usize, usize), Micros>,
+    pair: (usize, usize),
+    now: Micros,
+    is_so: bool,
+) -> Micros {
+    if !is_so {
+        clocks.remove(&pair);
+        return 0;
+    }
+    now - *clocks.entry(pair).or_insert(now)
+}
+
+fn is_seed(machine: &Machine, seed: &Machine) -> bool {
+    let mut seeds = machine.settings.membership.join.iter();
+    seeds.any(|name| name.rsplit_once(':').map_or(&**name, |(host, _)| host) == seed.node.as_str())
+}
+
+/// The processes of two machines, if both take part and mean to stay.
+fn both<'a>(one: &'a Machine, other: &'a Machine) -> Option<(&'a Process, &'a Process)> {
+    let part = |machine: &'a Machine| {
+        let process = machine.process.as_ref().filter(|_| machine.runs())?;
+        (!leaving(process)).then_some(process)
+    };
+    Some((part(one)?, part(other)?))
+}
+
+fn knows(process: &Process, other: &Process) -> bool {
+    process.node.membership().is_member(&other.node.local().node)
+}
+
+fn is_alone(process: &Process) -> bool {
+    let members = process.node.published().members.load();
+    let here =
+        members.rows.values().filter(|row| matches!(row.state, State::Alive | State::Suspect));
+    here.count() < 2
+}
