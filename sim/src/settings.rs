@@ -20,7 +20,7 @@ use crate::world::machine::Machine;
 pub struct Knob {
     /// The key, as in a configuration.
     pub key: &'static str,
-    /// Its smallest value that leaves the promises in reach; mostly the smallest legal one.
+    /// Its smallest legal value; for members one that holds all, for pings what a run can afford.
     pub min: u64,
     /// The greatest.
     pub max: u64,
@@ -34,28 +34,28 @@ const fn knob(key: &'static str, min: u64, max: u64) -> Knob {
 pub const KNOBS: [Knob; 33] = [
     knob("gossip.backlog_max", 1, 4096),
     knob("gossip.burst", 1, 8),
-    knob("gossip.digest_interval_ms", 100, 10_000),
+    knob("gossip.digest_interval_ms", 10, 10_000),
     knob("gossip.direct_max", 0, 64),
     knob("gossip.fanout", 1, 6),
     knob("gossip.interval_ms", 5, 1000),
     knob("gossip.pull_timeout_ms", 10, 5000),
     knob("link.accepts_max", 1, 64),
-    knob("link.connect_timeout_ms", 500, 5000),
-    knob("link.handshake_timeout_ms", 500, 5000),
-    knob("link.idle_timeout_ms", 10_000, 60_000),
-    knob("link.ping_interval_ms", 500, 9999),
+    knob("link.connect_timeout_ms", 10, 5000),
+    knob("link.handshake_timeout_ms", 10, 5000),
+    knob("link.idle_timeout_ms", 300, 60_000),
+    knob("link.ping_interval_ms", 100, 9999),
     knob("link.queue_bytes_max", 1 << 20, 512 << 20),
-    knob("link.redial_max_ms", 500, 5000),
+    knob("link.redial_max_ms", 1, 5000),
     knob("link.redial_min_ms", 1, 500),
-    knob("membership.fences_max", 16, 65_536),
+    knob("membership.fences_max", 1, 65_536),
     knob("membership.forget_after_ms", 5000, 1_800_000),
     knob("membership.indirect_probes", 1, 5),
     knob("membership.leave_timeout_ms", 100, 15_000),
     knob("membership.members_max", 128, 2048),
-    knob("membership.probe_interval_ms", 200, 2000),
-    knob("membership.probe_timeout_ms", 80, 900),
+    knob("membership.probe_interval_ms", 20, 2000),
+    knob("membership.probe_timeout_ms", 5, 900),
     knob("membership.restart_grace_ms", 0, 30_000),
-    knob("membership.suspicion_mult", 3, 8),
+    knob("membership.suspicion_mult", 1, 8),
     knob("membership.sync_interval_ms", 100, 30_000),
     knob("raft.dead_grace_ms", 10_000, 60_000),
     knob("raft.election_ticks", 8, 40),
@@ -70,8 +70,18 @@ pub const KNOBS: [Knob; 33] = [
 /// Keys that are no number of the node's table.
 const EXTRA_KEYS: [&str; 2] = ["workers.linger_ms", "workers.remove_failed_after_ms"];
 
+/// Times that set a pace, and the least that most seeds give them: a cluster whose every member sends a
+/// hundred times a second costs a run of its own, so the smallest legal pace is for few.
+const PACES: [(&str, u64); 5] = [
+    ("gossip.digest_interval_ms", 100),
+    ("link.idle_timeout_ms", 10_000),
+    ("link.ping_interval_ms", 500),
+    ("membership.probe_interval_ms", 200),
+    ("membership.probe_timeout_ms", 80),
+];
+
 /// Keys of a `given` line that are about the world.
-const WORLD_KEYS: [&str; 10] = [
+const WORLD_KEYS: [&str; 11] = [
     "nodes",
     "time",
     "zones",
@@ -81,6 +91,7 @@ const WORLD_KEYS: [&str; 10] = [
     "voters",
     "membership.profile",
     "outside",
+    "restart_on_red",
     "wire",
 ];
 
@@ -101,6 +112,7 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             "nodes" => value.parse().is_ok_and(|nodes: usize| (1..=1000).contains(&nodes)),
             "time" => parse_phases(value).is_some(),
             "store" | "core" | "late" | "voters" => names(value, plan.nodes()).is_some(),
+            "restart_on_red" => ["true", "false"].contains(&value.as_str()),
             "zones" => zones(value).is_some(),
             "membership.profile" => ["local", "lan", "wan"].contains(&value.as_str()),
             "outside" | "wire" => return Err(format!("`{key}` has no subject yet")),
@@ -214,7 +226,9 @@ pub fn draw(plan: &mut Plan, rng: &Rng) {
         let mut rng = rng.child(knob.key);
         let wanted = rng.chance(1, 2);
         let smallest = rng.chance(1, 4);
-        let drawn = if smallest { knob.min } else { log_uniform(&mut rng, knob.min, knob.max) };
+        let pace = PACES.iter().find(|(key, _)| *key == knob.key && !rng.chance(1, 16));
+        let min = pace.map_or(knob.min, |(_, least)| *least);
+        let drawn = if smallest { min } else { log_uniform(&mut rng, min, knob.max) };
         if wanted {
             plan.given.insert(knob.key.to_owned(), drawn.to_string());
         }

@@ -49,7 +49,7 @@ enum Form {
     Lies(u64, u64),
 }
 
-const MENU: [Menu; 22] = [
+const MENU: [Menu; 32] = [
     Menu { class: "loss", form: Form::Rate(1000, 300_000) },
     Menu { class: "dup", form: Form::Rate(1000, 300_000) },
     Menu { class: "reorder", form: Form::Rate(1000, 300_000) },
@@ -70,11 +70,24 @@ const MENU: [Menu; 22] = [
     Menu { class: "leave", form: Form::Times(4, 1_000_000, 30_000_000) },
     Menu { class: "evict", form: Form::Once(5) },
     Menu { class: "disk_slow", form: Form::Delay(1000, 5_000_000) },
+    Menu { class: "disk_torn", form: Form::Turns(10_000, 500_000) },
+    Menu { class: "disk_lost_sync", form: Form::Times(3, 1_000_000, 60_000_000) },
+    Menu { class: "disk_bit", form: Form::Once(3) },
+    Menu { class: "disk_sector", form: Form::Once(3) },
+    Menu { class: "disk_misdirect", form: Form::Once(3) },
+    Menu { class: "disk_full", form: Form::Times(3, 100_000, 30_000_000) },
+    Menu { class: "disk_error", form: Form::Once(3) },
+    Menu { class: "clock_step", form: Form::Once(5) },
     Menu { class: "clock_drift", form: Form::Once(5) },
+    Menu { class: "clock_freeze", form: Form::Times(5, 1_000_000, 60_000_000) },
+    Menu { class: "lie", form: Form::Times(5, 1_000_000, 60_000_000) },
     Menu { class: "service", form: Form::Lies(1000, 500_000) },
 ];
 
 const SECOND: Micros = 1_000_000;
+const DAY: Micros = 86_400 * SECOND;
+/// The longest that a machine sleeps.
+const SLEEP: Micros = 30 * DAY;
 
 /// Draws the plan of `seed`.
 pub fn plan(seed: u64, world: &World) -> Plan {
@@ -144,6 +157,9 @@ fn draw_world(plan: &mut Plan, rng: &mut Rng, nodes: usize) {
     core.sort_unstable();
     plan.given.insert("core".to_owned(), list(&core));
     if rng.chance(1, 4) {
+        plan.given.insert("restart_on_red".to_owned(), "true".to_owned());
+    }
+    if rng.chance(1, 4) {
         let late = rng.index(nodes);
         plan.given.insert("late".to_owned(), format!("n{}", late + 1));
         let at = rng.below(30) * SECOND;
@@ -169,6 +185,7 @@ fn draw_loads(plan: &mut Plan, rng: &Rng) {
         "worker.undrain",
         "worker.set",
         "worker.suppress",
+        "worker.pick",
         "worker.report",
         "labels.set",
     ];
@@ -195,6 +212,14 @@ fn draw_loads(plan: &mut Plan, rng: &Rng) {
                 if rng.chance(1, 4) {
                     named.insert("vary".to_owned(), "true".to_owned());
                 }
+                if rng.chance(1, 2) {
+                    named.insert("models".to_owned(), (1 + rng.below(4)).to_string());
+                }
+                named.insert("secret".to_owned(), "true".to_owned());
+            }
+            "worker.set" => _ = named.insert("secret".to_owned(), "true".to_owned()),
+            "worker.pick" if rng.chance(3, 4) => {
+                named.insert("models".to_owned(), (1 + rng.below(4)).to_string());
             }
             "worker.remove" if rng.chance(1, 2) => {
                 let now = if rng.chance(1, 2) { "true" } else { "sometimes" };
@@ -300,6 +325,11 @@ impl Draw {
                 let node = 1 + rng.index(self.nodes);
                 keys.insert("node".to_owned(), format!("n{node}"));
             }
+            "clock_step" => {
+                let by = settings::log_uniform(rng, 1000, DAY);
+                let sign = if rng.chance(1, 2) { "-" } else { "" };
+                keys.insert("by".to_owned(), format!("{sign}{}", Time(by)));
+            }
             "clock_drift" => {
                 let ppm = rng.below(20_001);
                 let sign = if rng.chance(1, 2) { "-" } else { "" };
@@ -310,6 +340,9 @@ impl Draw {
         }
         let targets = match class {
             "reset" => self.pair(rng),
+            "disk_bit" | "disk_sector" | "disk_misdirect" => {
+                Targets::Nodes(vec![Pick::Node(1 + rng.index((self.nodes.div_ceil(2) - 1).max(1)))])
+            }
             _ => Targets::Nodes(vec![self.node(rng)]),
         };
         let at = rng.below(self.safety);
@@ -347,6 +380,14 @@ impl Draw {
             }
             "leave" if rng.chance(1, 4) => {
                 _ = keys.insert("remove_workers".to_owned(), "true".to_owned());
+            }
+            "suspend" if rng.chance(1, 2) => {
+                let slept = settings::log_uniform(rng, SECOND, SLEEP);
+                keys.insert("slept".to_owned(), Time(slept).to_string());
+            }
+            "lie" => {
+                let pause = settings::log_uniform(rng, 10_000, 5 * SECOND);
+                keys.insert("max".to_owned(), Time(pause).to_string());
             }
             "crash" if rng.chance(1, 3) => _ = keys.insert("power".to_owned(), "off".to_owned()),
             _ => {}
