@@ -118,12 +118,12 @@ impl Wish<'_> {
         let named = self.key("policy").and_then(|name| policies.iter().find(|one| one.0 == name));
         let next = || policies.iter().cycle().nth(self.count(self.turn % 5));
         let model = self.number("models").filter(|models| *models > 0);
-        let zone = (self.turn % 4 == 0).then(|| self.zone());
+        let zone = self.turn.is_multiple_of(4).then(|| self.zone());
         Query {
             model: model.map_or(String::new(), |models| format!("m{}", self.turn / 5 % models)),
             kind: self.kind(),
             labels: zone.into_iter().collect(),
-            key: (self.turn % 3 > 0).then(|| self.word()),
+            key: (!self.turn.is_multiple_of(3)).then(|| self.word()),
             policy: named.or_else(next).map_or_else(PickPolicy::default, |(_, policy)| *policy),
             exclude: Vec::new(),
         }
@@ -138,7 +138,7 @@ impl Wish<'_> {
     }
 
     fn kind(&self) -> workers::Kind {
-        if self.turn % 7 == 0 { workers::Kind::Prefill } else { workers::Kind::Regular }
+        if self.turn.is_multiple_of(7) { workers::Kind::Prefill } else { workers::Kind::Regular }
     }
 
     fn zone(&self) -> (String, String) {
@@ -209,7 +209,7 @@ impl Wish<'_> {
     /// A worker of some model, or of any, that is not like the others.
     fn serve(&self, models: u64, spec: &mut serde_json::Map<String, serde_json::Value>) {
         let turn = self.turn;
-        if turn % 4 > 0 {
+        if !turn.is_multiple_of(4) {
             let model = turn / 4 % models;
             let served =
                 serde_json::json!([{"id": format!("m{model}"), "aliases": [format!("a{model}")]}]);

@@ -350,10 +350,10 @@ impl Watch {
         ledger: &mut Ledger,
     ) -> Result<String, Failure> {
         // Every third worker is as busy as it may be.
-        let load = |candidate: &Candidate| if candidate.number % 3 == 0 { 2 } else { 0 };
+        let load = |candidate: &Candidate| if candidate.number.is_multiple_of(3) { 2 } else { 0 };
         let room = |entry: &EntryView| {
             let limit = entry.spec.max_in_flight.unwrap_or(0);
-            limit == 0 || (entry.number % 3 > 0 || limit > 2)
+            limit == 0 || (!entry.number.is_multiple_of(3) || limit > 2)
         };
         let answer = workers::route(snapshot, query, ticket, &load);
         picks::look(machine, snapshot, query, answer, &room, ledger)?;

@@ -192,7 +192,7 @@ impl Run<'_> {
         let process = self.world.machine(machine).process.as_ref()?;
         let snapshot = process.node.published().workers.load_full();
         let mut query = wish.query();
-        if wish.turn % 2 == 0 {
+        if wish.turn.is_multiple_of(2) {
             let first = workers::route(&snapshot, &query, wish.turn, &|_: &workers::Candidate| 0);
             query.exclude.extend(first.ok().map(|pick| pick.candidate.id.clone()));
         }
