@@ -41,6 +41,16 @@ impl Disk {
         &self.durable
     }
 
+    /// What a row holds by all that a sync has confirmed, whether or not it is written.
+    pub fn promised(&self, keyspace: Keyspace, key: &str) -> Option<&Blob> {
+        let rows = self.unsynced.iter().rev().flat_map(|batch| batch.iter().rev());
+        let newest = rows.into_iter().find(|row| row.0 == keyspace && row.1 == key);
+        match newest {
+            Some((_, _, value)) => value.as_ref(),
+            None => self.durable.get(&(keyspace, key.to_owned())),
+        }
+    }
+
     /// Takes a batch; it is durable after its `sync`.
     pub fn write(&mut self, ticket: Ticket, batch: Batch) {
         self.pending.push_back((ticket, batch));
@@ -159,6 +169,8 @@ mod tests {
         disk.sync();
         disk.lie(None);
         assert_eq!(disk.lying_since(), Some(5));
+        assert_eq!(disk.promised(Keyspace::Local, "0"), Some(&Blob::from("x")));
+        assert!(disk.image().is_empty(), "and yet it is not written");
         disk.write(Ticket(1), batch("1", "x"));
         disk.sync();
         assert_eq!((disk.image().len(), disk.lying_since()), (2, None));

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use quorate_core::ids::MemberId;
 use quorate_core::limits::{FRAME_CONTROL_BYTES_MAX, FRAME_HEADER_BYTES};
 use quorate_core::node::raft::{Configuration, Genesis, LogTime};
-use quorate_core::node::{Effect, Image, Keyspace};
-use quorate_core::wire::decode;
+use quorate_core::node::{Effect, Keyspace};
 use quorate_core::wire::frame::Class;
 use quorate_core::wire::message::Control;
 use quorate_core::wire::raft::{Message, MessageKind, Raft as Wire};
+use quorate_core::wire::{Blob, decode};
 
 use super::{Id, Ledger, Turn};
 use crate::verdict::Failure;
@@ -150,14 +150,15 @@ fn bounded(turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
     })
 }
 
-/// RF-4: what leaves is on the disk. A node without a disk is as durable as its process.
+/// RF-4: what leaves is on the disk, as far as its syncs are true: no node can see through one that is not. A node
+/// without a disk is as durable as its process.
 fn durable(turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
     let disk = turn.machines.get(turn.machine).and_then(|machine| machine.disk.as_ref());
     let Some(disk) = disk else { return Ok(()) };
     for effect in turn.effects {
         let Effect::Send { bytes, .. } = effect else { continue };
         let Some(message) = message_in(bytes) else { continue };
-        let asserted = assertion(&message, disk.image());
+        let asserted = assertion(&message, disk.promised(Keyspace::Hard, "state"));
         ledger.hold(Id::RF4, turn.machine, asserted.is_ok(), || {
             format!("{:?} leaves: {}", message.kind, asserted.err().unwrap_or_default())
         })?;
@@ -183,8 +184,7 @@ fn message_in(bytes: &[u8]) -> Option<Message> {
 /// The variant of a control message, as its first byte says.
 const RAFT: u8 = 4;
 
-fn assertion(message: &Message, image: &Image) -> Result<(), String> {
-    let hard = image.get(&(Keyspace::Hard, "state".to_owned()));
+fn assertion(message: &Message, hard: Option<&Blob>) -> Result<(), String> {
     let hard = hard.and_then(|row| decode::<(u64, u64, u64), 64>(row).ok()).unwrap_or_default();
     let (term, vote, _) = hard;
     let tentative = matches!(message.kind, MessageKind::PreVote | MessageKind::PreVoteReply);
