@@ -30,6 +30,7 @@ pub mod raft;
 pub mod replica;
 
 // Services: what callers come for.
+pub mod kv;
 pub mod workers;
 
 // Composition: routes outputs to inputs.

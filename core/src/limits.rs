@@ -277,3 +277,90 @@ pub const WORKER_SPEC_BYTES_MAX: usize = 8 * 1024;
 pub const WORKER_KEY_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a probe's answer that are read.
 pub const PROBE_BODY_BYTES_MAX: usize = 4 * 1024;
+
+// Keys and values.
+
+/// Bytes of a namespace.
+pub const KV_NAMESPACE_BYTES_MAX: usize = 63;
+/// Bytes of a key, without its namespace.
+pub const KV_KEY_BYTES_MAX: usize = 1024;
+/// Bytes of a value.
+pub const KV_VALUE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the name of a lock or semaphore.
+pub const KV_LOCK_NAME_BYTES_MAX: usize = 255;
+/// Conditions of a transaction, and operations of both its branches.
+pub const KV_TRANSACTION_OPERATIONS_MAX: usize = 128;
+/// Keys and values of a transaction.
+pub const KV_TRANSACTION_BYTES_MAX: usize = 512 * 1024;
+/// Keys and values that the reads of a transaction may answer with.
+pub const KV_RESULT_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of an encoded command: what raft takes as one entry.
+pub const KV_COMMAND_BYTES_MAX: usize = 640 * 1024;
+/// Bytes of an encoded outcome.
+pub const KV_OUTCOME_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of an outcome that is kept for its retries.
+pub const KV_OUTCOME_KEPT_BYTES_MAX: usize = 1024;
+/// Keys of one page of a list.
+pub const KV_PAGE_ITEMS_MAX: usize = 1000;
+/// Keys and values of one page of a list, so that it fits a frame with its header.
+pub const KV_PAGE_BYTES_MAX: usize = FRAME_CONTROL_BYTES_MAX - 64 * 1024;
+/// Bytes that a version, and a change in history, count beside its key and value.
+pub const KV_VERSION_BYTES: u64 = 64;
+/// Keys.
+pub const KV_KEYS_MAX: u64 = 1_000_000;
+/// Bytes of keys and values, live and in history.
+pub const KV_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Leases.
+pub const KV_LEASES_MAX: u64 = 100_000;
+/// Keys of one lease.
+pub const KV_LEASE_KEYS_MAX: u64 = 10_000;
+/// Shortest life of a lease.
+pub const KV_LEASE_TTL_MIN: Duration = Duration::from_secs(1);
+/// Longest life of a lease.
+pub const KV_LEASE_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Leases renewed by one entry.
+pub const KV_RENEWALS_MAX: usize = 10_000;
+/// Contenders of one lock.
+pub const KV_CONTENDERS_MAX: u64 = 1024;
+/// Permits of a semaphore.
+pub const KV_PERMITS_MAX: u32 = 1024;
+/// Revisions of history that compaction leaves.
+pub const KV_HISTORY_REVISIONS: u64 = 10_000;
+/// Time of history that compaction leaves.
+pub const KV_HISTORY: Duration = Duration::from_secs(5 * 60);
+/// Bytes of history beyond which compaction takes more.
+pub const KV_HISTORY_BYTES: u64 = 64 * 1024 * 1024;
+/// Revisions that one compaction of the leader forgets.
+pub const KV_COMPACTION_REVISIONS_MAX: u64 = 4096;
+/// Watches of a node.
+pub const KV_WATCHES_MAX: usize = 10_000;
+/// Changes that wait for a watcher.
+pub const KV_WATCH_BUFFER_CHANGES: usize = 1024;
+/// Bytes that wait for a watcher.
+pub const KV_WATCH_BUFFER_BYTES: u64 = 4 * 1024 * 1024;
+/// Changes that all lagging watchers get per turn.
+pub const KV_WATCH_CHANGES_PER_TURN: usize = 256;
+/// Changes that are looked at for lagging watchers per turn.
+pub const KV_WATCH_EXAMINED_PER_TURN: usize = 4096;
+/// Calls that wait at a node.
+pub const KV_CALLS_MAX: usize = 4096;
+/// Bytes of a piece of a snapshot's section.
+pub const KV_SECTION_ITEM_BYTES_MAX: usize = 512 * 1024;
+/// Contenders that one answer tells of.
+pub const KV_LINE_TOLD_MAX: usize = 2048;
+/// How often keep-alives are gathered into one entry.
+pub const KV_KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a leader proposes that leases end.
+pub const KV_EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long nothing ends by time after a change of leader, so that holders can reach it.
+pub const KV_LEADER_GRACE: Duration = Duration::from_secs(5);
+/// How often a node without a copy asks for what it waits for.
+pub const KV_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a quiet watch hears how far it is.
+pub const KV_PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
+/// Pause between two helpings for lagging watchers.
+pub const KV_FEED_INTERVAL: Duration = Duration::from_millis(1);
+/// Longest wait for a lock.
+pub const KV_LOCK_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+/// Longest deadline of a call.
+pub const KV_DEADLINE_MAX: Duration = Duration::from_secs(60);

@@ -1,0 +1,1 @@
+//! Scripts, laws and codecs.
