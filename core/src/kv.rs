@@ -465,7 +465,7 @@ pub enum Failure {
     #[error("the namespace `{0}` belongs to Quorate and is changed by calls of its own")]
     Reserved(Namespace),
     /// More than this node takes of a caller.
-    #[error("{} says so much and no more", .0.key())]
+    #[error("more than `{}` allows", .0.key())]
     TooLarge(Size),
     /// The condition of a single write does not hold.
     #[error("the key is not as the condition wants it; read it again")]
@@ -535,7 +535,9 @@ pub enum Unavailable {
     #[error("too many calls wait; try again later")]
     QueueFull,
     /// It may have happened.
-    #[error("it may or may not have happened; read before repeating, or repeat it with the same key")]
+    #[error(
+        "it may or may not have happened; read before repeating, or repeat it with the same key"
+    )]
     Ambiguous,
     /// Nothing was done: no leader with a quorum answered.
     #[error("no leader with a quorum answered in time; nothing was done")]

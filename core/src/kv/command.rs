@@ -366,7 +366,7 @@ pub enum Invalid {
     #[error("the entry is no command of this version")]
     Senseless,
     /// Two writes of one branch meet.
-    #[error("the key {0:?} is written twice in one branch; write it once")]
+    #[error("the key `{}` is written twice in one branch; write it once", .0.escape_ascii())]
     WrittenTwice(Blob),
     /// A value is too long.
     #[error("a value has at most {} bytes", limits::KV_VALUE_BYTES_MAX)]
@@ -486,10 +486,7 @@ impl Compare {
     fn bytes(&self) -> usize {
         let value = match &self.than {
             Than::Value(value) => value.len(),
-            Than::ModRevision(_)
-            | Than::CreateRevision(_)
-            | Than::Version(_)
-            | Than::Lease(_) => 0,
+            Than::ModRevision(_) | Than::CreateRevision(_) | Than::Version(_) | Than::Lease(_) => 0,
         };
         self.key.as_slice().len() + value
     }

@@ -102,7 +102,13 @@ impl Kv {
         self.state.log_time().saturating_add(millis(now.since(self.clock_at)))
     }
 
-    fn apply(&mut self, now: Instant, entry: (u64, u64, u8), payload: &Blob, out: &mut Vec<Output>) {
+    fn apply(
+        &mut self,
+        now: Instant,
+        entry: (u64, u64, u8),
+        payload: &Blob,
+        out: &mut Vec<Output>,
+    ) {
         let (index, log_time, version) = entry;
         let (before, leases) = (self.state.revision(), self.state.lease_count());
         let outcome = if version == VERSION {
@@ -196,7 +202,13 @@ impl Kv {
         }
     }
 
-    fn watch(&mut self, now: Instant, ticket: Ticket, request: WatchRequest, out: &mut Vec<Output>) {
+    fn watch(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        request: WatchRequest,
+        out: &mut Vec<Output>,
+    ) {
         if self.watches.len() + self.proxies.len() >= self.settings.watches_max {
             let event = Event::Refused(Box::new(Failure::Watches));
             out.push(Output::Watched { ticket, event });

@@ -37,10 +37,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
-use super::command::{
-    Bounds, Command, Invalid, LeaseId, Limit, Outcome, Refusal, Version,
-};
 use super::ask::Changed;
+use super::command::{Bounds, Command, Invalid, LeaseId, Limit, Outcome, Refusal, Version};
 use super::name::{Key, Path};
 use crate::limits;
 use crate::wire::{Blob, decode};

@@ -1,9 +1,9 @@
 //! The store as any thread may read it.
 
+use super::Version;
 use super::ask::{Question, Told, tell};
 use super::name::Path;
 use super::state::State;
-use super::Version;
 use std::sync::Arc;
 
 /// A clone of the state: it costs nothing, and no write ever waits for its readers.

@@ -270,8 +270,7 @@ impl Watches {
             let Some(watch) = self.open.get_mut(&id) else { continue };
             if now.since(watch.told_at) >= limits::KV_PROGRESS_INTERVAL {
                 watch.told_at = now;
-                let revision =
-                    if watch.lagging { watch.next - 1 } else { state.revision() };
+                let revision = if watch.lagging { watch.next - 1 } else { state.revision() };
                 events.push((id, Event::Progress { revision }));
             }
             self.progress.insert((watch.told_at + limits::KV_PROGRESS_INTERVAL, id));
@@ -339,9 +338,10 @@ impl Watch {
             return Offer::Nothing;
         }
         let bytes = changes.iter().map(|change| change.bytes() as u64).sum::<u64>();
-        let held = self.waiting.iter().fold((0, 0), |sum, (_, changes, bytes)| {
-            (sum.0 + changes, sum.1 + bytes)
-        });
+        let held = self
+            .waiting
+            .iter()
+            .fold((0, 0), |sum, (_, changes, bytes)| (sum.0 + changes, sum.1 + bytes));
         // One revision is never parted, so an empty buffer takes any.
         let fits = held.0 + changes.len() <= changes_max && held.1 + bytes <= bytes_max;
         if !fits && !self.waiting.is_empty() {

@@ -9,9 +9,7 @@ use super::super::command::{
 };
 use super::super::name::{Key, Keys, Lock, Namespace};
 use super::super::state::Compacted;
-use super::super::{
-    Answer, Condition, Failure, Once, Origin, Output, Request, Size, Unavailable,
-};
+use super::super::{Answer, Condition, Failure, Once, Origin, Output, Request, Size, Unavailable};
 use super::duty::Duty;
 use super::line::{Standing, Withdrawal};
 use super::{Kv, Operation, unavailable};

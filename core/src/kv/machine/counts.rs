@@ -66,9 +66,8 @@ impl Operation {
                     Operation::Other
                 }
             },
-            Request::Put { condition: Some(_), .. } | Request::Delete { condition: Some(_), .. } => {
-                Operation::Cas
-            }
+            Request::Put { condition: Some(_), .. }
+            | Request::Delete { condition: Some(_), .. } => Operation::Cas,
             Request::Put { .. } => Operation::Put,
             Request::Delete { .. } => Operation::Delete,
             Request::Transact(_) => Operation::Transaction,

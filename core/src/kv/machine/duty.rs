@@ -3,8 +3,8 @@
 //! A leader only proposes. Whether a lease is due is decided by the entry's own time, so a leader that is
 //! mistaken about the time, or is no leader any more, ends nothing early.
 
-use super::super::command::Command;
 use super::super::Output;
+use super::super::command::Command;
 use super::call::{Call, Pending};
 use super::{Kv, Operation};
 use crate::limits;

@@ -244,11 +244,8 @@ impl Kv {
             return;
         }
         let prefixes = changed.changes.iter().filter_map(|change| Lock::prefix_of(&change.path));
-        let tickets: Vec<Ticket> = prefixes
-            .filter_map(|prefix| self.lines.get(&prefix))
-            .flatten()
-            .copied()
-            .collect();
+        let tickets: Vec<Ticket> =
+            prefixes.filter_map(|prefix| self.lines.get(&prefix)).flatten().copied().collect();
         for ticket in tickets {
             self.look_at_line(now, ticket, out);
         }

@@ -88,7 +88,9 @@ impl Kv {
                     next = now; // There may be more at once.
                 }
                 self.watches.changes_total += events.iter().map(Event::changes).sum::<u64>();
-                out.extend(events.into_iter().map(|event| Output::Watched { ticket: watch, event }));
+                out.extend(
+                    events.into_iter().map(|event| Output::Watched { ticket: watch, event }),
+                );
             }
             Ok(Found::Compacted(compacted)) => {
                 self.proxies.close(watch);

@@ -98,12 +98,7 @@ impl State {
     }
 
     /// What leases know of a key follows its versions.
-    pub(super) fn bind(
-        &mut self,
-        path: &Path,
-        before: Option<&Version>,
-        after: Option<&Version>,
-    ) {
+    pub(super) fn bind(&mut self, path: &Path, before: Option<&Version>, after: Option<&Version>) {
         let before = before.and_then(|version| version.lease);
         let after = after.and_then(|version| version.lease);
         if before == after {

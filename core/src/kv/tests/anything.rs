@@ -94,6 +94,9 @@ impl State {
     fn apply_again_is_refused(&mut self) {
         let revision = self.revision();
         assert!(self.since(0).all(|(_, changed)| !changed.changes.is_empty()));
-        assert!(self.section().bytes().len() > 4, "it can be written again, at revision {revision}");
+        assert!(
+            self.section().bytes().len() > 4,
+            "it can be written again, at revision {revision}"
+        );
     }
 }

@@ -458,7 +458,8 @@ fn done_word(done: &Done) -> String {
         Done::Put { create_revision, version, lease, previous } => {
             let lease = lease.map_or(String::new(), |lease| format!(" lease={}", lease.0));
             let before = previous.as_ref();
-            let before = before.map_or(String::new(), |held| format!(" was {}", version_word(held)));
+            let before =
+                before.map_or(String::new(), |held| format!(" was {}", version_word(held)));
             format!("put c{create_revision} v{version}{lease}{before}")
         }
         Done::Deleted { count } => format!("deleted {count}"),

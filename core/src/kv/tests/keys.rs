@@ -171,13 +171,13 @@ fn a_key_written_twice_in_one_branch_is_refused() {
     check::<KvScript>(
         "
         when   0ms     txn app a=1 a=2
-        then   #1 refused: the key "a" is written twice in one branch; write it once
+        then   #1 refused: the key `a` is written twice in one branch; write it once
         when   0ms     txn app a=1 -a
-        then   #2 refused: the key "a" is written twice in one branch; write it once
+        then   #2 refused: the key `a` is written twice in one branch; write it once
         when   0ms     txn app ab=1 -a*
-        then   #3 refused: the key "ab" is written twice in one branch; write it once
+        then   #3 refused: the key `ab` is written twice in one branch; write it once
         when   0ms     txn app -a* -ab..ac
-        then   #4 refused: the key "ab" is written twice in one branch; write it once
+        then   #4 refused: the key `ab` is written twice in one branch; write it once
         when   0ms     txn app a=1 | a=2
         then   #5 done r1 [put c1 v1]
         when   0ms     txn app a=1 -b..c -aa*
@@ -238,11 +238,11 @@ fn what_is_too_large_is_refused_and_changes_nothing() {
         "
         given  value_max=8 txn_operations_max=2 txn_bytes_max=12
         when   0ms     put app/a=x*9
-        then   #1 failed: kv.value_max says so much and no more
+        then   #1 failed: more than `kv.value_max` allows
         when   0ms     txn app a=1 b=2 c=3
-        then   #2 failed: kv.txn_operations_max says so much and no more
+        then   #2 failed: more than `kv.txn_operations_max` allows
         when   0ms     txn app a=123456 b=123456
-        then   #3 failed: kv.txn_bytes_max says so much and no more
+        then   #3 failed: more than `kv.txn_bytes_max` allows
         when   0ms     put app/a=x*8
         then   #4 done r1 [put c1 v1]
         when   0ms     state

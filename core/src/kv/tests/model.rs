@@ -114,9 +114,10 @@ impl Model {
     fn line(&self, lock: &Lock) -> Vec<(u64, u64)> {
         let prefix = contender(lock, 0).1;
         let prefix = &prefix[..prefix.len() - 1];
-        let found = self.present().iter().filter(|((space, key), _)| {
-            space == "_locks" && key.starts_with(prefix)
-        });
+        let found = self
+            .present()
+            .iter()
+            .filter(|((space, key), _)| space == "_locks" && key.starts_with(prefix));
         let mut line: Vec<(u64, u64)> = found
             .map(|(_, held)| (held.create_revision, held.lease.expect("contenders are bound").0))
             .collect();
@@ -178,7 +179,8 @@ impl Model {
         let space = transaction.namespace.as_str().to_owned();
         let before = self.present().clone();
         let at = |key: &Key| before.get(&(space.clone(), key.as_slice().to_vec()));
-        let succeeded = transaction.compare.iter().all(|compare| fulfils(at(&compare.key), compare));
+        let succeeded =
+            transaction.compare.iter().all(|compare| fulfils(at(&compare.key), compare));
         let branch = if succeeded { &transaction.then } else { &transaction.otherwise };
         for branch in [&transaction.then, &transaction.otherwise] {
             if let Some(key) = written_twice(branch) {
@@ -206,9 +208,12 @@ impl Model {
                     Done::Put { create_revision, version, lease, previous }
                 }
                 Operation::Delete(keys) => {
-                    let meant = |place: &(String, Vec<u8>)| place.0 == space && means(keys, &place.1);
+                    let meant =
+                        |place: &(String, Vec<u8>)| place.0 == space && means(keys, &place.1);
                     after.retain(|place, _| !meant(place));
-                    Done::Deleted { count: before.keys().filter(|place| meant(place)).count() as u64 }
+                    Done::Deleted {
+                        count: before.keys().filter(|place| meant(place)).count() as u64,
+                    }
                 }
                 Operation::Get(keys) => {
                     let found = before.iter();
@@ -277,9 +282,9 @@ fn written_twice(branch: &[Operation]) -> Option<Blob> {
     let last = |keys: &Keys| candidates().into_iter().rfind(|key| means(keys, key));
     writes.sort_by_key(|keys| (first(keys), last(keys)));
     let pairs = writes.iter().zip(writes.iter().skip(1));
-    let met = pairs.into_iter().find(|(left, right)| {
-        candidates().iter().any(|key| means(left, key) && means(right, key))
-    });
+    let met = pairs
+        .into_iter()
+        .find(|(left, right)| candidates().iter().any(|key| means(left, key) && means(right, key)));
     met.map(|(_, right)| Blob::from(first(right)))
 }
 
@@ -342,8 +347,11 @@ fn an_operation() -> impl Strategy<Value = Operation> {
     ];
     let value = "[xyz]{0,3}".prop_map(|text| Blob::from(text.as_str()));
     let put = (a_key(), value, lease, any::<bool>());
-    let put = put.prop_map(|(key, value, lease, previous)| {
-        Operation::Put { key, value, lease, previous }
+    let put = put.prop_map(|(key, value, lease, previous)| Operation::Put {
+        key,
+        value,
+        lease,
+        previous,
     });
     prop_oneof![
         4 => put,

@@ -53,6 +53,9 @@ fn a_watch_resumes_where_it_was_or_meets_compaction() {
         when   2s      watch 3 app/* from=2
         then   watch 3: compacted 2
         when   2s      watch 4 app/* from=3
+        when   3s      tick
+        then   watch 4: r3 [a deleted]
+        then   watch 4: r4 [a=4 c4 m4 v1]
         ",
     );
 }

@@ -92,7 +92,9 @@ impl Restoring {
             Piece::Revision { log_time, changes } => {
                 self.enter(Stage::Leases, Stage::Log)?;
                 if changes == 0 || log_time > self.head()?.log_time {
-                    return Err(RestoreError::Contradiction("a revision without a change or a time"));
+                    return Err(RestoreError::Contradiction(
+                        "a revision without a change or a time",
+                    ));
                 }
                 self.last = None;
                 self.owed = Some((log_time, changes));
