@@ -30,13 +30,14 @@ pub use contract::{
 pub use publish::{Members, Published};
 
 /// The machines, for the values that hosts show and check. Hosts name them through the node alone.
-pub use crate::{gossip, link, membership, raft, replica, workers};
+pub use crate::{gossip, kv, link, membership, raft, replica, workers};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::gossip::Gossip;
 use crate::ids::{Incarnation, MemberId, NodeId, Replica, Ticket};
+use crate::kv::Kv;
 use crate::limits;
 use crate::link::Links;
 use crate::machine::{Counted, Machine, Wake};
@@ -67,6 +68,7 @@ pub struct Node {
     gossip: Timed<Gossip>,
     workers: Timed<Workers>,
     raft: Timed<Raft>,
+    kv: Timed<Kv>,
     local: Replica,
     born: Incarnation,
     /// Peers with a link that is up.
@@ -123,6 +125,7 @@ impl Node {
             gossip: Timed::new(gossip),
             workers: Timed::new(workers),
             raft: Timed::new(raft),
+            kv: Timed::new(Kv::new(settings.kv)),
             born: incarnation,
             local,
             linked: BTreeSet::new(),
@@ -141,6 +144,7 @@ impl Node {
     pub fn flush(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.raft.is_touched() {
             self.flush_raft(now, out);
+            self.flush_kv(now, out);
         }
         if self.gossip.awaits_flush(now) {
             self.flush_gossip(now, out);
@@ -153,6 +157,7 @@ impl Node {
         self.gossip.settle();
         self.workers.settle();
         self.raft.settle();
+        self.kv.settle();
     }
 
     /// The snapshots that any thread may read.
@@ -201,6 +206,11 @@ impl Node {
         &self.raft
     }
 
+    /// The consistent store, for whoever checks it.
+    pub fn kv(&self) -> &Kv {
+        &self.kv
+    }
+
     /// The workers, for whoever checks them.
     pub fn workers(&self) -> &Workers {
         &self.workers
@@ -235,6 +245,7 @@ impl Machine for Node {
             self.gossip.wake(),
             self.workers.wake(),
             self.raft.wake(),
+            self.kv.wake(),
         ];
         wakes.into_iter().fold(None, Wake::earlier)
     }
@@ -248,6 +259,7 @@ impl Counted for Node {
         self.gossip.counts(visit);
         self.workers.counts(visit);
         self.raft.counts(visit);
+        self.kv.counts(visit);
         self.misbehaviour.counts(visit);
     }
 }

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_core::ids::Ticket;
+use quorate_core::node::kv::{Event, WatchRequest};
 use quorate_core::node::{Announcement, Published, Reply, Request};
 use quorate_core::time::Instant;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -21,6 +23,43 @@ pub struct Ask {
     pub request: Request,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Reply>,
+    /// Where the events of a watch go; the node holds back what its watcher did not take.
+    pub events: Option<mpsc::UnboundedSender<Event>>,
+}
+
+/// An open watch of the consistent store. Dropping it ends it.
+#[derive(Debug)]
+pub struct Watching {
+    handle: Handle,
+    watch: Ticket,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Watching {
+    /// What is next; `None` when the watch has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// What is here already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
+    /// Everything through `revision` is on its way: there is room for more.
+    pub async fn taken(&self, revision: u64) {
+        self.handle.tell(Request::Taken { watch: self.watch, revision }).await;
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let (handle, watch) = (self.handle.clone(), self.watch);
+        // A runtime that is gone took the node with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { handle.tell(Request::Unwatch { watch }).await });
+        }
+    }
 }
 
 /// An announcement with the instant of its turn.
@@ -78,14 +117,35 @@ impl Handle {
     /// Asks the node.
     pub async fn ask(&self, request: Request, within: Duration) -> Result<Reply, AskError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.try_send(Ask { request, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AskError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => AskError::Stopped,
-        })?;
+        self.send(Ask { request, reply, events: None })?;
         match tokio::time::timeout(within, answer).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) => Err(AskError::Stopped),
             Err(_) => Err(AskError::Deadline),
         }
+    }
+
+    /// Opens a watch of the consistent store.
+    pub async fn watch(&self, request: WatchRequest) -> Result<Watching, AskError> {
+        let (reply, answer) = oneshot::channel();
+        let (hears, events) = mpsc::unbounded_channel();
+        self.send(Ask { request: Request::Watch(request), reply, events: Some(hears) })?;
+        match answer.await {
+            Ok(Reply::Watching { watch }) => Ok(Watching { handle: self.clone(), watch, events }),
+            Ok(_) | Err(_) => Err(AskError::Stopped),
+        }
+    }
+
+    /// Tells the node something to which the answer does not matter.
+    async fn tell(&self, request: Request) {
+        let (reply, _) = oneshot::channel();
+        let _ = self.requests.send(Ask { request, reply, events: None }).await; // It has stopped.
+    }
+
+    fn send(&self, ask: Ask) -> Result<(), AskError> {
+        self.requests.try_send(ask).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AskError::QueueFull,
+            mpsc::error::TrySendError::Closed(_) => AskError::Stopped,
+        })
     }
 }

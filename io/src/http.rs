@@ -40,6 +40,9 @@ mod members;
 
 mod workers;
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a request has one answer; any other is a bug")]
+mod kv;
+
 mod picks;
 
 mod events;

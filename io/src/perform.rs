@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quorate_core::ids::{ConnectionId, Ticket};
-use quorate_core::node::{Announcement, Answer, Call, Effect, Reply};
+use quorate_core::node::{Announcement, Answer, Call, Effect, Reply, Request, kv};
 use quorate_core::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -70,6 +70,9 @@ impl<N: Net> Hands<N> {
             }
             Effect::Call { ticket, call } => self.call(ticket, call),
             Effect::Reply { ticket, reply } => self.replies.reply(ticket, reply),
+            Effect::Announce(Announcement::Watched { watch, event }) => {
+                self.replies.watched(watch, event);
+            }
             Effect::Announce(announcement) => return self.announce(now, announcement),
         }
         None
@@ -89,6 +92,7 @@ impl<N: Net> Hands<N> {
             Announcement::Stopped => Some(End::Left),
             Announcement::Duplicate { address } => Some(End::Duplicate { address: *address }),
             Announcement::Member(_)
+            | Announcement::Watched { .. }
             | Announcement::MemberChanged { .. }
             | Announcement::Raised { .. }
             | Announcement::Link { .. }
@@ -112,6 +116,8 @@ impl<N: Net> Hands<N> {
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
+    /// Who hears of the changes of a watch, by its ticket.
+    watching: BTreeMap<Ticket, mpsc::UnboundedSender<kv::Event>>,
     minted: u64,
     /// Replies of this turn, then those that wait for so many writes.
     fresh: Vec<(Ticket, Reply)>,
@@ -122,11 +128,28 @@ pub(crate) struct Replies {
 
 impl Replies {
     /// Notes who asked; the ticket finds the way back.
-    pub(crate) fn wait(&mut self, reply: oneshot::Sender<Reply>) -> Ticket {
+    pub(crate) fn wait(&mut self, ask: Ask) -> (Ticket, Request) {
         self.minted += 1;
         let ticket = Ticket(self.minted);
-        self.waiting.insert(ticket, reply);
-        ticket
+        self.waiting.insert(ticket, ask.reply);
+        if let Some(events) = ask.events {
+            self.watching.insert(ticket, events);
+        }
+        if let Request::Unwatch { watch } = &ask.request {
+            self.watching.remove(watch);
+        }
+        (ticket, ask.request)
+    }
+
+    /// A watch hears something. Who is gone says so by itself, when it is dropped.
+    fn watched(&mut self, watch: Ticket, event: kv::Event) {
+        let last = matches!(event, kv::Event::Compacted(_) | kv::Event::Refused(_));
+        if let Some(events) = self.watching.get(&watch) {
+            let _ = events.send(event);
+        }
+        if last {
+            self.watching.remove(&watch);
+        }
     }
 
     /// Whether one more may ask. Who no longer waits is forgotten first.

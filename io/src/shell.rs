@@ -190,8 +190,8 @@ impl<N: Net, M: Mind> Shell<N, M> {
             Noise::Datagram(Incoming { from, plain }) => Input::Datagram { from, bytes: plain },
             Noise::Event(event) => self.happened(event)?,
             Noise::Ask(ask) => {
-                let ticket = self.hands.replies.wait(ask.reply);
-                Input::Request { ticket, request: ask.request }
+                let (ticket, request) = self.hands.replies.wait(ask);
+                Input::Request { ticket, request }
             }
         };
         self.handle(now, input, effects);

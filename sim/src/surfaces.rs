@@ -6,7 +6,7 @@ use quorate_core::node::workers::route::Reason;
 use quorate_core::node::workers::{
     self, Command, Outcome, PickPolicy, Query, Refusal, Spec, Target,
 };
-use quorate_core::node::{Reply, Request};
+use quorate_core::node::{Reply, Request, kv};
 use quorate_core::time::micros;
 
 use crate::clock::Micros;
@@ -283,5 +283,8 @@ pub fn words_of(reply: &Reply) -> String {
             workers::Answer::Noted => "noted".to_owned(),
             workers::Answer::Refused(refusal) => format!("refused {}", refusal.code()),
         },
+        Reply::Kv(kv::Answer::Failed(failure)) => format!("failed {failure}"),
+        Reply::Kv(_) => "done".to_owned(),
+        Reply::Watching { .. } => "watching".to_owned(),
     }
 }

@@ -88,6 +88,11 @@ impl Kv {
         &self.state
     }
 
+    /// Whether the log is applied here.
+    pub fn keeps_copy(&self) -> bool {
+        self.copy
+    }
+
     /// The state for other threads, if it changed since this was last asked.
     pub fn publish(&mut self, now: Instant) -> Option<View> {
         if !std::mem::take(&mut self.touched) {
@@ -334,8 +339,6 @@ fn tell_events(events: Events, out: &mut Vec<Output>) {
 
 /// The answer to a caller whose call the log did not do.
 fn unavailable(why: Unavailable) -> Answer {
-    match why {
-        Unavailable::NotHere => Answer::Failed(Failure::NotHere),
-        why => Answer::Failed(Failure::Unavailable(why)),
-    }
+    let not_here = why == Unavailable::NotHere;
+    Answer::Failed(if not_here { Failure::NotHere } else { Failure::Unavailable(why) })
 }

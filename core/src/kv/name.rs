@@ -284,7 +284,7 @@ impl Span {
     }
 
     /// The bounds, for a map of paths. `None` when nothing is meant.
-    pub(super) fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub(super) fn bounds(&self) -> Option<Bounds<'_>> {
         let some = *self.start < *self.end;
         some.then(|| (Bound::Included(&*self.start), Bound::Excluded(&*self.end)))
     }
@@ -295,6 +295,9 @@ impl Span {
         some.then(|| (Path(self.start.clone()), 0)..(Path(self.end.clone()), 0))
     }
 }
+
+/// From where to where in a map of paths.
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// The name of a lock or semaphore: 1 to 255 bytes without `/`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

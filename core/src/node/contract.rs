@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ConnectionId, NodeId, Notice, Replica, Ticket};
 use crate::wire::frame::Frame;
 use crate::wire::{Blob, Transport};
-use crate::{gossip, link, membership, raft, workers};
+use crate::{gossip, kv, link, membership, raft, workers};
 
 /// Everything that a node is configured to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub workers: workers::Settings,
     /// How it keeps the agreed log.
     pub raft: raft::Settings,
+    /// What it asks of the consistent store.
+    pub kv: kv::Settings,
     /// Tombstones of one owner map.
     pub tombstones_max: usize,
     /// How long a node's old maps wait for its new life.
@@ -245,6 +247,29 @@ pub enum Request {
     Worker(workers::Command),
     /// Something about the agreed log.
     Raft(raft::Operation),
+    /// Something of the consistent store.
+    Kv {
+        /// What.
+        request: Box<kv::Request>,
+        /// How long the caller waits; `None` is the configured time.
+        within: Option<Duration>,
+        /// What makes a retry recognisable.
+        once: Option<kv::Once>,
+    },
+    /// Hear of changes in the consistent store. The request's ticket names the watch.
+    Watch(kv::WatchRequest),
+    /// Everything of a watch through this revision was taken off the host's hands.
+    Taken {
+        /// Which watch.
+        watch: Ticket,
+        /// Through where.
+        revision: u64,
+    },
+    /// Hear no more.
+    Unwatch {
+        /// Which watch.
+        watch: Ticket,
+    },
     /// Turn readiness off, or on again.
     Drain {
         /// Off?
@@ -268,6 +293,13 @@ pub enum Reply {
     Worker(workers::Answer),
     /// The answer of the agreed log.
     Raft(Result<(), raft::Refusal>),
+    /// The answer of the consistent store.
+    Kv(kv::Answer),
+    /// The watch is open.
+    Watching {
+        /// Its name.
+        watch: Ticket,
+    },
 }
 
 /// What observers hear: logs, watches, events and the host's own supervision are made of it.
@@ -326,6 +358,13 @@ pub enum Announcement {
         leader: Option<NodeId>,
         /// Whether this node does, and knows all that is committed.
         here: bool,
+    },
+    /// A watch of the consistent store hears something.
+    Watched {
+        /// Which.
+        watch: Ticket,
+        /// What.
+        event: kv::Event,
     },
     /// The log holds an entry that this build does not understand: nothing behind it is applied.
     NeedsUpgrade {

@@ -19,9 +19,11 @@ pub(super) enum Domain {
     Workers,
     /// Messages of the agreed log.
     Raft,
+    /// Questions to the store.
+    Kv,
 }
 
-const NAMES: [(Domain, &str); 7] = [
+const NAMES: [(Domain, &str); 8] = [
     (Domain::Datagram, "datagram"),
     (Domain::Link, "link"),
     (Domain::Membership, "membership"),
@@ -29,6 +31,7 @@ const NAMES: [(Domain, &str); 7] = [
     (Domain::Gossip, "gossip"),
     (Domain::Workers, "workers"),
     (Domain::Raft, "raft"),
+    (Domain::Kv, "kv"),
 ];
 
 /// The counts of one node.

@@ -9,7 +9,7 @@ use super::Node;
 use crate::ids::{Incarnation, NodeId, Replica};
 use crate::machine::{Count, Counted};
 use crate::time::Instant;
-use crate::{gossip, link, membership, raft, replica, workers};
+use crate::{gossip, kv, link, membership, raft, replica, workers};
 
 /// The newest snapshots of a node, read by any thread without a lock.
 ///
@@ -28,6 +28,8 @@ pub struct Published {
     pub raft: ArcSwap<raft::Status>,
     /// The last entries that were applied here.
     pub log: ArcSwap<imbl::Vector<raft::EntryRow>>,
+    /// The consistent store as it is here.
+    pub kv: ArcSwap<kv::View>,
     /// Owner maps, live and orphaned.
     pub replicas: ArcSwap<Vec<replica::Row>>,
     /// Every number that is kept, at most `counts_interval` old.
@@ -87,6 +89,7 @@ impl Published {
             links: ArcSwap::default(),
             replicas: ArcSwap::default(),
             raft: ArcSwap::default(),
+            kv: ArcSwap::default(),
             log: ArcSwap::default(),
             counts: ArcSwap::default(),
         }
@@ -103,6 +106,11 @@ impl Node {
             && let Some(snapshot) = self.workers.publish()
         {
             self.published.workers.store(snapshot);
+        }
+        if self.kv.is_touched()
+            && let Some(view) = self.kv.publish(now)
+        {
+            self.published.kv.store(Arc::new(view));
         }
         let due = self.counts_at.is_none_or(|at| now.since(at) >= self.counts_interval);
         if due {

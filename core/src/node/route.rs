@@ -5,6 +5,7 @@
 //! Steps are applied in the order in which they arose, so that a turn has one total order.
 
 mod gossip;
+mod kv;
 mod link;
 mod membership;
 mod raft;
@@ -30,6 +31,7 @@ pub(super) enum Step {
     Gossip(crate::gossip::Input),
     Workers(crate::workers::Input),
     Raft(crate::raft::Input),
+    Kv(crate::kv::Input),
     /// Segments of one frame, and the pull that they answer.
     Segments {
         from: Replica,
@@ -119,6 +121,11 @@ impl Node {
                 self.raft.handle(now, input, &mut outputs);
                 outputs.into_iter().for_each(|output| self.raft_says(output, out));
             }
+            Step::Kv(input) => {
+                let mut outputs = Vec::new();
+                self.kv.handle(now, input, &mut outputs);
+                outputs.into_iter().for_each(|output| self.kv_says(output, out));
+            }
             Step::Segments { from, segments } => self.segments(now, from, segments, out),
         }
     }
@@ -142,6 +149,9 @@ impl Node {
         }
         if self.raft.is_due(now) {
             self.raft_step(crate::raft::Input::Tick);
+        }
+        if self.kv.is_due(now) {
+            self.kv_step(crate::kv::Input::Tick);
         }
     }
 
@@ -202,6 +212,22 @@ impl Node {
             Request::Raft(operation) => {
                 self.raft_step(crate::raft::Input::Operate { ticket, operation });
             }
+            Request::Kv { request, within, once } => {
+                let (request, origin) = (*request, crate::kv::Origin::Caller);
+                self.kv_step(crate::kv::Input::Request { ticket, request, origin, within, once });
+            }
+            Request::Watch(request) => {
+                self.kv_step(crate::kv::Input::Watch { ticket, request });
+                out.push(Effect::Reply { ticket, reply: Reply::Watching { watch: ticket } });
+            }
+            Request::Taken { watch, revision } => {
+                self.kv_step(crate::kv::Input::Taken { ticket: watch, revision });
+                out.push(Effect::Reply { ticket, reply: Reply::Done });
+            }
+            Request::Unwatch { watch } => {
+                self.kv_step(crate::kv::Input::Unwatch { ticket: watch });
+                out.push(Effect::Reply { ticket, reply: Reply::Done });
+            }
             Request::Drain { on } => {
                 self.draining = on;
                 self.touched.draining = true;
@@ -211,6 +237,7 @@ impl Node {
                 let mut workers = settings.workers;
                 workers.same_machine = settings.membership.address.ip().is_loopback();
                 self.workers_step(crate::workers::Input::Reload { settings: Box::new(workers) });
+                self.kv_step(crate::kv::Input::Reload { settings: Box::new(settings.kv) });
                 let labels = settings.membership.labels;
                 self.membership_step(crate::membership::Input::Labels { ticket, labels });
             }

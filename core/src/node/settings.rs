@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::contract::Settings;
 use crate::ids::{ClusterId, NodeId};
-use crate::{gossip, limits, link, membership, raft, time, workers};
+use crate::{gossip, kv, limits, link, membership, raft, time, workers};
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +125,21 @@ pub const SETTINGS: &[Setting] = &[
     number!("gossip.fanout", Count, 1..=64, gossip.fanout, "members that a round goes to"),
     millis!("gossip.interval_ms", 5..=HOUR, gossip.interval, "time between two rounds"),
     millis!("gossip.pull_timeout_ms", 10..=HOUR, gossip.pull_timeout, "how long a pull waits for its answer"),
+    number!("kv.bytes_max", Bytes, 1024..=1 << 40, kv.bounds.bytes_max, "bytes of keys and values, live and in history, beyond which puts are refused"),
+    number!("kv.contenders_max", Count, 1..=100_000, kv.bounds.contenders_max, "contenders of one lock"),
+    millis!("kv.deadline_ms", 1..=MINUTE, kv.deadline, "how long a call waits"),
+    number!("kv.history_bytes", Bytes, 1..=1 << 40, kv.history_bytes, "bytes of history beyond which more is forgotten"),
+    millis!("kv.history_ms", 0..=24 * HOUR, kv.history, "time of history that is kept"),
+    number!("kv.history_revisions", Count, 0..=10_000_000, kv.history_revisions, "revisions of history that are kept"),
+    number!("kv.keys_max", Count, 1..=100_000_000, kv.bounds.keys_max, "keys beyond which puts are refused"),
+    number!("kv.lease_keys_max", Count, 1..=1_000_000, kv.bounds.lease_keys_max, "keys of one lease"),
+    number!("kv.leases_max", Count, 1..=10_000_000, kv.bounds.leases_max, "leases"),
+    number!("kv.txn_bytes_max", Bytes, 1..=512 * 1024, kv.transaction_bytes_max, "bytes of a transaction"),
+    number!("kv.txn_operations_max", Count, 1..=128, kv.transaction_operations_max, "operations of a transaction"),
+    number!("kv.value_max", Bytes, 1..=256 * 1024, kv.value_max, "bytes of a value"),
+    number!("kv.watch_buffer", Count, 1..=1_000_000, kv.watch_buffer_changes, "changes that wait for a watcher"),
+    number!("kv.watch_buffer_bytes", Bytes, 1..=1 << 32, kv.watch_buffer_bytes, "bytes that wait for a watcher"),
+    number!("kv.watches_max", Count, 1..=1_000_000, kv.watches_max, "watches of this node"),
     number!("link.accepts_max", Count, 1..=4096, link.accepts_max, "handshakes at a time"),
     millis!("link.connect_timeout_ms", 10..=HOUR, link.connect_timeout, "all of a dial"),
     millis!("link.handshake_timeout_ms", 10..=HOUR, link.handshake_timeout, "all of a handshake"),
@@ -173,6 +188,7 @@ impl Settings {
             link: link_defaults(cluster, address),
             workers: workers::Settings::default(),
             raft: raft_defaults(profile),
+            kv: kv::Settings::default(),
             tombstones_max: limits::TOMBSTONES_MAX,
             ready_timeout: Duration::from_secs(60),
             counts_interval: Duration::from_millis(250),

@@ -321,7 +321,7 @@ impl Raft {
     }
 
     /// Whether this node keeps a copy whose state may be read.
-    pub(super) fn is_member(&self) -> bool {
+    pub fn is_member(&self) -> bool {
         self.group.is_some() && self.state.configuration.contains(self.identity.member)
     }
 }

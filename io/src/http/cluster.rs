@@ -166,8 +166,8 @@ pub(super) async fn ask(surface: &Surface, request: Request) -> Result<(), Probl
     match surface.handle.ask(request, WITHIN).await.map_err(unanswered)? {
         Reply::Done => Ok(()),
         Reply::Refused(refusal) => Err(refused(&refusal)),
-        Reply::Worker(_) | Reply::Raft(_) => {
-            unreachable!("no request of membership is answered by others")
+        reply @ (Reply::Worker(_) | Reply::Raft(_) | Reply::Kv(_) | Reply::Watching { .. }) => {
+            unreachable!("membership is answered by itself, not by {reply:?}")
         }
     }
 }

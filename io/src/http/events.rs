@@ -243,7 +243,9 @@ fn describe(announcement: &Announcement) -> Option<(&'static str, Value)> {
         Announcement::Stopped => ("node.stopped", json!({})),
         Announcement::Duplicate { address } => ("node.duplicate", json!({"address": address})),
         // The watches tell these; as events they would only repeat what is said above.
-        Announcement::MemberChanged { .. } | Announcement::WorkerChanged { .. } => return None,
+        Announcement::MemberChanged { .. }
+        | Announcement::WorkerChanged { .. }
+        | Announcement::Watched { .. } => return None,
         Announcement::RoundTrip { .. } => return None, // A figure, shown by `/metrics`.
     };
     Some(described)

@@ -16,6 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use quorate_core::node::kv::Once;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -147,7 +148,12 @@ async fn prepare(
     }
     let bytes = if route.method == Verb::Get { Bytes::new() } else { read(body).await? };
     let key = idempotency_key(route, &parts, actor.as_ref(), &bytes)?;
-    let body = decode(route, &parts.headers, &bytes)?;
+    let (body, value) = if is_value(route, &parts.headers) {
+        (None, Some(bytes))
+    } else {
+        (decode(route, &parts.headers, &bytes)?, None)
+    };
+    let once = key.as_ref().map(|(key, body)| once(key, body));
     let call = Call {
         surface: surface.clone(),
         actor,
@@ -156,6 +162,8 @@ async fn prepare(
         parameters,
         query: Query::of(&parts.uri)?,
         body,
+        bytes: value,
+        once,
     };
     Ok(Prepared { call, key })
 }
@@ -176,11 +184,27 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
+/// Whether the body is the bytes of a value, by its own word.
+fn is_value(route: Route, headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    route.takes == Takes::Value && media == Some("application/octet-stream")
+}
+
+/// What the log recognises a retry by: who, which key, which path; and what.
+fn once(key: &Key, body: &[u8; 32]) -> Once {
+    let (actor, key, path) = key;
+    let hash = Sha256::digest(format!("{actor}\n{key}\n{path}").as_bytes());
+    let mut once = Once { key: [0; 16], body: [0; 8] };
+    once.key.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+    once.body.iter_mut().zip(body).for_each(|(to, from)| *to = *from);
+    once
+}
+
 fn decode(route: Route, headers: &HeaderMap, bytes: &Bytes) -> Result<Option<Value>, Problem> {
     if bytes.is_empty() {
         return match route.takes {
             Takes::Nothing | Takes::Maybe => Ok(None),
-            Takes::Body => {
+            Takes::Body | Takes::Value => {
                 let detail = "this path needs a JSON object as its body";
                 Err(Problem::new(Code::InvalidRequest, detail))
             }
@@ -371,6 +395,10 @@ fn answer_parts(answer: Answer) -> (StatusCode, HeaderMap, Result<Bytes, Body>) 
         AnswerBody::Text(media, text) => {
             typed(media);
             Ok(Bytes::from(text))
+        }
+        AnswerBody::Bytes(bytes) => {
+            typed("application/octet-stream");
+            Ok(bytes)
         }
         AnswerBody::Stream(body) => Err(body),
     };

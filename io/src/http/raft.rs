@@ -125,7 +125,11 @@ async fn operate(surface: &Surface, operation: Operation) -> Result<(), Problem>
     match reply {
         Reply::Raft(Ok(())) => Ok(()),
         Reply::Raft(Err(refusal)) => Err(problem(&refusal)),
-        Reply::Done | Reply::Refused(_) | Reply::Worker(_) => {
+        Reply::Done
+        | Reply::Refused(_)
+        | Reply::Worker(_)
+        | Reply::Kv(_)
+        | Reply::Watching { .. } => {
             unreachable!("the log answers for itself")
         }
     }

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use futures_util::future::BoxFuture;
+use quorate_core::node::kv::Once;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::lists::Query;
 use super::problem::{Code, Problem};
 use super::strict::Fields;
-use super::{Surface, cluster, events, members, operations, pipeline, probes, raft, workers};
+use super::{Surface, cluster, events, kv, members, operations, pipeline, probes, raft, workers};
 use crate::access::{Actor, Scope};
 
 /// A function that answers one route.
@@ -118,6 +119,8 @@ pub(super) enum Takes {
     Maybe,
     /// An object must come.
     Body,
+    /// An object must come, or the bytes of a value.
+    Value,
 }
 
 impl Route {
@@ -193,6 +196,10 @@ pub(super) struct Call {
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) query: Query,
     pub(super) body: Option<Value>,
+    /// A body that is no JSON, where the route takes such.
+    pub(super) bytes: Option<Bytes>,
+    /// What makes a retry recognisable, at any node.
+    pub(super) once: Option<Once>,
 }
 
 impl Call {
@@ -223,6 +230,7 @@ pub(super) enum AnswerBody {
     Nothing,
     Json(Value),
     Text(&'static str, String),
+    Bytes(Bytes),
     Stream(Body),
 }
 
@@ -241,6 +249,10 @@ impl Answer {
 
     pub(super) fn text(content_type: &'static str, text: String) -> Answer {
         Answer::of(StatusCode::OK, AnswerBody::Text(content_type, text))
+    }
+
+    pub(super) fn bytes(bytes: Bytes) -> Answer {
+        Answer::of(StatusCode::OK, AnswerBody::Bytes(bytes))
     }
 
     pub(super) fn nothing() -> Answer {
@@ -308,6 +320,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(cluster::routes());
     routes.extend(members::routes());
     routes.extend(workers::routes());
+    routes.extend(kv::routes());
     routes.extend(events::routes());
     routes.extend(operations::routes());
     routes.extend(raft::routes());

@@ -162,6 +162,24 @@ impl Fields {
         }
     }
 
+    /// The members of `value`, an object that stands at `pointer` of a body.
+    pub(crate) fn at(pointer: String, value: Value) -> Result<Fields, Vec<Fault>> {
+        match Fields::of(value) {
+            Ok(fields) => Ok(Fields { prefix: pointer, ..fields }),
+            Err(_) => Err(vec![Fault::new(pointer, "wrong_type", "expected an object")]),
+        }
+    }
+
+    /// Where the object stands.
+    pub(crate) fn pointer(&self) -> &str {
+        &self.prefix
+    }
+
+    /// How much is wrong so far.
+    pub(crate) fn fault_count(&self) -> usize {
+        self.faults.len()
+    }
+
     /// A member as it is.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.left.remove(name)

@@ -316,7 +316,11 @@ fn changed(
 async fn ask(surface: &Surface, command: Command) -> Result<Done, Problem> {
     match surface.handle.ask(Request::Worker(command), WITHIN).await.map_err(unanswered)? {
         Reply::Worker(done) => Ok(done),
-        reply @ (Reply::Done | Reply::Refused(_) | Reply::Raft(_)) => {
+        reply @ (Reply::Done
+        | Reply::Refused(_)
+        | Reply::Raft(_)
+        | Reply::Kv(_)
+        | Reply::Watching { .. }) => {
             unreachable!("a command to workers is answered by them, not by {reply:?}")
         }
     }

@@ -77,7 +77,9 @@ impl Told {
                 let address = address.map_or("unknown".to_owned(), |address| address.to_string());
                 error!(address, "node id in use by another process");
             }
-            Announcement::MemberChanged { .. } | Announcement::WorkerChanged { .. } => {}
+            Announcement::MemberChanged { .. }
+            | Announcement::WorkerChanged { .. }
+            | Announcement::Watched { .. } => {}
         }
     }
 

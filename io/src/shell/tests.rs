@@ -110,6 +110,7 @@ pub(crate) fn published(local: Replica, at: Instant) -> Published {
         gossip: Default::default(),
         links: Default::default(),
         raft: Default::default(),
+        kv: Default::default(),
         log: Default::default(),
         replicas: Default::default(),
         counts: Default::default(),

@@ -55,7 +55,7 @@ impl Search<'_> {
             if due.is_none() {
                 return Verdict::Linear;
             }
-            let end = due.and_then(|due| self.calls[due].returned).unwrap_or(u64::MAX);
+            let end = due.and_then(|due| self.calls.get(due)?.returned).unwrap_or(u64::MAX);
             let mut next: Vec<_> = Vec::new();
             for (place, call) in self.calls.iter().enumerate() {
                 // Whoever asked after the next answer was given comes after it.
@@ -82,7 +82,7 @@ impl Search<'_> {
                 }
             }
         }
-        let stuck = self.deepest.1.map(|place| self.calls[place]);
+        let stuck = self.deepest.1.and_then(|place| self.calls.get(place));
         Verdict::Wrong(format!("no order explains {stuck:?}"))
     }
 
@@ -163,9 +163,10 @@ impl State {
 }
 
 fn is_placed(placed: &Placed, place: usize) -> bool {
-    placed[place / 64] & (1 << (place % 64)) != 0
+    placed.get(place / 64).is_some_and(|word| word & (1 << (place % 64)) != 0)
 }
 
 fn place_in(placed: &mut Placed, place: usize) {
-    placed[place / 64] |= 1 << (place % 64);
+    let word = placed.get_mut(place / 64).expect("a group of calls fits the bits of its search");
+    *word |= 1 << (place % 64);
 }

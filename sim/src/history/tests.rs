@@ -39,7 +39,13 @@ fn call(line: &str) -> Call {
     let changed = succeeded && !operation.write.is_empty() && !rest.contains(&"same");
     let answer = revision.map(|revision| Answer { revision, succeeded, changed, read });
     let returned = (returned != "?").then(|| number(returned));
-    Call { caller: number(caller) as u32, called: number(called), returned, operation, answer }
+    Call {
+        caller: u32::try_from(number(caller)).expect("a caller of a few"),
+        called: number(called),
+        returned,
+        operation,
+        answer,
+    }
 }
 
 fn judge(lines: &str) -> Verdict {
@@ -53,10 +59,9 @@ fn good(lines: &str) {
 
 #[track_caller]
 fn bad(lines: &str, word: &str) {
-    match judge(lines) {
-        Verdict::Wrong(why) => assert!(why.contains(word), "{why}"),
-        verdict => panic!("{verdict:?}"),
-    }
+    let verdict = judge(lines);
+    let Verdict::Wrong(why) = &verdict else { panic!("{verdict:?}") };
+    assert!(why.contains(word), "{why}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use quorate_core::ids::{Incarnation, Notice, Reason, Replica};
 use quorate_core::limits;
+use quorate_core::node::kv;
 use quorate_core::node::membership::words_of;
 use quorate_core::node::workers::{Command, Target};
 use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Request};
@@ -201,8 +202,27 @@ pub fn of_request(request: &Request) -> String {
         Request::TellAudit { .. } => "tell its audit head".to_owned(),
         Request::Worker(command) => of_command(command),
         Request::Raft(operation) => format!("of the log: {operation:?}").to_lowercase(),
+        Request::Kv { request, .. } => of_keys(request).to_owned(),
+        Request::Watch(_) => "watch keys".to_owned(),
+        Request::Taken { watch, .. } => format!("took what watch {} told", watch.0),
+        Request::Unwatch { watch } => format!("hear no more of watch {}", watch.0),
         Request::Drain { on } => if *on { "drain" } else { "undrain" }.to_owned(),
         Request::Reload { .. } => "reload its settings".to_owned(),
+    }
+}
+
+fn of_keys(request: &kv::Request) -> &'static str {
+    match request {
+        kv::Request::Ask { .. } => "read keys",
+        kv::Request::Put { .. } => "put a key",
+        kv::Request::Delete { .. } => "delete keys",
+        kv::Request::Transact(_) => "a transaction",
+        kv::Request::Grant { .. } => "grant a lease",
+        kv::Request::KeepAlive(_) => "keep a lease alive",
+        kv::Request::Revoke(_) => "revoke a lease",
+        kv::Request::Compact { .. } => "forget older versions",
+        kv::Request::Acquire { .. } => "acquire a lock",
+        kv::Request::Release { .. } => "release a lock",
     }
 }
 
@@ -293,6 +313,7 @@ pub fn of_announcement(announcement: &Announcement) -> Option<String> {
         Announcement::NeedsUpgrade { index } => format!("does not understand entry {index}"),
         Announcement::Stopped => "has left and stops".to_owned(),
         Announcement::Duplicate { .. } => "finds its name in use and stops".to_owned(),
+        Announcement::Watched { watch, .. } => format!("tells watch {} of changes", watch.0),
         Announcement::MemberChanged { .. }
         | Announcement::RoundTrip { .. }
         | Announcement::WorkerChanged { .. } => return None,

@@ -83,6 +83,7 @@ impl Operation {
 
 impl Counters {
     pub(super) fn answered(&mut self, operation: Operation, answer: &Answer) {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is answered was done")]
         let ending = match answer {
             Answer::Failed(Failure::Precondition { .. }) => Ending::Failed,
             Answer::Transacted { succeeded: false, .. } => Ending::Failed,
@@ -95,10 +96,9 @@ impl Counters {
 
     /// So many leases ended by this entry.
     pub(super) fn ended(&mut self, leases: u64, outcome: &Outcome) {
-        match outcome {
-            Outcome::Ended { cause: Cause::Expired, .. } => self.expired += leases,
-            _ => self.revoked += leases,
-        }
+        let expired = matches!(outcome, Outcome::Ended { cause: Cause::Expired, .. });
+        let total = if expired { &mut self.expired } else { &mut self.revoked };
+        *total += leases;
     }
 }
 

@@ -145,10 +145,10 @@ impl Kv {
     }
 
     fn standing(&mut self, ticket: Ticket) -> Option<&mut Standing> {
-        match &mut self.calls.get_mut(&ticket)?.what {
-            Pending::InLine(standing) => Some(standing),
-            _ => None,
-        }
+        let Pending::InLine(standing) = &mut self.calls.get_mut(&ticket)?.what else {
+            return None;
+        };
+        Some(standing)
     }
 
     fn line_seen(

@@ -116,6 +116,7 @@ impl Kv {
     ) {
         let call = self.calls.remove(&ticket).expect("the log answers what was asked, once");
         let told = result.and_then(|bytes| heard(&bytes).ok_or(Unavailable::NoQuorum));
+        #[expect(clippy::wildcard_enum_match_arm, reason = "no other asks; that would be a bug")]
         match call.what {
             Pending::Querying { ref question, min_revision } => match told {
                 Err(why) => self.answer_call(call.caller, call.operation, unavailable(why), out),
@@ -131,9 +132,9 @@ impl Kv {
             },
             Pending::InLine(ref standing) => {
                 let standing = standing.clone();
-                let line = told.ok().and_then(|told| match told.what {
-                    Found::Line(line) => Some((told.revision, line)),
-                    _ => None,
+                let line = told.ok().and_then(|told| {
+                    let Found::Line(line) = told.what else { return None };
+                    Some((told.revision, line))
                 });
                 self.line_told(now, (ticket, call), standing, line, out);
             }

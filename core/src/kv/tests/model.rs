@@ -105,7 +105,9 @@ impl Model {
         let before = self.present().len();
         let bound = |version: &Version| version.lease.is_some_and(|id| ids.contains(&id.0));
         let revision = self.write(|map, _| map.retain(|_, version| !bound(version)));
-        ids.iter().for_each(|id| drop(self.leases.remove(id)));
+        for id in ids {
+            self.leases.remove(id);
+        }
         let deleted = before as u64 - self.present().len() as u64;
         Outcome::Ended { revision, leases: ids.len() as u64, deleted, cause }
     }

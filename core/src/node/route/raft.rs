@@ -1,9 +1,6 @@
 //! What the log says: entries to apply, rows to keep, messages to peers, answers to services.
 //!
-//! No service of this build keeps its state in the log yet: whatever is committed under a subject is
-//! applied as nothing, so that the log itself can be formed, kept and moved.
-
-use std::collections::BTreeMap;
+//! A subject that no service of this build has is applied as nothing, on every copy alike.
 
 use super::{Announcement, Effect, Node, Reply, Step};
 use crate::ids::{NodeId, Replica};
@@ -11,30 +8,48 @@ use crate::limits::FRAME_CONTROL_BYTES_MAX;
 use crate::node::Question;
 use crate::node::misbehaviour::Domain;
 use crate::time::Instant;
-use crate::wire::raft::Raft as Wire;
+use crate::wire::raft::{Raft as Wire, Refusal, Subject};
 use crate::wire::{Blob, decode, encode};
-use crate::{link, membership, raft};
+use crate::{kv, link, membership, raft};
 
 impl Node {
     pub(super) fn raft_says(&mut self, output: raft::Output, out: &mut Vec<Effect>) {
         use raft::Output;
         match output {
+            Output::Apply { index, log_time, subject: Subject::KV, version, payload, .. } => {
+                self.kv_step(kv::Input::Apply { index, log_time: log_time.0, version, payload });
+            }
             Output::Apply { index, .. } => {
                 self.raft_step(raft::Input::Applied { index, outcome: Blob::default() });
             }
-            Output::TakeSections { number } => {
-                let sections = BTreeMap::new();
-                self.raft_step(raft::Input::Sections { number, sections });
+            Output::Clock { index, log_time } => {
+                self.kv_step(kv::Input::Clock { index, log_time: log_time.0 });
+            }
+            Output::TakeSections { number } => self.kv_step(kv::Input::TakeSection { number }),
+            Output::Restore { index, log_time, mut sections } => {
+                let section = sections.remove(&Subject::KV);
+                self.kv_step(kv::Input::Restore { index, log_time: log_time.0, section });
+            }
+            Output::Answer { number, subject: Subject::KV, question } => {
+                self.kv_step(kv::Input::Answer { number, question });
             }
             Output::Answer { number, .. } => {
                 self.raft_step(raft::Input::Answered { number, answer: Blob::default() });
             }
-            Output::Restore { .. }
-            | Output::Clock { .. }
-            | Output::Proposed { .. }
-            | Output::ReadReady { .. }
-            | Output::Queried { .. } => {}
+            Output::Proposed { ticket, result, .. } => {
+                let result = result.map(|done| done.outcome).map_err(unavailable);
+                self.kv_step(kv::Input::Proposed { ticket, result });
+            }
+            Output::ReadReady { ticket, result, .. } => {
+                let result = result.map(|_| ()).map_err(unavailable);
+                self.kv_step(kv::Input::ReadReady { ticket, result });
+            }
+            Output::Queried { ticket, result, .. } => {
+                let result = result.map(|told| told.outcome).map_err(unavailable);
+                self.kv_step(kv::Input::Queried { ticket, result });
+            }
             Output::Led { term, leader, here } => {
+                self.kv_step(kv::Input::Led { here });
                 out.push(Effect::Announce(Announcement::Led { term, leader, here }));
             }
             Output::Store { number, rows } => {
@@ -97,5 +112,22 @@ impl Node {
 
     pub(super) fn raft_step(&mut self, input: raft::Input) {
         self.steps.push_back(Step::Raft(input));
+    }
+}
+
+/// A refusal of the log, as its services know it.
+fn unavailable(refusal: Refusal) -> kv::Unavailable {
+    match refusal {
+        Refusal::QueueFull => kv::Unavailable::QueueFull,
+        // Whether the first try was applied is what nobody can tell any more.
+        Refusal::Ambiguous | Refusal::TooOld | Refusal::Retired => kv::Unavailable::Ambiguous,
+        Refusal::NoQuorum
+        | Refusal::NotFormed
+        | Refusal::NotLeader
+        | Refusal::TooNew
+        | Refusal::TooLarge { .. } => kv::Unavailable::NoQuorum,
+        Refusal::IdempotencyMismatch => kv::Unavailable::IdempotencyMismatch,
+        Refusal::NeedsUpgrade => kv::Unavailable::NeedsUpgrade,
+        Refusal::NotHere => kv::Unavailable::NotHere,
     }
 }

@@ -59,7 +59,7 @@ fn every_status_scope_and_body_is_described_as_it_is() {
         let takes = match route.takes {
             Takes::Nothing => None,
             Takes::Maybe => Some(false),
-            Takes::Body => Some(true),
+            Takes::Body | Takes::Value => Some(true),
         };
         assert_eq!(required, takes, "{name}");
         let in_path = route.path.matches('{').count();

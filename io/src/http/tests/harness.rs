@@ -378,6 +378,7 @@ fn published() -> Published {
         gossip: ArcSwap::default(),
         links: ArcSwap::default(),
         raft: ArcSwap::default(),
+        kv: ArcSwap::default(),
         log: ArcSwap::default(),
         replicas: ArcSwap::default(),
         counts: ArcSwap::from_pointee(fresh_counts()),
