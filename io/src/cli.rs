@@ -9,7 +9,9 @@ mod demo;
 mod dev;
 mod doctor;
 mod events;
+mod kv;
 mod local;
+mod lock;
 mod members;
 mod raft;
 mod serve;
@@ -65,6 +67,8 @@ fn remote(target: &args::Target, noun: Noun) -> Result<(), Failure> {
             Noun::Members => members::run(&client, args::Member::default()).await,
             Noun::Worker(verb) => workers::run(&client, verb).await,
             Noun::Workers => workers::run(&client, args::Worker::default()).await,
+            Noun::Kv(verb) => kv::run(&client, verb).await,
+            Noun::Lock(lock) => lock::run(&client, &lock).await,
             Noun::Gossip(args::Gossip::Show) => show::gossip(&client).await,
             Noun::Event(args::Event::Follow { types }) => events::follow(&client, &types).await,
             Noun::Events => events::follow(&client, &[]).await,

@@ -89,3 +89,37 @@ fn dechunked(mut rest: &str) -> String {
     }
     body
 }
+
+/// An answer that has no end: a stream of events.
+#[derive(Debug)]
+pub struct Stream {
+    connection: TcpStream,
+    text: String,
+}
+
+impl Stream {
+    /// Asks for a stream.
+    pub fn open(address: SocketAddr, path: &str, token: &str) -> Result<Stream, String> {
+        let shown = |error: std::io::Error| format!("{address}: {error}");
+        let mut connection = TcpStream::connect_timeout(&address, ANSWER_WITHIN).map_err(shown)?;
+        connection.set_read_timeout(Some(ANSWER_WITHIN)).map_err(shown)?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        connection.write_all(request.as_bytes()).map_err(shown)?;
+        Ok(Stream { connection, text: String::new() })
+    }
+
+    /// Reads on until `word` was said; everything that was said so far.
+    pub fn until(&mut self, word: &str) -> Result<&str, String> {
+        let mut bytes = [0; 4096];
+        while !self.text.contains(word) {
+            let count = self.connection.read(&mut bytes);
+            let count = count.map_err(|error| format!("{error} after {}", self.text))?;
+            let heard = bytes.get(..count).filter(|heard| !heard.is_empty());
+            let heard = heard.ok_or_else(|| format!("it ended after {}", self.text))?;
+            self.text.push_str(&String::from_utf8_lossy(heard));
+        }
+        Ok(&self.text)
+    }
+}

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(super) use verbs::{
-    Audit, Config, Event, Gossip, Key, Member, Node, Query, Raft, Token, TokenNew, Worker,
+    Audit, Config, Event, Gossip, Key, Kv, Lock, Member, Node, Query, Raft, Token, TokenNew, Worker,
 };
 
 /// Coordination node for fleets of AI gateways.
@@ -142,6 +142,17 @@ pub(super) enum Noun {
         after_help = "Examples:\n  quorate workers\n  quorate workers --output json"
     )]
     Workers,
+    /// Keys and values that everybody agrees on
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate kv put app/leader gw-a\n  quorate kv watch app/"
+    )]
+    Kv(Kv),
+    /// Hold a lock while a command runs
+    #[command(
+        after_help = "Examples:\n  quorate lock app/nightly -- ./backup.sh\n  quorate lock app/deploy --wait 600 -- make deploy"
+    )]
+    Lock(Lock),
     /// What gossip holds back and owes
     #[command(
         subcommand,

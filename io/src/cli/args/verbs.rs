@@ -352,3 +352,94 @@ pub(in crate::cli) enum Raft {
         voters_max: u64,
     },
 }
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Kv {
+    /// One key
+    #[command(
+        after_help = "Examples:\n  quorate kv get app/leader\n  quorate kv get app/leader --revision 41 --output json"
+    )]
+    Get {
+        /// namespace/key
+        key: String,
+        /// As it was at this revision
+        #[arg(long)]
+        revision: Option<u64>,
+        /// What this node has, at once
+        #[arg(long)]
+        local: bool,
+    },
+    /// Write one key
+    #[command(
+        after_help = "Examples:\n  quorate kv put app/leader gw-a\n  quorate kv put app/leader gw-b --if-revision 41"
+    )]
+    Put {
+        /// namespace/key
+        key: String,
+        /// Its value
+        value: String,
+        /// The lease it ends with
+        #[arg(long)]
+        lease: Option<String>,
+        /// Only if its last change is of this revision
+        #[arg(long, conflicts_with = "create")]
+        if_revision: Option<u64>,
+        /// Only if there is none
+        #[arg(long)]
+        create: bool,
+    },
+    /// Delete one key, or all that begin so
+    #[command(
+        after_help = "Examples:\n  quorate kv delete app/leader\n  quorate kv delete app/jobs/ --prefix"
+    )]
+    Delete {
+        /// namespace/key
+        key: String,
+        /// All keys that begin so
+        #[arg(long)]
+        prefix: bool,
+    },
+    /// Keys that begin so, in order
+    #[command(
+        after_help = "Examples:\n  quorate kv scan app/\n  quorate kv scan app/jobs/ --keys-only"
+    )]
+    Scan {
+        /// namespace/prefix
+        prefix: String,
+        /// Leave the values out
+        #[arg(long)]
+        keys_only: bool,
+    },
+    /// Reads and writes under conditions, as JSON on standard input
+    #[command(after_help = "Examples:\n  quorate kv txn app\n  quorate kv txn app --output json")]
+    Txn {
+        /// Whose keys
+        namespace: String,
+    },
+    /// Changes as they happen
+    #[command(
+        after_help = "Examples:\n  quorate kv watch app/\n  quorate kv watch app/jobs/ --from-revision 41"
+    )]
+    Watch {
+        /// namespace/prefix
+        prefix: String,
+        /// From this revision on
+        #[arg(long)]
+        from_revision: Option<u64>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Lock {
+    /// namespace/name; without a slash, in the namespace `default`
+    pub(in crate::cli) name: String,
+    /// Seconds to stand in line
+    #[arg(long, default_value_t = 3600)]
+    pub(in crate::cli) wait: u64,
+    /// Seconds after which the lock is free if this machine dies
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=86_400))]
+    pub(in crate::cli) ttl: u64,
+    /// What to run; it sees the fence as QUORATE_FENCE
+    #[arg(required = true, last = true)]
+    pub(in crate::cli) command: Vec<String>,
+}
