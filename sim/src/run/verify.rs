@@ -47,7 +47,9 @@ impl Run<'_> {
                     return Err(Failure::invariant(id, index, message));
                 }
             }
-            ledger.note(Id::M7);
+            for id in [Id::M7, Id::L1, Id::L2, Id::L3, Id::L6, Id::L7, Id::L8, Id::L10] {
+                ledger.note(id);
+            }
         }
         Ok(())
     }
