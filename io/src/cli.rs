@@ -34,6 +34,7 @@ pub fn main() -> ExitCode {
         Command::Init(init) => local::init(&init),
         Command::Config(config) => local::config(&config),
         Command::Token(args::Token::New(token)) => local::token_new(&token),
+        Command::Ca(verb) => local::ca(&verb),
         Command::Explain { code } => local::explain(&code),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "quorate", &mut std::io::stdout());

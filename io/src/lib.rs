@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod authority;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -22,6 +23,7 @@ mod probe;
 pub mod record;
 mod resolve;
 pub mod seal;
+pub mod secure;
 pub mod serve;
 mod shell;
 pub mod store;

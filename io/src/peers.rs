@@ -6,6 +6,9 @@
 //! Beyond that the socket is not read, and TCP slows the peer down. That bounds the one queue of events
 //! in which all connections stand behind each other.
 //!
+//! Where certificates are configured, a connection is secured before its first frame, and a greeting in a
+//! name that the certificate does not bear breaks it.
+//!
 //! Absent on purpose: handshakes, timeouts of silence, redialling. The node says when to connect and when
 //! to stop.
 
@@ -23,8 +26,10 @@ use tokio::io::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tracing::debug;
 
 use crate::net::Net;
+use crate::secure::{Names, Secure, Wire};
 
 /// Accepted connections at a time; the node refuses them much earlier, this bounds what it has not seen.
 const ACCEPTED_MAX: usize = 4096;
@@ -94,6 +99,7 @@ impl Lane {
 pub(crate) async fn accept_all<N: Net>(
     net: N,
     listener: N::Listener,
+    secure: Secure,
     events: UnboundedSender<Event>,
     mut open: watch::Receiver<()>,
 ) {
@@ -109,11 +115,22 @@ pub(crate) async fn accept_all<N: Net>(
             continue;
         };
         let connection = ConnectionId::accepted(number);
-        let (lane, line) = line(connection, events.clone());
+        let (lane, mut line) = line(connection, events.clone());
         line.tell(What::Accepted { from, lane });
-        let carrying = net.clone();
+        let (carrying, secure) = (net.clone(), secure.clone());
         net.spawn(async move {
-            line.carry(carrying, stream).await;
+            let secured = tokio::select! {
+                biased;
+                _ = &mut line.closing => return,
+                secured = secure.accepted(stream) => secured,
+            };
+            match secured {
+                Ok(secured) => line.carry(carrying, secured).await,
+                Err(error) => {
+                    debug!(%from, %error, "a connection was not secured");
+                    line.tell(What::Closed);
+                }
+            }
             drop(permit);
         });
     }
@@ -124,22 +141,30 @@ pub(crate) fn connect<N: Net>(
     net: &N,
     connection: ConnectionId,
     to: SocketAddr,
+    secure: &Secure,
     events: UnboundedSender<Event>,
 ) -> Lane {
     let (lane, mut line) = line(connection, events);
-    let dialling = net.clone();
+    let (dialling, secure) = (net.clone(), secure.clone());
     net.spawn(async move {
+        let connecting = async {
+            let stream = dialling.connect(to).await?;
+            secure.dialled(stream).await
+        };
         let connected = tokio::select! {
             biased;
             _ = &mut line.closing => return,
-            connected = dialling.connect(to) => connected,
+            connected = connecting => connected,
         };
         match connected {
-            Ok(stream) => {
+            Ok(secured) => {
                 line.tell(What::Connected);
-                line.carry(dialling, stream).await;
+                line.carry(dialling, secured).await;
             }
-            Err(_) => line.tell(What::ConnectFailed),
+            Err(error) => {
+                debug!(%to, %error, "a dial came to nothing");
+                line.tell(What::ConnectFailed);
+            }
         }
     });
     lane
@@ -177,7 +202,8 @@ impl Line {
     }
 
     /// Carries bytes both ways until either side ends.
-    async fn carry<N: Net>(self, net: N, stream: N::Stream) {
+    async fn carry<N: Net>(self, net: N, secured: (Box<dyn Wire>, Option<Names>)) {
+        let (stream, names) = secured;
         let Line { connection, events, mut outgoing, freed, mut closing } = self;
         let tell = |what| drop(events.send(Event { connection, what }));
         free(&freed, limits::WINDOW_BYTES, &tell);
@@ -189,7 +215,7 @@ impl Line {
         let written = tokio::select! {
             biased;
             () = given_up => false,
-            () = read_all(&mut reader, &tell) => false,
+            () = read_all(&mut reader, names.as_ref(), &tell) => false,
             written = write_all(&mut writer, &mut outgoing, &freed, &tell) => written,
         };
         if written {
@@ -205,12 +231,20 @@ impl Line {
     }
 }
 
-async fn read_all<S: AsyncRead>(reader: &mut ReadHalf<S>, tell: &impl Fn(What)) {
+async fn read_all<S: AsyncRead>(
+    reader: &mut ReadHalf<S>,
+    names: Option<&Names>,
+    tell: &impl Fn(What),
+) {
     let room = Arc::new(Semaphore::new(limits::FRAMES_PER_TURN));
     let mut frames = FrameReader::default();
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match frames.next_frame() {
+            Ok(Some(frame)) if names.is_some_and(|names| !names.admit(&frame)) => {
+                tell(What::Broken("a certificate that names another node".to_owned()));
+                return std::future::pending().await; // The node decides when it is closed.
+            }
             Ok(Some(frame)) => {
                 let permit = room.clone().acquire_many_owned(units(&frame)).await;
                 tell(What::Frame(frame, permit.expect("the semaphore is never closed")));
@@ -285,7 +319,7 @@ mod tests {
             let (mut reader, _writer) = tokio::io::split(near);
             let (events, mut heard) = unbounded_channel();
             let reading = tokio::spawn(async move {
-                read_all(&mut reader, &|what| drop(events.send(what))).await;
+                read_all(&mut reader, None, &|what| drop(events.send(what))).await;
             });
             let bytes = frame.encode();
             let sending = tokio::spawn(async move {

@@ -18,6 +18,7 @@ use crate::handle::{Ask, Heard, REQUESTS_MAX};
 use crate::net::Net;
 use crate::outside::Outside;
 use crate::peers::{self, Event, Lane};
+use crate::secure::Secure;
 use crate::store::{Keeper, StoreError};
 
 /// Why the loop ended.
@@ -42,6 +43,7 @@ pub(crate) struct Hands<N: Net> {
     pub(crate) outbox: Outbox,
     pub(crate) keeper: Keeper,
     pub(crate) lanes: BTreeMap<ConnectionId, Lane>,
+    pub(crate) secure: Secure,
     pub(crate) events: UnboundedSender<Event>,
     pub(crate) outside: Arc<dyn Outside>,
     pub(crate) answers: mpsc::Sender<(Ticket, Answer)>,
@@ -60,7 +62,8 @@ impl<N: Net> Hands<N> {
                 }
             }
             Effect::Connect { connection, to } => {
-                let lane = peers::connect(&self.net, connection, to, self.events.clone());
+                let lane =
+                    peers::connect(&self.net, connection, to, &self.secure, self.events.clone());
                 self.lanes.insert(connection, lane);
             }
             Effect::Disconnect { connection } => drop(self.lanes.remove(&connection)),

@@ -35,6 +35,7 @@ use crate::peers;
 use crate::perform::{End, Hands, Replies};
 use crate::record::{Endings, RecordError, RecordSettings, Recorder};
 use crate::seal::{KeyringError, KeyringSource};
+use crate::secure::{Secure, SecureError, TlsFiles};
 use crate::shell::{Ears, Mind, Shell};
 use crate::store::{Directory, Keeper, Store, StoreError, Watch};
 use crate::traffic::Traffic;
@@ -59,6 +60,8 @@ pub struct ServeSettings {
     pub keyring: KeyringSource,
     /// Whether peers beyond this machine may be spoken to without protection.
     pub insecure: bool,
+    /// What secures links; without it they are not.
+    pub tls: Option<TlsFiles>,
     /// Bearer keys of workers by URL prefix.
     pub worker_keys: BTreeMap<String, Secret>,
     /// Where every turn is recorded, if anywhere.
@@ -78,6 +81,7 @@ impl From<&Config> for ServeSettings {
             },
             // A configuration that opens the peers' port by accident was not loaded.
             insecure: true,
+            tls: config.tls.clone(),
             worker_keys: config.worker_keys.clone(),
             record: config
                 .record
@@ -95,13 +99,16 @@ pub(crate) type SharedKeys = Arc<ArcSwap<BTreeMap<String, Secret>>>;
 pub enum StartError {
     /// Others could read and write what the node says.
     #[error(
-        "listening for peers at {listen}, beyond this machine, needs `cluster.insecure = true`: \
-         links are not yet encrypted"
+        "listening for peers at {listen}, beyond this machine, needs a keyring and `tls.ca`, or \
+         `cluster.insecure = true`"
     )]
     Unprotected {
         /// Where.
         listen: SocketAddr,
     },
+    /// The certificates are none.
+    #[error(transparent)]
+    Secure(#[from] SecureError),
     /// The keys are none.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
@@ -138,6 +145,8 @@ pub struct Running {
     pub(crate) worker_keys: SharedKeys,
     /// The keys in use.
     pub(crate) keyring: SharedKeyring,
+    /// The certificates in use.
+    pub(crate) secure: Secure,
     #[cfg(test)]
     pub(crate) traffic: Arc<Traffic>,
     ended: oneshot::Receiver<End>,
@@ -198,9 +207,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     boot: impl FnOnce(Settings, Incarnation, &Image, [u8; 32], Instant) -> M,
     outside: impl FnOnce(&Arc<Published>, &Arc<Meters>, &SharedKeys) -> Arc<dyn Outside>,
 ) -> Result<Running, StartError> {
-    check_protection(&serve)?;
-    let keyring = serve.keyring.load(&serve.node.link.cluster)?;
-    let keyring: SharedKeyring = Arc::new(ArcSwap::from_pointee(keyring));
+    let (keyring, secure) = protection(&serve)?;
     let worker_keys: SharedKeys = Arc::new(ArcSwap::from_pointee(serve.worker_keys));
     let listen = serve.listen;
     let (listener, udp, address) = net::bind_peers(&net, listen)
@@ -232,7 +239,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     let (answers, answered) = mpsc::channel(ANSWERS_MAX);
     let (outbox, incoming) =
         datagrams::start(&net, udp, keyring.clone(), traffic.clone(), closed.clone());
-    net.spawn(peers::accept_all(net.clone(), listener, events.clone(), closed));
+    net.spawn(peers::accept_all(net.clone(), listener, secure.clone(), events.clone(), closed));
     let (halt, halted) = oneshot::channel();
     let (end, ended) = oneshot::channel();
     let hands = Hands {
@@ -240,6 +247,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
         outbox,
         keeper,
         lanes: BTreeMap::new(),
+        secure: secure.clone(),
         events,
         outside,
         answers,
@@ -255,6 +263,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
         vitals: vitals.clone(),
         worker_keys,
         keyring,
+        secure,
         #[cfg(test)]
         traffic: traffic.clone(),
         ended,
@@ -296,9 +305,23 @@ fn build() -> Build {
     Build { version, started_seconds: clock::wall().0 / 1000 }
 }
 
-/// Datagrams can be sealed, links cannot yet be encrypted.
+/// What seals datagrams, and what secures links.
+fn protection(serve: &ServeSettings) -> Result<(SharedKeyring, Secure), StartError> {
+    check_protection(serve)?;
+    let cluster = &serve.node.link.cluster;
+    let keyring = serve.keyring.load(cluster)?;
+    let secure = Secure::default();
+    if let Some(files) = &serve.tls {
+        secure.load(files, cluster)?;
+    }
+    Ok((Arc::new(ArcSwap::from_pointee(keyring)), secure))
+}
+
+/// Beyond this machine datagrams are sealed and links secured, or somebody said that it is fine without.
 fn check_protection(serve: &ServeSettings) -> Result<(), StartError> {
-    if serve.listen.ip().is_loopback() || serve.insecure {
+    let sealed = !serve.keyring.keys.is_empty() || serve.keyring.file.is_some();
+    let protected = sealed && serve.tls.is_some();
+    if serve.listen.ip().is_loopback() || protected || serve.insecure {
         return Ok(());
     }
     Err(StartError::Unprotected { listen: serve.listen })

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(super) use verbs::{
-    Audit, Config, Event, Gossip, Key, Kv, Lock, Member, Node, Query, Raft, Token, TokenNew, Worker,
+    Audit, Ca, Config, Event, Gossip, Key, Kv, Lock, Member, Node, Query, Raft, Token, TokenNew,
+    Worker,
 };
 
 /// Coordination node for fleets of AI gateways.
@@ -83,6 +84,12 @@ pub(super) enum Command {
         after_help = "Examples:\n  quorate token new --scope read\n  quorate token new --scope admin --label ops"
     )]
     Token(Token),
+    /// Make certificates for links, for clusters without an authority of their own
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate ca init\n  quorate ca issue gw-a --folder ca"
+    )]
+    Ca(Ca),
     /// Say what an error code means and what to do
     #[command(after_help = "Examples:\n  quorate explain owned_by\n  quorate explain url_scheme")]
     Explain {

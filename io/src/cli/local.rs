@@ -6,9 +6,12 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::args::{Config as ConfigVerb, Init, SourceArgs, TokenNew};
+use quorate_core::ids::NodeId;
+
+use super::args::{Ca, Config as ConfigVerb, Init, SourceArgs, TokenNew};
 use super::client::Failure;
 use crate::access::{MintedToken, hex};
+use crate::authority::{self, AuthorityError};
 use crate::config::{self, Config, Sources};
 
 /// What `init` writes.
@@ -57,6 +60,32 @@ pub(super) fn sources(args: &SourceArgs) -> Sources {
             .collect(),
         flags: args.set.clone(),
     }
+}
+
+pub(super) fn ca(verb: &Ca) -> Result<(), Failure> {
+    let failure = |error: AuthorityError| match &error {
+        AuthorityError::Exists(_) => Failure::Conflict(error.to_string()),
+        AuthorityError::File(..) | AuthorityError::Certificate(_) => {
+            Failure::Failed(error.to_string())
+        }
+    };
+    match verb {
+        Ca::Init { folder } => {
+            authority::init(folder).map_err(failure)?;
+            let folder = folder.display();
+            eprintln!("wrote {folder}/ca.pem and {folder}/ca.key; next: quorate ca issue <node>");
+        }
+        Ca::Issue { node, folder, years } => {
+            let node = node.parse::<NodeId>();
+            let node = node.map_err(|error| Failure::Usage(error.to_string()))?;
+            authority::issue(folder, &node, *years).map_err(failure)?;
+            let folder = folder.display();
+            println!(
+                "[tls]\nca = \"{folder}/ca.pem\"\ncert = \"{folder}/{node}.pem\"\nkey = \"{folder}/{node}.key\""
+            );
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn key_new() -> Result<(), Failure> {

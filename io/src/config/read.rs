@@ -16,6 +16,7 @@ use super::Problem;
 use super::catalogue::{self, Kind};
 use super::layers::{Layers, Place};
 use super::secret::{Secret, SecretError, read_private};
+use crate::secure::TlsFiles;
 
 /// Everything that `serve` needs.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub keyring: Vec<Secret>,
     /// The file they came from, reread on SIGHUP.
     pub keyring_file: Option<PathBuf>,
+    /// What secures links.
+    pub tls: Option<TlsFiles>,
     /// Secrets by URL prefix.
     pub worker_keys: BTreeMap<String, Secret>,
     /// The HTTP surface.
@@ -107,7 +110,8 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
     let keyring_file = keyring_file.map(PathBuf::from);
     let keyring = reader.keyring(keyring_file.as_ref());
     let http = reader.http()?;
-    reader.open_binds(cluster_listen, &keyring, &http);
+    let tls = reader.tls();
+    reader.open_binds(cluster_listen, (&keyring, tls.is_some()), &http);
     Some(Config {
         node: settings,
         data: PathBuf::from(reader.text("data")?),
@@ -115,6 +119,7 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
         advertised: advertise.is_some(),
         keyring,
         keyring_file,
+        tls,
         worker_keys,
         http,
         log_format: reader.text("log.format").unwrap_or_default(),
@@ -456,17 +461,45 @@ impl Reader<'_> {
         }
     }
 
+    /// All of the three files, or none; the key is private.
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let keys = ["tls.ca", "tls.cert", "tls.key"];
+        let [ca, cert, key] = keys.map(|key| self.text(key).filter(|text| !text.is_empty()));
+        if ca.is_none() && cert.is_none() && key.is_none() {
+            return None;
+        }
+        let (Some(ca), Some(cert), Some(key)) = (ca, cert, key) else {
+            let message = "`tls.ca`, `tls.cert` and `tls.key` belong together".to_owned();
+            self.problem("conflict", "tls.ca", message, Some("set all three, or none"));
+            return None;
+        };
+        if let Err(error) = read_private(std::path::Path::new(&key)) {
+            self.problem("secret_unreadable", "tls.key", format!("`tls.key`: {error}"), None);
+        }
+        let [ca, cert, key] = [ca, cert, key].map(PathBuf::from);
+        Some(TlsFiles { ca, cert, key, verify_names: self.flag("link.verify_names") })
+    }
+
     /// Beyond loopback nothing is open by accident.
-    fn open_binds(&mut self, cluster: SocketAddr, keyring: &[Secret], http: &HttpConfig) {
-        if !cluster.ip().is_loopback() && !self.flag("cluster.insecure") {
-            let have = if keyring.is_empty() {
-                "neither a keyring nor TLS"
-            } else {
-                "a keyring but no TLS"
-            };
+    fn open_binds(
+        &mut self,
+        cluster: SocketAddr,
+        protection: (&[Secret], bool),
+        http: &HttpConfig,
+    ) {
+        let lacks = match protection {
+            ([], false) => Some("neither a keyring nor TLS"),
+            ([], true) => Some("TLS but no keyring"),
+            (_, false) => Some("a keyring but no TLS"),
+            (_, true) => None,
+        };
+        let lacks = lacks.filter(|_| !cluster.ip().is_loopback() && !self.flag("cluster.insecure"));
+        if let Some(have) = lacks {
             let message = format!("`cluster.listen` is {cluster}, beyond loopback, with {have}");
-            let help =
-                Some("listen on loopback, or say cluster.insecure = true on a network you trust");
+            let help = Some(
+                "set cluster.keyring and tls.ca, tls.cert, tls.key (`quorate ca` makes them), or \
+                 say cluster.insecure = true on a network you trust",
+            );
             self.problem("open_bind_refused", "cluster.listen", message, help);
         }
         let open = !http.listen.ip().is_loopback();

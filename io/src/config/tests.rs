@@ -108,6 +108,9 @@ fn beyond_loopback_nothing_opens_by_accident() {
     let token = format!("access.tokens=[{{ hash = \"{}\", scopes = [\"read\"] }}]", "0".repeat(64));
     let flags = [flags[0], flags[1], &token];
     Config::load(&sources(&file, &[], &flags)).expect("said aloud");
+    let one = ["tls.ca=ca.pem"];
+    let problems = Config::load(&sources(&file, &[], &one)).expect_err("one file of three");
+    assert!(told(&problems).iter().any(|line| line.contains("belong together")), "{problems:?}");
 }
 
 #[test]

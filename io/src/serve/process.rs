@@ -43,7 +43,7 @@ const STOP_TIME: Duration = Duration::from_secs(25);
 const REQUESTS_TIME: Duration = Duration::from_secs(10);
 /// The goodbye has so long.
 const LEAVE_TIME: Duration = Duration::from_secs(15);
-/// How often the keyring file is looked at.
+/// How often the files of keyring and certificates are looked at.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a request of the process itself may wait for the loop.
 const ASK_TIME: Duration = Duration::from_secs(5);
@@ -134,7 +134,10 @@ pub async fn run(config: Config, sources: Sources) -> Exit {
                 let _ = done.send(process.reload().await); // The caller's deadline has passed.
             }
             () = process.supervisor.due() => process.tell_supervisor(),
-            _ = keyring_looks.tick() => process.watch_keyring(),
+            _ = keyring_looks.tick() => {
+                process.watch_keyring();
+                process.watch_certificates();
+            }
         }
     }
 }
@@ -156,6 +159,7 @@ struct Process {
     tending: JoinHandle<()>,
     stop_serving: Option<oneshot::Sender<()>>,
     keyring_seen: Option<(SystemTime, u64)>,
+    certificates_seen: Vec<Option<(SystemTime, u64)>>,
     audit: Audit,
     worker_keys: Arc<WorkerKeys>,
     reloads: Reloads,
@@ -201,6 +205,7 @@ impl Process {
         let local = running.handle.published().members.load().local.clone();
         info!(replica = %local, peers = %running.address, http = %bound, "this node runs");
         let keyring_seen = config.keyring_file.as_deref().and_then(seen);
+        let certificates_seen = certificates_seen(&config);
         let stop_serving = Some(stop_serving);
         let supervisor = Supervisor::of(&sources.environment);
         Ok(Process {
@@ -212,6 +217,7 @@ impl Process {
             tending,
             stop_serving,
             keyring_seen,
+            certificates_seen,
             audit,
             worker_keys,
             reloads,
@@ -299,9 +305,13 @@ impl Process {
         self.surface.access().replace(tokens(&config.http.tokens));
         let restart = needs_restart(&self.config, &config);
         let config = self.merged(config);
+        let certificates_changed = config.tls != self.config.tls;
         let request = Request::Reload { settings: Box::new(config.node.clone()) };
         let taken = self.running.handle.ask(request, ASK_TIME).await;
         self.config = config;
+        if certificates_changed {
+            self.load_certificates();
+        }
         match taken {
             Ok(_) if restart.is_empty() => info!("the configuration was reloaded"),
             Ok(_) => {
@@ -353,6 +363,26 @@ impl Process {
         }
     }
 
+    /// The certificates are read again when one of their files changed.
+    fn watch_certificates(&mut self) {
+        let now = certificates_seen(&self.config);
+        if now != self.certificates_seen {
+            self.certificates_seen = now;
+            self.load_certificates();
+        }
+    }
+
+    /// New connections use what the files hold now.
+    fn load_certificates(&self) {
+        let Some(files) = &self.config.tls else { return };
+        match self.running.secure.load(files, &self.config.node.link.cluster) {
+            Ok(()) => info!("the certificates were reloaded"),
+            Err(error) => {
+                error!(%error, "the certificates were not reloaded; the last good ones stay");
+            }
+        }
+    }
+
     fn dump(&self) {
         let text = http::dump(&self.surface);
         match write_dump(&self.config.data.join("dump"), &text) {
@@ -378,6 +408,12 @@ fn worker_keys(config: &Config, running: &Running) -> Result<Arc<WorkerKeys>, Bo
     let (configured, used) = (config.worker_keys.clone(), running.worker_keys.clone());
     let keys = WorkerKeys::open(&config.data, configured, used);
     keys.map(Arc::new).map_err(|error| unreadable(config, error))
+}
+
+/// When the files of the certificates changed last.
+fn certificates_seen(config: &Config) -> Vec<Option<(SystemTime, u64)>> {
+    let files = config.tls.iter().flat_map(|files| [&files.ca, &files.cert, &files.key]);
+    files.map(|path| seen(path)).collect()
 }
 
 fn exit(end: &End) -> Exit {

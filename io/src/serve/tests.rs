@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use quorate_core::ids::{ClusterId, NodeId, Notice, Reason};
+use quorate_core::node::link;
 use quorate_core::node::membership::State;
 use quorate_core::node::settings::Profile;
 use quorate_core::node::{Announcement, Settings};
 
 use super::*;
 use crate::seal::Keyring;
+use crate::secure::tests::Folder;
 
 /// Generous: nothing here is about speed.
 const SOON: Duration = Duration::from_secs(60);
@@ -25,6 +27,7 @@ fn settings(node: &str, join: &[SocketAddr]) -> ServeSettings {
         advertise: None,
         keyring: KeyringSource::default(),
         insecure: false,
+        tls: None,
         worker_keys: BTreeMap::new(),
         record: None,
     }
@@ -57,6 +60,21 @@ async fn until_failed(node: &Running, other: &str) {
         }
     };
     tokio::time::timeout(SOON, looking).await.expect("it is given up");
+}
+
+/// Waits until `node` has a link with `other`: the number of its connection.
+async fn linked(node: &Running, other: &str) -> Option<u64> {
+    let looking = async {
+        loop {
+            let links = node.handle.published().links.load_full();
+            let up = links.links.iter().find(|row| row.peer.as_str() == other);
+            if let Some(row) = up.filter(|row| row.state == link::State::Up) {
+                return row.generation;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, looking).await.expect("a link comes up")
 }
 
 /// Waits until `node` knows a fact of `other`.
@@ -137,4 +155,52 @@ async fn a_node_lives_through_a_flood_of_garbage() {
         }
     });
     heard.await.expect("what opened and is no message was reported");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_are_secured_and_new_certificates_leave_them_open() {
+    let folder = Folder::new();
+    folder.issue("c", 2);
+    let secured = |name: &str, join: &[SocketAddr]| {
+        let tls = Some(folder.files(name));
+        start(ServeSettings { tls, ..settings(name, join) }, Vec::new())
+    };
+    let a = secured("a", &[]).await.expect("good certificates");
+    let b = secured("b", &[a.address]).await.expect("good certificates");
+    let before = linked(&a, "b").await;
+    folder.issue("b", 1);
+    b.secure.load(&folder.files("b"), &ClusterId("test".into())).expect("good certificates");
+    let c = secured("c", &[b.address]).await.expect("good certificates");
+    linked(&c, "b").await;
+    assert_eq!(linked(&a, "b").await, before, "it was open, and carries on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_another_name_and_no_certificate_are_no_way_in() {
+    let folder = Folder::new();
+    let tls = |name: &str| Some(folder.files(name));
+    let a = ServeSettings { tls: tls("a"), ..settings("a", &[]) };
+    let a = start(a, Vec::new()).await.expect("good certificates");
+    let mut heard = a.handle.listen();
+    let thief = ServeSettings { tls: tls("b"), ..settings("c", &[a.address]) };
+    let thief = start(thief, Vec::new()).await.expect("they are good, for another name");
+    let naked = settings("d", &[a.address]);
+    let naked = start(naked, Vec::new()).await.expect("without any");
+    let told = tokio::time::timeout(SOON, async {
+        loop {
+            let Ok(heard) = heard.recv().await else { continue };
+            if matches!(heard.announcement, Announcement::Misbehaved { .. }) {
+                return;
+            }
+        }
+    });
+    told.await.expect("the wrong name is noticed");
+    let b = ServeSettings { tls: tls("b"), ..settings("b", &[a.address]) };
+    let b = start(b, Vec::new()).await.expect("good certificates");
+    linked(&a, "b").await;
+    linked(&b, "a").await;
+    for stranger in [&thief, &naked] {
+        let links = stranger.handle.published().links.load_full();
+        assert!(links.links.iter().all(|row| row.state != link::State::Up), "{links:?}");
+    }
 }

@@ -87,6 +87,7 @@ fn settings() -> ServeSettings {
         advertise: None,
         keyring: Default::default(),
         insecure: false,
+        tls: None,
         worker_keys: Default::default(),
         record: None,
     }

@@ -33,6 +33,31 @@ pub(in crate::cli) enum Config {
 }
 
 #[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Ca {
+    /// Make an authority: ca.pem, which every node trusts, and ca.key, which stays where it is
+    #[command(
+        after_help = "Examples:\n  quorate ca init\n  quorate ca init --folder /etc/quorate/ca"
+    )]
+    Init {
+        /// Where it is kept
+        #[arg(long, default_value = "ca")]
+        folder: PathBuf,
+    },
+    /// Issue a node's certificate and key; again before it ends, and the node reads it again
+    #[command(after_help = "Examples:\n  quorate ca issue gw-a\n  quorate ca issue gw-a --years 1")]
+    Issue {
+        /// The node, as in node.id
+        node: String,
+        /// Where the authority is kept
+        #[arg(long, default_value = "ca")]
+        folder: PathBuf,
+        /// How many New Year's Days it is valid for
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=10))]
+        years: i32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Key {
     /// Ids of the keys in use, the sealing one first; never the keys
     #[command(after_help = "Examples:\n  quorate key list\n  quorate key list --output json")]
