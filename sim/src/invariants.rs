@@ -15,6 +15,8 @@
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod gossip;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
+pub mod kv;
+#[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod membership;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod raft;
@@ -131,6 +133,8 @@ promises! {
     RF5 "RF-5" Step "voters and learners stay within their bounds",
     RF8 "RF-8" Step "log time never falls, and runs no faster than real time",
     RF11 "RF-11" Quiet "one leads, and all its members have applied the same",
+    KV1 "KV-1" History "what callers of the store heard can be told as one story",
+    KV2 "KV-2" Step "its revision never falls; equal index, equal state",
     W1 "W-1" Step "every claim carries the id of its author and its URL",
     W2 "W-2" Quiet "an entry exists exactly while a claim of its URL does",
     W3 "W-3" Step "the version of a claim's statement never falls",
@@ -245,6 +249,8 @@ pub struct Checks {
     pub gossip: gossip::Watch,
     /// Promises of the agreed log.
     pub raft: raft::Watch,
+    /// Promises of the consistent store.
+    pub kv: kv::Watch,
     /// Promises of workers.
     pub workers: workers::Watch,
     /// Whether anything is looked at; off only to see what looking costs.
@@ -262,6 +268,7 @@ impl Checks {
             replica: replica::Watch::new(machines),
             gossip: gossip::Watch::default(),
             raft: raft::Watch::default(),
+            kv: kv::Watch::default(),
             workers: workers::Watch::new(machines),
             on: true,
             turned: BTreeMap::new(),
@@ -283,12 +290,14 @@ impl Checks {
     }
 
     /// A caller asked.
-    pub fn asked(&mut self, machine: usize, ticket: Ticket, request: &Request) {
+    pub fn asked(&mut self, now: Micros, machine: usize, ticket: Ticket, request: &Request) {
+        self.kv.asked(now, ticket, request);
         self.workers.asked(machine, ticket, request);
     }
 
     /// A node answered.
-    pub fn answered(&mut self, ticket: Ticket, reply: &Reply) {
+    pub fn answered(&mut self, now: Micros, ticket: Ticket, reply: &Reply) {
+        self.kv.answered(now, ticket, reply);
         self.workers.answered(ticket, reply);
     }
 
@@ -319,6 +328,7 @@ impl Checks {
         self.replica.turn(turn, ledger)?;
         self.gossip.turn(turn, ledger)?;
         self.raft.turn(turn, ledger)?;
+        self.kv.turn(turn, ledger)?;
         self.workers.turn(turn, ledger)
     }
 }

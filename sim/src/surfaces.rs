@@ -8,6 +8,7 @@ use quorate_core::node::workers::{
 };
 use quorate_core::node::{Reply, Request, kv};
 use quorate_core::time::micros;
+use quorate_core::wire::Blob;
 
 use crate::clock::Micros;
 use crate::invariants::secrets::{HOST_LOCAL, SECRET};
@@ -16,6 +17,9 @@ use crate::invariants::secrets::{HOST_LOCAL, SECRET};
 pub fn probe_target(probe: &workers::Probe) -> (String, Micros) {
     (probe.url.to_string(), micros(probe.timeout))
 }
+
+/// Where callers keep their keys.
+pub const NAMESPACE: &str = "sim";
 
 /// The URL that operations on the key `number` mean.
 pub fn url_of(number: u64) -> String {
@@ -79,6 +83,7 @@ impl Wish<'_> {
                 };
                 Request::Worker(Command::Report { target: target(), outcome })
             }
+            "kv.put" | "kv.get" => self.of_keys().map_err(Wrong::Plan)?,
             "labels.set" => Request::SetLabels { labels: self.labels() },
             "member.leave" => Request::Leave {
                 remove_workers: self.key("remove_workers").is_some(),
@@ -91,6 +96,31 @@ impl Wish<'_> {
             }
             other => return Err(Wrong::Plan(format!("a node has no operation `{other}`"))),
         })
+    }
+
+    /// A read, or a write of which one in three is made under the condition that nobody came in between.
+    fn of_keys(&self) -> Result<Request, String> {
+        let namespace = NAMESPACE.parse().map_err(|error: kv::NameError| error.to_string())?;
+        let key = kv::Key::new(self.word().as_bytes()).map_err(|error| error.to_string())?;
+        let request = if self.operation == "kv.get" {
+            let question = kv::Question::Get { namespace, key, revision: None };
+            kv::Request::Ask { question, mode: kv::Mode::Linearizable, min_revision: 0 }
+        } else {
+            let seen = match self.revision.unwrap_or(self.turn) {
+                0 => kv::Condition::Absent,
+                revision => kv::Condition::ModRevision(revision),
+            };
+            let some = self.key("if") == Some("seen") && self.turn.is_multiple_of(3);
+            kv::Request::Put {
+                namespace,
+                key,
+                value: Blob::from(self.turn.to_string().as_str()),
+                lease: kv::Binding::None,
+                condition: some.then_some(seen),
+                previous: false,
+            }
+        };
+        Ok(Request::Kv { request: Box::new(request), within: None, once: None })
     }
 
     /// What a caller changes: its place among others, and now and then how it is probed.

@@ -315,7 +315,7 @@ impl World {
         let process = self.machine(machine).process.as_ref()?.number;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        self.checks.asked(machine, ticket, &request);
+        self.checks.asked(self.now, machine, ticket, &request);
         self.input(machine, process, Input::Request { ticket, request });
         Some(ticket)
     }
@@ -476,7 +476,7 @@ impl World {
             Effect::Disconnect { connection } => self.hang_up(machine, process, connection),
             Effect::Store { ticket, batch } => self.store(machine, process, ticket, batch),
             Effect::Call { ticket, call } => self.call(machine, process, ticket, call),
-            Effect::Reply { ticket, reply } => self.checks.answered(ticket, &reply),
+            Effect::Reply { ticket, reply } => self.checks.answered(self.now, ticket, &reply),
             Effect::Announce(announcement) => self.announced(machine, announcement),
         }
     }

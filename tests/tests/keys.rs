@@ -1,6 +1,8 @@
 //! The consistent store of real processes: keys, transactions, leases, watches and locks over HTTP and by the
 //! command line, and everything that was acknowledged found again after a kill.
 
+#![expect(clippy::indexing_slicing, reason = "a member that is not there is null, and no panic")]
+
 use std::process::Command;
 
 use quorate_tests::eventually;

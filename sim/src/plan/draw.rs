@@ -238,6 +238,30 @@ fn draw_loads(plan: &mut Plan, rng: &Rng) {
             keys: named,
         });
     }
+    if plan.given.contains_key("voters") {
+        draw_keys(plan, &mut rng.child("keys"), safety);
+    }
+}
+
+/// Callers of the consistent store, where there is one.
+fn draw_keys(plan: &mut Plan, rng: &mut Rng, safety: Micros) {
+    if rng.chance(1, 4) {
+        return;
+    }
+    let keys = rng.pick(&[1, 3, 10]).copied().unwrap_or(3).to_string();
+    for operation in ["kv.put", "kv.get"] {
+        let mut named = BTreeMap::from([("keys".to_owned(), keys.clone())]);
+        if operation == "kv.put" && rng.chance(2, 3) {
+            named.insert("if".to_owned(), "seen".to_owned());
+        }
+        plan.loads.push(Load {
+            from: 0,
+            upto: safety,
+            operation: Operation(operation),
+            rate_milli: settings::log_uniform(rng, 100, 2000),
+            keys: named,
+        });
+    }
 }
 
 struct Draw {

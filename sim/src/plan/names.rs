@@ -95,8 +95,8 @@ pub const OPERATIONS: [Word; 25] = [
     word("member.join", &[]),
     word("member.evict", &[]),
     word("set", &[]),
-    absent("kv.put", "kv"),
-    absent("kv.get", "kv"),
+    word("kv.put", &["keys", "on", "if"]),
+    word("kv.get", &["keys", "on"]),
     absent("shared.put", "kv"),
     absent("names.register", "names"),
     absent("groups.join", "groups"),
@@ -174,7 +174,7 @@ mod tests {
     fn an_unknown_word_names_the_nearest_known_one_and_an_absent_one_what_it_lacks() {
         let unknown = find(&CLASSES, "crahs", "fault").expect_err("no such word");
         assert_eq!(unknown, "no fault is called `crahs`; did you mean `crash`?");
-        let absent = find(&OPERATIONS, "kv.put", "operation").expect_err("no kv yet");
-        assert_eq!(absent, "the operation `kv.put` has no subject yet: there is no kv");
+        let absent = find(&OPERATIONS, "groups.join", "operation").expect_err("no groups yet");
+        assert_eq!(absent, "the operation `groups.join` has no subject yet: there is no groups");
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use quorate_core::ids::Ticket;
+use quorate_core::node::kv::{Key, Path};
 use quorate_core::node::workers;
 use quorate_core::random::Rng;
 
 use super::{BOOT_US, Run, TICK_US};
 use crate::clock::Micros;
 use crate::plan::{Actor, Class, Operation, Pick, Targets, Then, What};
-use crate::surfaces::{Wish, Wrong, url_of};
+use crate::surfaces::{NAMESPACE, Wish, Wrong, url_of};
 use crate::world::faults::{Fault, Place};
 
 /// One thing to do.
@@ -175,6 +176,15 @@ impl Run<'_> {
         snapshot.entries.get(words.first()?.as_str()).map(|entry| entry.revision())
     }
 
+    /// At which revision the node on `machine` holds a key; 0 if it holds none.
+    fn key_revision(&self, machine: usize, words: &[String]) -> Option<u64> {
+        let process = self.world.machine(machine).process.as_ref()?;
+        let key = Key::new(words.first()?.as_bytes()).ok()?;
+        let path = Path::new(&NAMESPACE.parse().ok()?, &key);
+        let held = process.node.kv().state().get(&path, None).ok()?;
+        Some(held.map_or(0, |version| version.mod_revision))
+    }
+
     fn wish(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
         if wish.operation == "worker.pick" {
             return self.pick(machine, wish);
@@ -235,7 +245,11 @@ impl Run<'_> {
         };
         let words = [url_of(key + 1)];
         // One caller in eight has read the revision long ago.
-        let read = self.revision(machine, &words).filter(|_| !turn.is_multiple_of(8));
+        let read = match load.operation.0 {
+            "kv.put" => self.key_revision(machine, &words),
+            _ => self.revision(machine, &words),
+        };
+        let read = read.filter(|_| !turn.is_multiple_of(8));
         let wish = Wish {
             operation: load.operation.0,
             words: &words,

@@ -65,7 +65,12 @@ impl Run<'_> {
             // The poll saw it quiet; a renewal may be on its way at this very instant.
             drop(quiet);
         }
+        let told = self.world.checks.kv.ended(&mut ledger);
         self.world.checks.ledger = ledger;
+        if let Err(failure) = told {
+            let (at, turns) = (self.world.now(), self.world.trace.turns());
+            self.world.fail(failure.at(at, turns));
+        }
         for index in 0..self.plan.thens.len() {
             let at_end = self.plan.thens.get(index).is_some_and(|then| {
                 !matches!(then, Then::By(..) | Then::Count { by: Some(_), .. })

@@ -60,8 +60,8 @@ fn an_error_says_where_and_what_may_have_been_meant() {
         ),
         ("when 5s point", "a point needs `name=<point>`"),
         (
-            "load 0s..9s kv.put rate=1/s",
-            "the operation `kv.put` has no subject yet: there is no kv",
+            "load 0s..9s groups.join rate=1/s",
+            "the operation `groups.join` has no subject yet: there is no groups",
         ),
         ("load 0s..9s worker.add", "a load needs `rate=<n>/s`"),
         ("seeds 9..1", "`9..1` is no range of seeds like `1..9`"),
