@@ -136,6 +136,7 @@ pub struct World {
     tickets: u64,
     inputs: u64,
     datagrams: u64,
+    bytes: u64,
     instant: (Micros, u64),
     /// Who looks on, if anybody does.
     pub lens: Option<Box<Lens>>,
@@ -208,6 +209,7 @@ impl World {
             tickets: 0,
             inputs: 0,
             datagrams: 0,
+            bytes: 0,
             instant: (0, 0),
             lens: None,
             failure: None,
@@ -229,6 +231,11 @@ impl World {
     /// Datagrams that nodes sent so far.
     pub fn datagrams(&self) -> u64 {
         self.datagrams
+    }
+
+    /// Bytes that nodes sent so far, seals of datagrams included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// What did not hold, once something did not.
@@ -471,7 +478,10 @@ impl World {
     fn perform(&mut self, machine: usize, process: u64, effect: Effect) {
         match effect {
             Effect::Datagram { to, bytes } => self.send_datagram(machine, to, bytes),
-            Effect::Send { connection, bytes } => self.write(machine, process, connection, bytes),
+            Effect::Send { connection, bytes } => {
+                self.bytes += bytes.len() as u64;
+                self.write(machine, process, connection, bytes);
+            }
             Effect::Connect { connection, to } => self.dial(machine, process, connection, to),
             Effect::Disconnect { connection } => self.hang_up(machine, process, connection),
             Effect::Store { ticket, batch } => self.store(machine, process, ticket, batch),
@@ -494,6 +504,7 @@ impl World {
 
     fn send_datagram(&mut self, machine: usize, address: SocketAddr, bytes: Blob) {
         self.datagrams += 1;
+        self.bytes += (bytes.len() + limits::SEAL_BYTES) as u64;
         let from = self.machine(machine).address;
         let Some(to) = self.addresses.get(&address).copied() else { return };
         if to == machine {
