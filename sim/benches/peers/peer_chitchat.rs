@@ -112,8 +112,9 @@ async fn run(case: Case) -> Figures {
 
 async fn write(nodes: &[ChitchatHandle], case: Case, number: u64) -> f64 {
     let value = format!("{number:012}");
-    let owner = nodes[OWNER].chitchat_id();
-    nodes[OWNER].with_chitchat(|node| node.self_node_state().set("number", &value)).await;
+    let writer = nodes.get(OWNER).expect("more nodes than that");
+    let owner = writer.chitchat_id();
+    writer.with_chitchat(|node| node.self_node_state().set("number", &value)).await;
     let mut took = 0;
     while took < GIVE_UP_MS {
         sleep(STEP_MS).await;

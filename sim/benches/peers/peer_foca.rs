@@ -24,23 +24,26 @@ const OWNER: usize = 17;
 /// The value of a write: its number and padding to twenty bytes.
 const VALUE_BYTES: usize = 20;
 
-/// A node, which never comes back as another one here.
+/// A node; whoever is given up comes back in its next life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Place(SocketAddr);
+struct Place {
+    address: SocketAddr,
+    life: u32,
+}
 
 impl Identity for Place {
     type Addr = SocketAddr;
 
     fn addr(&self) -> SocketAddr {
-        self.0
+        self.address
     }
 
     fn renew(&self) -> Option<Place> {
-        None
+        Some(Place { life: self.life + 1, ..*self })
     }
 
-    fn win_addr_conflict(&self, _: &Place) -> bool {
-        true
+    fn win_addr_conflict(&self, other: &Place) -> bool {
+        self.life > other.life
     }
 }
 
@@ -137,7 +140,7 @@ impl Runtime<Place> for Host<'_> {
         self.network.bytes += data.len() as u64;
         if self.network.rng.below(100) >= self.network.loss_percent {
             let after = 200 + self.network.rng.below(2_800);
-            self.network.push(after, usize::from(to.0.port()), What::Data(data.to_vec()));
+            self.network.push(after, usize::from(to.address.port()), What::Data(data.to_vec()));
         }
     }
 
@@ -167,14 +170,13 @@ impl Cluster {
     fn new(case: Case) -> Cluster {
         let size = u32::try_from(case.nodes).ok().and_then(NonZeroU32::new).expect("some nodes");
         let newest: Vec<Rc<Cell<u64>>> = (0..case.nodes).map(|_| Rc::default()).collect();
-        let node = |index: usize| {
-            let seed = u64::try_from(index).expect("a small number");
-            let rng = ChaCha8Rng::seed_from_u64(seed);
+        let node = |(index, newest): (usize, &Rc<Cell<u64>>)| {
+            let rng = ChaCha8Rng::seed_from_u64(index as u64);
             let (config, codec) = (Config::new_lan(size), PostcardCodec);
-            let handler = Newest(newest[index].clone());
+            let handler = Newest(newest.clone());
             Foca::with_custom_broadcast(place(index), config, rng, codec, handler)
         };
-        let nodes = (0..case.nodes).map(node).collect();
+        let nodes = newest.iter().enumerate().map(node).collect();
         let network = Network {
             now_us: 0,
             events: BinaryHeap::new(),
@@ -199,7 +201,7 @@ impl Cluster {
             let Some(Reverse(event)) = self.network.events.pop() else { break };
             self.network.now_us = event.at_us;
             let host = Host { network: &mut self.network, node: event.node };
-            let node = &mut self.nodes[event.node];
+            let node = self.nodes.get_mut(event.node).expect("events are of nodes");
             let done = match event.what {
                 What::Timer(timer) => node.handle_timer(timer, host),
                 What::Data(data) => node.handle_data(&data, host),
@@ -212,9 +214,10 @@ impl Cluster {
 
     fn write(&mut self, case: Case, number: u64) -> f64 {
         let began = self.network.now_us / 1000;
-        let mut value = vec![0; VALUE_BYTES];
-        value[..8].copy_from_slice(&number.to_le_bytes());
-        self.nodes[OWNER].add_broadcast(&value).expect("a broadcast fits");
+        let mut value = number.to_le_bytes().to_vec();
+        value.resize(VALUE_BYTES, 0);
+        let owner = self.nodes.get_mut(OWNER).expect("more nodes than that");
+        owner.add_broadcast(&value).expect("a broadcast fits");
         let mut now = began;
         while now < began + GIVE_UP_MS {
             now += STEP_MS;
@@ -230,5 +233,5 @@ impl Cluster {
 
 fn place(index: usize) -> Place {
     let port = u16::try_from(index).expect("at most 65 535 nodes");
-    Place((Ipv4Addr::LOCALHOST, port).into())
+    Place { address: (Ipv4Addr::LOCALHOST, port).into(), life: 0 }
 }
