@@ -1,7 +1,7 @@
 //! M-10: how long a node and a seed of its that nothing keeps apart may be strangers.
 //!
-//! The clock of a pair runs while both take part and nothing stands between them, and begins anew whenever
-//! they are members to each other or something comes in between. Two groups that share a seed are strangers
+//! The clock of a pair runs while the same two processes take part and nothing stands between them, and begins anew
+//! whenever they are members to each other, one of them is another life, or something comes in between. Two groups that share a seed are strangers
 //! exactly if one of them does not know the seed.
 
 use std::collections::BTreeMap;
@@ -19,11 +19,13 @@ const ALONE_US: Micros = 15_000_000;
 /// How long a node may be a stranger to a seed that others know.
 const STRANGERS_US: Micros = 150_000_000;
 
-/// Since when.
+/// Since when, by machine and seed, and in which lives of both.
+type Clocks = BTreeMap<(usize, usize), ((u64, u64), Micros)>;
+
 #[derive(Debug, Default)]
 pub(super) struct Meetings {
-    strangers: BTreeMap<(usize, usize), Micros>,
-    alone: BTreeMap<(usize, usize), Micros>,
+    strangers: Clocks,
+    alone: Clocks,
 }
 
 impl Meetings {
@@ -44,9 +46,10 @@ impl Meetings {
                     self.alone.remove(&pair);
                     continue;
                 };
+                let lives = (one.number, other.number);
                 let stranger = !knows(one, other) || !knows(other, one);
-                let strange = since(&mut self.strangers, pair, now, stranger);
-                let alone = since(&mut self.alone, pair, now, is_alone(one));
+                let strange = since(&mut self.strangers, (pair, lives), now, stranger);
+                let alone = since(&mut self.alone, (pair, lives), now, is_alone(one));
                 let held = strange <= STRANGERS_US && alone <= ALONE_US;
                 ledger.hold(Id::M10, pair.0, held, || {
                     let (strange, alone) = (strange / 1_000_000, alone / 1_000_000);
@@ -63,8 +66,8 @@ impl Meetings {
 
 /// For how long something has been so.
 fn since(
-    clocks: &mut BTreeMap<(usize, usize), Micros>,
-    pair: (usize, usize),
+    clocks: &mut Clocks,
+    (pair, lives): ((usize, usize), (u64, u64)),
     now: Micros,
     is_so: bool,
 ) -> Micros {
@@ -72,7 +75,11 @@ fn since(
         clocks.remove(&pair);
         return 0;
     }
-    now - *clocks.entry(pair).or_insert(now)
+    let clock = clocks.entry(pair).or_insert((lives, now));
+    if clock.0 != lives {
+        *clock = (lives, now);
+    }
+    now - clock.1
 }
 
 fn is_seed(machine: &Machine, seed: &Machine) -> bool {
