@@ -131,6 +131,7 @@ promises! {
     RF3 "RF-3" Step "equal index, equal state",
     RF4 "RF-4" Step "no message tells a term or a vote that is not durable",
     RF5 "RF-5" Step "voters and learners stay within their bounds",
+    RF7 "RF-7" History "what was asked once is done at most once",
     RF8 "RF-8" Step "log time never falls, and runs no faster than real time",
     RF11 "RF-11" Quiet "one leads, and all its members have applied the same",
     KV1 "KV-1" History "what callers of the store heard can be told as one story",

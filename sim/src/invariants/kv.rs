@@ -1,4 +1,4 @@
-//! Promises of the consistent store: KV-1 and KV-2.
+//! Promises of the consistent store: KV-1 and KV-2, and RF-7 as its callers see it.
 //!
 //! What callers asked and heard is written down as it happens, and judged when the run is over. Who was not
 //! answered, or was told that nobody knows, may have been served at any later moment, or never; who was
@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use quorate_core::ids::Ticket;
-use quorate_core::node::kv::{self, Failure as Refused, Found, Question, Told, Unavailable};
+use quorate_core::node::kv::{self, Failure as Refused, Found, Question, Told, Unavailable, What};
 use quorate_core::node::raft::Genesis;
 use quorate_core::node::{Reply, Request};
 
@@ -17,6 +17,7 @@ use super::{Id, Ledger, Turn};
 use crate::clock::Micros;
 use crate::history::{Answer, Call, Limits, Operation, Verdict, check};
 use crate::verdict::Failure;
+use crate::world::machine::Machine;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -66,8 +67,41 @@ impl Watch {
         })
     }
 
+    /// The run is over.
+    pub fn ended(&self, machines: &[Machine], ledger: &mut Ledger) -> Result<(), Failure> {
+        self.once(machines, ledger)?;
+        self.one_story(ledger)
+    }
+
+    /// RF-7, seen from outside: the history holds no write more often than callers asked for it.
+    fn once(&self, machines: &[Machine], ledger: &mut Ledger) -> Result<(), Failure> {
+        let mut asked: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for (key, value) in self.calls.values().flat_map(|call| &call.operation.write) {
+            let value = value.as_deref().unwrap_or_default();
+            *asked.entry((key, value)).or_default() += 1;
+        }
+        for (index, machine) in machines.iter().enumerate() {
+            let Some(process) = &machine.process else { continue };
+            let mut done: BTreeMap<(Vec<u8>, Vec<u8>), u64> = BTreeMap::new();
+            let history = process.node.kv().state().since(0);
+            for change in history.flat_map(|(_, revision)| &revision.changes) {
+                let What::Put(version) = &change.what else { continue };
+                let write = (change.path.key().to_vec(), version.value.to_vec());
+                *done.entry(write).or_default() += 1;
+            }
+            for ((key, value), most) in &asked {
+                let write = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+                let times = done.get(&write).copied().unwrap_or(0);
+                ledger.hold(Id::RF7, index, times <= *most, || {
+                    format!("{key} = {value} was put {times} times and asked for {most} times")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// KV-1. What is too much to look at is not counted as looked at.
-    pub fn ended(&self, ledger: &mut Ledger) -> Result<(), Failure> {
+    fn one_story(&self, ledger: &mut Ledger) -> Result<(), Failure> {
         let told = |call: &&Call| call.answer.is_some() || !call.operation.write.is_empty();
         let calls: Vec<Call> = self.calls.values().filter(told).cloned().collect();
         if calls.iter().all(|call| call.answer.is_none()) {

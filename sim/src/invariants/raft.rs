@@ -3,8 +3,8 @@
 //! The record is the simulator's: which entry was first seen committed at each index of each log, which
 //! state was first seen there, who was seen to lead in each term, and what each disk really holds.
 //!
-//! Absent on purpose: RF-7 and the callers' side of RF-12, which need a service that keeps its state in the
-//! log; RF-6, RF-13, RF-14 and RF-16, which the ladder's own laws hold.
+//! Absent on purpose: RF-7, which the store's callers see; their side of RF-12; RF-6, RF-13, RF-14 and RF-16,
+//! which the ladder's own laws hold.
 
 use std::collections::BTreeMap;
 

@@ -65,7 +65,7 @@ impl Run<'_> {
             // The poll saw it quiet; a renewal may be on its way at this very instant.
             drop(quiet);
         }
-        let told = self.world.checks.kv.ended(&mut ledger);
+        let told = self.world.checks.kv.ended(&self.world.machines, &mut ledger);
         self.world.checks.ledger = ledger;
         if let Err(failure) = told {
             let (at, turns) = (self.world.now(), self.world.trace.turns());
