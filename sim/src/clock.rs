@@ -22,6 +22,7 @@ pub struct Clock {
     drift_ppm: i64,
     wall_offset_us: i64,
     frozen_at: Option<u64>,
+    slept: Micros,
 }
 
 impl Clock {
@@ -33,6 +34,7 @@ impl Clock {
             drift_ppm: 0,
             wall_offset_us: 0,
             frozen_at: None,
+            slept: 0,
         }
     }
 
@@ -73,6 +75,12 @@ impl Clock {
     pub fn leap(&mut self, world: Micros, more: Micros) {
         self.anchor_local = self.local(world).as_micros().saturating_add(more);
         self.anchor_world = world;
+        self.slept = self.slept.saturating_add(more);
+    }
+
+    /// How much it has counted while nobody else noticed that time passed.
+    pub fn slept(&self) -> Micros {
+        self.slept
     }
 
     /// Moves the wall clock.
