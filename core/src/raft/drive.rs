@@ -214,6 +214,9 @@ impl Raft {
                 while self.routes.len() > crate::limits::MEMBERS_MAX {
                     self.routes.pop_first();
                 }
+                while self.heard.len() > crate::limits::MEMBERS_MAX {
+                    self.heard.pop_first();
+                }
             }
             Err(what) => out.push(Output::Misbehaved { peer: from.clone(), what }),
         }
