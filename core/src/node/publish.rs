@@ -66,6 +66,8 @@ pub(super) struct Touched {
     pub(super) members: BTreeSet<NodeId>,
     /// Whether readiness was turned off or on.
     pub(super) draining: bool,
+    /// Whether the log found or lost who leads it.
+    pub(super) led: bool,
 }
 
 impl Published {
@@ -111,6 +113,9 @@ impl Node {
             && let Some(view) = self.kv.publish(now)
         {
             self.published.kv.store(Arc::new(view));
+        }
+        if std::mem::take(&mut self.touched.led) {
+            self.published.raft.store(Arc::new(self.raft.status(now)));
         }
         let due = self.counts_at.is_none_or(|at| now.since(at) >= self.counts_interval);
         if due {

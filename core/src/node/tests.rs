@@ -227,3 +227,26 @@ fn two_that_have_forgotten_each_other_still_hear_that_they_are_over() {
     let raises = out.iter().any(|effect| matches!(effect, Effect::Store { .. }));
     assert!(raises, "the other would refuse this life for ever: {out:?}");
 }
+
+#[test]
+fn whoever_hears_that_the_log_is_led_reads_so_too() {
+    let mut world = World::new(0);
+    let cluster = ClusterId("test".into());
+    let name = "n0".parse().expect("a node id");
+    let mut settings = Settings::new(name, cluster, address(0), Profile::Lan);
+    settings.raft.expect = 1;
+    settings.counts_interval = Duration::from_secs(3600);
+    let node = Node::boot(settings, Incarnation(1), &Image::new(), [0; 32], world.now);
+    world.nodes.insert(address(0), node);
+    world.send(address(0), Input::Start);
+    world.run(Instant::from_millis(20_000));
+    let led = |(_, told): &(SocketAddr, Announcement)| matches!(told, Announcement::Led { .. });
+    let Some((_, Announcement::Led { term, leader, .. })) =
+        world.announced.iter().rfind(|told| led(told))
+    else {
+        panic!("a node alone leads its log: {:?}", world.announced)
+    };
+    let status = world.nodes[&address(0)].published().raft.load();
+    assert_eq!((status.term, &status.leader), (*term, leader));
+    assert_eq!(status.state, crate::raft::Standing::Leader);
+}

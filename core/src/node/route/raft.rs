@@ -49,6 +49,7 @@ impl Node {
                 self.kv_step(kv::Input::Queried { ticket, result });
             }
             Output::Led { term, leader, here } => {
+                self.touched.led = true;
                 self.kv_step(kv::Input::Led { here });
                 out.push(Effect::Announce(Announcement::Led { term, leader, here }));
             }
