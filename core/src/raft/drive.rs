@@ -238,11 +238,18 @@ impl Raft {
         }
     }
 
+    /// Whether `node` has a copy of our log: as the configuration here says, which may be of before its time,
+    /// or as it says itself.
+    fn keeps_copy(&self, node: &NodeId, genesis: Genesis) -> bool {
+        let told = self.peers.get(node).is_some_and(|peer| peer.genesis == Some(genesis));
+        let nodes = &self.state.nodes;
+        told || nodes.is_empty() || nodes.values().any(|at| at == node)
+    }
+
     /// A piece of a snapshot.
     fn piece(&mut self, now: Instant, from: &NodeId, chunk: &Chunk, out: &mut Vec<Output>) {
         let ours = self.identity.is(chunk.to) && self.identity.genesis == Some(chunk.genesis);
-        let nodes = &self.state.nodes;
-        if !ours || !(nodes.is_empty() || nodes.values().any(|node| node == from)) {
+        if !ours || !self.keeps_copy(from, chunk.genesis) {
             self.counts.foreign += 1;
             return;
         }

@@ -75,6 +75,30 @@ fn a_new_member_is_sent_a_snapshot_that_names_it() {
 }
 
 #[test]
+fn whoever_was_away_takes_a_snapshot_of_a_leader_that_joined_meanwhile() {
+    for seed in 1..6 {
+        let mut world = small(seed, 4, 3);
+        let leader = world.leader().expect("somebody leads");
+        let away = (leader + 1) % 3;
+        world.crash(away, 0);
+        let place = (world.member(3), name(3));
+        world.change(&Change {
+            steps: vec![ChangeStep::Voter(place.0)].into(),
+            joint: false,
+            nodes: vec![place].into(),
+        });
+        fill(&mut world, leader, 0..30);
+        let transfer = Operation::Transfer { to: Some(name(3)) };
+        world.hand(leader, Input::Operate { ticket: Ticket(99), operation: transfer });
+        world.run_until("the new member leads", |world| world.leader() == Some(3));
+        fill(&mut world, 3, 30..60);
+        world.start(away);
+        world.introduce();
+        world.assert_agreed(&[0, 1, 2, 3]);
+    }
+}
+
+#[test]
 fn a_crash_in_the_middle_of_writing_a_snapshot_leaves_the_old_one() {
     for kept in 0..12 {
         let mut world = small(1, 1, 1);
