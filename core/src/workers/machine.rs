@@ -192,7 +192,7 @@ impl Machine for Workers {
             }
             Input::Orphaned { owner } => self.orphaned(now, &owner, out),
             Input::Dropped { owner, left, last: _ } => self.dropped(now, &owner, left, out),
-            Input::Switched { old: _, new } => self.switched(now, new, out),
+            Input::Switched { old, new } => self.switched(now, &old, new, out),
             Input::Notice(notice) => self.noticed(notice),
             Input::Raised { replica } => self.raised(replica, out),
             Input::Reload { settings } => self.reload(now, *settings, out),

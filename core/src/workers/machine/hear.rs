@@ -314,9 +314,16 @@ impl Workers {
         }
     }
 
-    /// A new life's map is visible in place of the old one's: every entry is the new life's from here on,
-    /// under its versions. What differs follows at once, key by key; only then is the rest believed.
-    pub(super) fn switched(&mut self, now: Instant, new: Replica, out: &mut Vec<Output>) {
+    /// A new life's map is visible in place of the old one's: every entry of that is the new life's from here
+    /// on, under its versions. What differs follows at once, key by key; only then is the rest believed. What
+    /// lingers of a life before the old one was in neither map, and goes on lingering.
+    pub(super) fn switched(
+        &mut self,
+        now: Instant,
+        old: &Replica,
+        new: Replica,
+        out: &mut Vec<Output>,
+    ) {
         if new.node == self.local.node {
             return;
         }
@@ -328,12 +335,11 @@ impl Workers {
         sometimes!("workers.switched");
         owner.replica = new.clone();
         owner.orphaned = owner.orphaned.filter(|last| *last >= new.incarnation);
-        if let Some((_, at)) = owner.lingering.take() {
-            self.timers.remove(&(at, Timer::Linger(node.clone())));
-        }
         for number in owner.entries.clone() {
             let entry = self.entries.get_mut(&number);
-            if let Some(claim) = entry.and_then(|entry| entry.claims.get_mut(&node)) {
+            let claim = entry.and_then(|entry| entry.claims.get_mut(&node));
+            let shown = |claim: &&mut Claim| claim.incarnation >= old.incarnation;
+            if let Some(claim) = claim.filter(shown) {
                 claim.inherited |= claim.incarnation < new.incarnation;
                 claim.incarnation = claim.incarnation.max(new.incarnation);
             }

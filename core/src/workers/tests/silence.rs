@@ -160,6 +160,33 @@ fn a_node_that_comes_back_while_its_workers_linger_takes_them_over_when_it_is_re
 }
 
 #[test]
+fn a_life_that_said_nothing_hands_nothing_of_a_lingering_one_on_to_the_next() {
+    check::<WorkersScript>(
+        "
+        given  linger_ms=60000
+        when   0ms     start
+        then   ready
+        when   1s      peer b/1 lease 1
+        when   1s      peer b/1 claims w7 healthy v9 rise=1
+        then   w7 - > Pending Imported
+        then   probe #1 w7
+        when   1s      good w7
+        then   w7 Pending > Ready ProbesGood
+        when   2s      dropped b/1 left
+        when   3s      peer b/2 lease 1
+        when   4s      switched b/2 b/3
+        when   5s      view w7
+        then   Ready by b of b/1:Lingering:Healthy good=0 bad=0 next=5860ms
+        when   5s      peer b/3 claims w7 unhealthy v2 rise=1
+        then   w7 Ready > NotReady Statement
+        when   5s      view w7
+        then   NotReady by b of b/3:Fresh:Unhealthy good=0 bad=0 next=3860ms
+        when   6s      peer b/3 ready
+        ",
+    );
+}
+
+#[test]
 fn a_restarted_owner_leaves_no_gap_and_its_statements_count_anew() {
     check::<WorkersScript>(
         "
