@@ -207,6 +207,7 @@ impl Machine for Raft {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        self.pass(now);
         match input {
             Input::Start => self.start(now, out),
             Input::Form { genesis, voters, voters_max } => {
@@ -243,7 +244,7 @@ impl Machine for Raft {
 
     fn next_wake(&self) -> Option<Wake> {
         let wakes = [
-            self.tick_at.map(|at| Wake { at, what: "a tick of the log" }),
+            self.next_tick().map(|at| Wake { at, what: "a tick of the log" }),
             self.requests.next_due().map(|at| Wake { at, what: "a request to the log" }),
             self.reads.next_due().map(|at| Wake { at, what: "a read of the log" }),
             self.campaign_at.map(|at| Wake { at, what: "an election" }),

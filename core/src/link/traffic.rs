@@ -145,9 +145,23 @@ impl Links {
                 let message = Message::Control(Control::Pong(pong));
                 out.push(Output::Message { from, message });
             }
-            control @ (Control::Ping(_) | Control::Departed(_) | Control::Retired(_)) => {
+            Control::Ping(ping) => {
+                self.pinged(now, &from.node);
+                out.push(Output::Message { from, message: Message::Control(Control::Ping(ping)) });
+            }
+            control @ (Control::Departed(_) | Control::Retired(_)) => {
                 out.push(Output::Message { from, message: Message::Control(control) });
             }
+        }
+    }
+
+    /// The ends of a link take turns: a ping of the peer, with its answer, says all that ours would.
+    fn pinged(&mut self, now: Instant, node: &NodeId) {
+        let next = now + self.settings.ping_interval;
+        let peer = self.peer_mut(node);
+        if peer.up.is_some() && peer.ping_at < next {
+            peer.ping_at = next;
+            self.plan_ping(node);
         }
     }
 
@@ -295,13 +309,15 @@ impl Links {
     /// Asks for a ping if one is due, and plans the next.
     pub(super) fn ping(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
         let interval = self.settings.ping_interval;
+        // The next turn is the peer's. Where it lets it pass, its answer to ours still comes in time.
+        let late = interval.min(self.settings.idle_timeout.saturating_sub(interval)) / 2;
         if self.next_ping(node).is_some_and(|at| at <= now) {
             self.pings += 1;
             let number = self.pings;
             let peer = self.peer_mut(node);
             peer.pinged_at = now;
             if peer.ping_at <= now {
-                peer.ping_at = now + interval;
+                peer.ping_at = now + interval + late;
             }
             let incarnation = peer.life;
             let peer = Replica { node: node.clone(), incarnation };

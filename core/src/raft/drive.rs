@@ -1,8 +1,10 @@
 //! Driving the group: ticks, what it asks for, what peers say to it.
 
+use std::time::Duration;
+
 use super::apply::Taking;
 use super::counts::{Election, Moved};
-use super::group::{ImageHead, Role};
+use super::group::{Group, ImageHead, Role};
 use super::state::Image;
 use super::{Genesis, MemberId, NodeId, Notice, Output, Peer, Raft, Reason, Replica, Wire};
 use crate::time::Instant;
@@ -41,17 +43,41 @@ impl Raft {
             }
         }
         self.form_if_due(now, out);
-        if self.tick_at.is_some_and(|at| at <= now) {
-            self.tick_at = Some(now + self.settings.tick);
-            self.tick_group(now);
-            self.lead(now);
-            self.waiters.expire(now);
-        }
         self.retry_requests(now, out);
         self.expire_reads(now, out);
     }
 
-    fn tick_group(&mut self, _now: Instant) {
+    /// Counts the ticks that have passed. Whoever overslept counts none that would have been noticed: the
+    /// leader has one more to be heard in.
+    pub(super) fn pass(&mut self, now: Instant) {
+        let Some(at) = self.tick_at.filter(|at| *at <= now) else { return };
+        let tick = self.settings.tick;
+        let passed = now.since(at).as_nanos() / tick.as_nanos() + 1;
+        let passed = u64::try_from(passed).expect("a life has fewer ticks");
+        let quiet = self.quiet_ticks();
+        let overslept = passed > quiet.saturating_add(1);
+        self.tick_at = Some(if overslept { now + tick } else { at + times(tick, passed) });
+        // Beyond the longest election nothing is told from longer: who may not stand only grows old.
+        let longest = self.settings.timing().election.1;
+        let counted = if overslept { quiet.max(1) } else { passed.min(longest) };
+        (0..counted).for_each(|_| self.tick_group());
+        self.lead(now);
+        self.waiters.expire(now);
+    }
+
+    /// When somebody may notice that a tick has passed.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        let quiet = Some(self.quiet_ticks()).filter(|quiet| *quiet < u64::MAX)?;
+        self.tick_at.map(|at| at + times(self.settings.tick, quiet))
+    }
+
+    /// How many ticks from now on change nothing that anybody sees.
+    fn quiet_ticks(&self) -> u64 {
+        let group = self.group.as_ref().filter(|_| !self.waiters.is_waiting());
+        group.map_or(0, Group::quiet_ticks)
+    }
+
+    fn tick_group(&mut self) {
         let Some(group) = &mut self.group else { return };
         let before = group.role();
         group.tick();
@@ -378,4 +404,8 @@ impl Raft {
             self.taking = Some(Taking { number: self.leading.image_number, asked: false });
         }
     }
+}
+
+fn times(tick: Duration, count: u64) -> Duration {
+    tick.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
 }

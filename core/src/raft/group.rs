@@ -222,6 +222,19 @@ impl Group {
         }
     }
 
+    /// How many ticks pass from now on without an election: those of a follower that heard of a leader, or of
+    /// whoever may not stand, where it is for ever.
+    pub(super) fn quiet_ticks(&self) -> u64 {
+        let drawn = self.drawn_for == Some((self.raw.raft.term, self.role()));
+        if self.role() != Role::Follower || self.installing.is_some() || !drawn {
+            0
+        } else if self.raw.raft.promotable() {
+            self.timeout.saturating_sub(self.elapsed() as u64 + 1)
+        } else {
+            u64::MAX
+        }
+    }
+
     /// Steps a peer's message; the error is the rule that it breaks. Rules 4, 7 and 8.
     pub(super) fn step(
         &mut self,

@@ -34,6 +34,10 @@ impl Waiters {
         self.in_log.clear();
     }
 
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     pub(super) fn expire(&mut self, now: Instant) {
         self.waiting.retain(|_, (_, deadline)| *deadline > now);
     }

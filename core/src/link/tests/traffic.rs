@@ -12,7 +12,7 @@ use crate::script::check;
 use crate::time::Instant;
 
 #[test]
-fn a_ping_is_due_every_ten_seconds_and_measures_the_round_trip() {
+fn the_ends_ping_in_turns_every_ten_seconds_and_measure_the_round_trip() {
     check::<LinkScript>(
         "
         given  local=m/1
@@ -39,9 +39,15 @@ fn a_ping_is_due_every_ten_seconds_and_measures_the_round_trip() {
         then   message of z/5: Control(Pong(Pong { number: 1, complete: List([]), floors: List([]) }))
         when   10030ms row z
         then   up generation=Some(3) at=10.0.0.122:7420 dialed_by=Some(z) since_ms=10030 round_trip_ms=Some(20) control=(0, 0) gossip=(0, 0) last_error=None next_dial_ms=None
-        when   19s     tick
-        when   20s     tick
+        when   24s     tick
+        when   25s     tick
         then   ping_due 2 to z/5
+        when   34s     frame a1 ping 9
+        then   heard z/5
+        then   message of z/5: Control(Ping(Ping { number: 9, complete: List([]) }))
+        when   43s     tick
+        when   44s     tick
+        then   ping_due 3 to z/5
         ",
     );
 }

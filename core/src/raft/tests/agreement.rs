@@ -179,3 +179,25 @@ fn an_idle_log_is_quiet_but_for_heartbeats() {
     assert!(sent <= beats + 8, "{:?}", world.sent);
     assert_eq!(world.pending(0), 0);
 }
+
+#[test]
+fn a_follower_sleeps_while_its_leader_is_heard_and_does_not_stand_because_it_overslept() {
+    let mut world = World::formed(1, 3, 3);
+    world.run(millis(5000));
+    let leader = world.leader().expect("somebody leads");
+    let now = world.now;
+    let tick = world.settings.tick;
+    let follower = world.nodes.iter_mut().enumerate().find(|(index, _)| *index != leader);
+    let follower = follower.and_then(|(_, node)| node.as_mut()).expect("three nodes run");
+    let role = |node: &Raft| node.group.as_ref().map(Group::role);
+    let wake = follower.next_wake().expect("an election, one day").at;
+    assert!(wake.since(now) > 10 * tick, "it ticks all the time: {:?}", wake.since(now));
+
+    let late = now + 600 * tick;
+    follower.handle(late, Input::Tick, &mut Vec::new());
+    follower.flush(late, &mut Vec::new());
+    assert_eq!(role(follower), Some(group::Role::Follower), "the leader may still be heard");
+    assert_eq!(follower.next_wake().map(|wake| wake.at), Some(late + tick));
+    follower.handle(late + tick, Input::Tick, &mut Vec::new());
+    assert_eq!(role(follower), Some(group::Role::PreCandidate), "it was not");
+}
