@@ -206,7 +206,7 @@ impl Serialize for Blob {
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
         struct Bytes;
-        impl Visitor<'_> for Bytes {
+        impl<'de> Visitor<'de> for Bytes {
             type Value = Blob;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("bytes")
@@ -215,6 +215,14 @@ impl<'de> Deserialize<'de> for Blob {
                 Ok(Blob::from(bytes))
             }
             fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Blob, E> {
+                Ok(Blob::from(bytes))
+            }
+            /// JSON has no bytes: there they are a list of numbers.
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Blob, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = list.next_element()? {
+                    bytes.push(byte);
+                }
                 Ok(Blob::from(bytes))
             }
         }

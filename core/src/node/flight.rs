@@ -285,6 +285,7 @@ pub fn next_block(rest: &mut &[u8]) -> Option<Result<Block, WireError>> {
 mod tests {
     use super::*;
     use crate::ids::{ClusterId, Ticket};
+    use crate::kv;
     use crate::node::Request;
     use crate::node::settings::Profile;
 
@@ -293,7 +294,9 @@ mod tests {
         let address = "127.0.0.1:1".parse().expect("an address");
         let settings = Settings::new(node, ClusterId("c".into()), address, Profile::Lan);
         let request = Request::Evict { node: "n2".parse().expect("a node id") };
-        let inputs = vec![Input::Start, Input::Wake, Input::Request { ticket: Ticket(4), request }];
+        let mut inputs = vec![Input::Start, Input::Wake];
+        inputs.push(Input::Request { ticket: Ticket(4), request });
+        inputs.push(Input::Request { ticket: Ticket(5), request: put() });
         vec![
             Block::Head(Box::new(Head {
                 build: "0.1.0".to_owned(),
@@ -307,6 +310,19 @@ mod tests {
             Block::Next(1),
             Block::End("stopped".to_owned()),
         ]
+    }
+
+    /// A caller's value: bytes inside a request.
+    fn put() -> Request {
+        let request = kv::Request::Put {
+            namespace: "app".parse().expect("a namespace"),
+            key: kv::Key::new(b"key").expect("a key"),
+            value: Blob::from(&[0, 200, 255][..]),
+            lease: kv::Binding::None,
+            condition: None,
+            previous: false,
+        };
+        Request::Kv { request: Box::new(request), within: None, once: None }
     }
 
     #[test]
