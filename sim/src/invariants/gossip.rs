@@ -1,8 +1,7 @@
 //! Promises of gossip: G-1, G-6, G-10 to G-13 and G-15.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use quorate_core::ids::Replica;
 use quorate_core::limits;
 use quorate_core::machine::{Counted as _, Labels};
 use quorate_core::node::gossip::{Gossip, Waiting};
@@ -10,6 +9,7 @@ use quorate_core::node::{Effect, Input};
 use quorate_core::wire::datagram::{self, Kind};
 use quorate_core::wire::frame::Class;
 use quorate_core::wire::segment::Topic;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Id, Ledger, Turn};
 use crate::verdict::Failure;
@@ -186,16 +186,18 @@ impl Watch {
 
     /// G-15: where two nodes show equal hashes, they are equally far with everything these cover.
     pub fn digests(&self, machines: &[Machine], ledger: &mut Ledger) -> Result<(), Failure> {
-        let shown: Vec<(usize, Shown)> = machines
-            .iter()
-            .filter_map(|machine| Some((machine.index, Shown::by(machine.process.as_ref()?))))
-            .collect();
-        for (place, (one, left)) in shown.iter().enumerate() {
-            for (other, right) in shown.iter().skip(place + 1) {
-                let unequal = left.unequal(right);
-                ledger.hold(Id::G15, *one, unequal.is_none(), || {
-                    let other = crate::settings::node_id(*other);
-                    format!("bucket {unequal:?} hashes as at {other}, and progress differs")
+        let mut seen: BTreeMap<(usize, u64), (usize, u64)> = BTreeMap::new();
+        for machine in machines {
+            let Some(process) = &machine.process else { continue };
+            let shown = Shown::by(process);
+            for (bucket, (hash, progress)) in
+                shown.hashes.into_iter().zip(shown.progress).enumerate()
+            {
+                let (first, there) =
+                    *seen.entry((bucket, hash)).or_insert((machine.index, progress));
+                ledger.hold(Id::G15, machine.index, there == progress, || {
+                    let first = crate::settings::node_id(first);
+                    format!("bucket {bucket} hashes as at {first}, and progress differs")
                 })?;
             }
         }
@@ -221,29 +223,28 @@ fn is_renewal(process: &Process, waiting: &Waiting<'_>) -> bool {
     })
 }
 
-/// What a digest of one node would say, and how far its maps really are.
+/// What a digest of one node would say, and how far its maps really are: a hash per bucket of ours over them.
 struct Shown {
     hashes: [u64; limits::DIGEST_BUCKETS],
-    progress: Vec<BTreeSet<(Topic, Replica, u64)>>,
+    progress: [u64; limits::DIGEST_BUCKETS],
 }
 
 impl Shown {
     fn by(process: &Process) -> Shown {
-        let mut progress = vec![BTreeSet::new(); limits::DIGEST_BUCKETS];
+        let mut progress = [0_u64; limits::DIGEST_BUCKETS];
+        let mut row = Vec::new();
         for map in process.node.maps().held().filter(|map| map.progress.complete > 0) {
+            row.clear();
+            row.extend(map.topic.0.to_le_bytes());
+            row.extend(map.replica.incarnation.0.to_le_bytes());
+            row.extend(map.progress.complete.to_le_bytes());
+            row.extend(map.replica.node.as_str().as_bytes());
             let bucket = progress.get_mut(Gossip::bucket_of(&map.replica.node));
-            let row = (map.topic, map.replica.clone(), map.progress.complete);
-            bucket.expect("there is a set per bucket").insert(row);
+            let bucket = bucket.expect("there is a sum per bucket");
+            // A sum does not ask for an order; equal sets have equal sums.
+            *bucket = bucket.wrapping_add(xxh3_64(&row));
         }
         Shown { hashes: process.node.gossip().hashes(), progress }
-    }
-
-    /// A bucket whose hash is the same in both, and whose maps are not.
-    fn unequal(&self, other: &Shown) -> Option<usize> {
-        let hashes = self.hashes.iter().zip(&other.hashes);
-        let progress = self.progress.iter().zip(&other.progress);
-        let mut buckets = hashes.zip(progress);
-        buckets.position(|((left, right), (mine, theirs))| left == right && mine != theirs)
     }
 }
 
