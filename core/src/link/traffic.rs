@@ -322,8 +322,19 @@ impl Links {
             let incarnation = peer.life;
             let peer = Replica { node: node.clone(), incarnation };
             out.push(Output::PingDue { peer, number });
+            self.put_off_silence(node);
         }
         self.plan_ping(node);
+    }
+
+    /// Whoever is heard of between two pings wakes nobody to see whether it is silent.
+    fn put_off_silence(&mut self, node: &NodeId) {
+        let Some(id) = self.peers.get(node).and_then(|peer| peer.up) else { return };
+        let Some(connection) = self.connections.get(&id) else { return };
+        if connection.pair().is_some_and(|pair| pair.farewell.is_none()) {
+            let at = connection.heard + self.settings.idle_timeout;
+            self.agenda.set(Subject::Connection(id), at);
+        }
     }
 
     fn plan_ping(&mut self, node: &NodeId) {
