@@ -75,6 +75,7 @@ fn remote(target: &args::Target, noun: Noun) -> Result<(), Failure> {
             Noun::Events => events::follow(&client, &[]).await,
             Noun::Raft(verb) => raft::raft(&client, verb).await,
             Noun::Node(verb) => show::node(&client, verb).await,
+            Noun::Trace(args::Trace::Record { seconds }) => show::trace(&client, seconds).await,
             Noun::Key(args::Key::New) => local::key_new(),
             Noun::Key(args::Key::List) | Noun::Keys => show::keys(&client).await,
             Noun::Audit(args::Audit::Tail { after }) => show::audit(&client, after).await,

@@ -1,21 +1,28 @@
-//! The flight recorder: every turn of a node, written beside it.
+//! What a node was given and what it said to that, turn by turn, written beside it.
 //!
-//! The loop hands each turn to a thread over a bounded queue and never waits for it. A record with a hole is
-//! no record: at a full queue, at the bound of bytes or at a refusal of the disk it ends with its reason, is
-//! counted, and the node goes on.
+//! | | begins | holds | for |
+//! | --- | --- | --- | --- |
+//! | flight record, `serve --record` | with the node | inputs and a hash of the outputs | `quorate-sim replay` |
+//! | trace, `POST /v0/operations/trace` | from the middle, for a while | inputs and outputs | `quorate-sim view` |
 //!
-//! Files are `<start ms>-<n>.qrec`, readable by the node alone, at most [`FILE_BYTES_MAX`] each; the format is
-//! [`quorate_core::node::flight`]'s.
+//! The loop hands each turn to a thread per writer over a bounded queue and never waits for it. A record with a
+//! hole is no record: at a full queue, at the bound of bytes or at a refusal of the disk it ends with its reason,
+//! is counted, and the node goes on.
+//!
+//! Files of a flight record are `<start ms>-<n>.qrec`, readable by the node alone, at most [`FILE_BYTES_MAX`] each;
+//! the format is [`quorate_core::node::flight`]'s.
 //!
 //! Absent on purpose: secrets. No machine is given any.
 
 mod file;
+mod trace;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use quorate_core::machine::{Count, Counted, Labels};
 use quorate_core::node::flight::{Block, Head, Turn, hash};
@@ -25,6 +32,7 @@ use quorate_core::time::Instant;
 use crate::clock;
 use crate::traffic::Number;
 use file::Files;
+pub(crate) use trace::{TraceError, TraceSettings, Tracer};
 
 /// The most bytes of one file.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -61,13 +69,16 @@ pub(crate) enum Ended {
     Queue,
     /// The disk refused.
     Write,
+    /// It was to last no longer.
+    Time,
 }
 
-const ENDS: [(Ended, &str); 4] = [
+const ENDS: [(Ended, &str); 5] = [
     (Ended::Stopped, "stopped"),
     (Ended::Bytes, "bytes"),
     (Ended::Queue, "queue"),
     (Ended::Write, "write"),
+    (Ended::Time, "time"),
 ];
 
 impl Ended {
@@ -97,6 +108,7 @@ impl Counted for Endings {
 }
 
 /// What the loop hands over: hashing and encoding cost it nothing.
+#[derive(Debug, Clone)]
 struct Turned {
     now: Instant,
     wall_ms: u64,
@@ -104,19 +116,44 @@ struct Turned {
     effects: Vec<Effect>,
 }
 
-/// The loop's end of a record; nothing happens in one that ended.
-pub(crate) struct Recorder {
+/// The loop's end of what a thread writes.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    /// Gone once nobody takes any more; the thread learns from that that nothing follows.
     queue: Option<SyncSender<Turned>>,
     overflowed: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Ear {
+    fn hear(&mut self, turned: Turned) {
+        let Some(queue) = &self.queue else { return };
+        if let Err(refused) = queue.try_send(turned) {
+            let full = matches!(refused, TrySendError::Full(_));
+            self.overflowed.store(full, Ordering::Release);
+            self.queue = None;
+        }
+    }
+
+    /// Waits for the closing mark.
+    fn close(self) {
+        drop(self.queue);
+        let _ = self.thread.join(); // A panic there is in the log already.
+    }
+}
+
+/// What the loop tells of its turns; nothing happens while nobody wants to know.
+pub(crate) struct Recorder {
+    record: Option<Ear>,
+    trace: Option<Ear>,
+    wanted: Receiver<Ear>,
     inputs: Vec<Input>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Recorder {
-    /// A recorder that records nothing.
-    pub(crate) fn off() -> Recorder {
-        let overflowed = Arc::new(AtomicBool::new(false));
-        Recorder { queue: None, overflowed, inputs: Vec::new(), thread: None }
+    /// A recorder that keeps no flight record; traces come through `wanted`.
+    pub(crate) fn off(wanted: Receiver<Ear>) -> Recorder {
+        Recorder { record: None, trace: None, wanted, inputs: Vec::new() }
     }
 
     /// Begins a record of the node that `head` and `image` make.
@@ -125,6 +162,7 @@ impl Recorder {
         head: Head,
         image: &Image,
         endings: Arc<Endings>,
+        wanted: Receiver<Ear>,
     ) -> Result<Recorder, RecordError> {
         let failed = |error| RecordError { path: settings.directory.clone(), error };
         let mut files = Files::create(settings).map_err(failed)?;
@@ -138,71 +176,124 @@ impl Recorder {
             }
         }
         files.flush().map_err(failed)?;
-        let mut recorder = Recorder::off();
-        let (queue, turns) = mpsc::sync_channel(TURNS_MAX);
-        let overflowed = recorder.overflowed.clone();
-        let work = move || endings.count(write(files, &turns, &overflowed));
-        let thread = std::thread::Builder::new().name("record".to_owned()).spawn(work);
-        recorder.thread = Some(thread.map_err(failed)?);
-        recorder.queue = Some(queue);
-        Ok(recorder)
+        let count = move |why| endings.count(why);
+        let ear = spawn("record", files, None, count).map_err(failed)?;
+        Ok(Recorder { record: Some(ear), ..Recorder::off(wanted) })
+    }
+
+    fn ears(&mut self) -> impl Iterator<Item = &mut Ear> {
+        self.record.iter_mut().chain(&mut self.trace).filter(|ear| ear.queue.is_some())
     }
 
     /// The node is about to be handed `input`.
     pub(crate) fn note(&mut self, input: &Input) {
-        if self.queue.is_some() {
+        if self.ears().next().is_some() {
             self.inputs.push(input.clone());
         }
     }
 
     /// The turn is over; `effects` are about to be performed.
     pub(crate) fn turned(&mut self, now: Instant, effects: &[Effect]) {
-        let Some(queue) = &self.queue else { return };
         let inputs = std::mem::take(&mut self.inputs);
-        let turn = Turned { now, wall_ms: clock::wall().0, inputs, effects: effects.to_vec() };
-        if let Err(refused) = queue.try_send(turn) {
-            let full = matches!(refused, TrySendError::Full(_));
-            self.overflowed.store(full, Ordering::Release);
-            self.queue = None;
+        self.tell(now, inputs, effects);
+        // A trace begins between two turns: what came before in this one was not noted.
+        if let Ok(trace) = self.wanted.try_recv() {
+            self.trace = Some(trace);
         }
     }
 
-    /// The node ended: waits until the record has its closing mark.
+    fn tell(&mut self, now: Instant, inputs: Vec<Input>, effects: &[Effect]) {
+        let mut ears = self.ears();
+        let Some(first) = ears.next() else { return };
+        let wall_ms = clock::wall().0;
+        let turned = Turned { now, wall_ms, inputs, effects: effects.to_vec() };
+        ears.for_each(|other| other.hear(turned.clone()));
+        first.hear(turned);
+    }
+
+    /// The node ended: waits until what is written has its closing mark.
     pub(crate) fn close(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // A panic there is in the log already.
-        }
+        let late = self.wanted.try_recv().ok();
+        let ears = [self.record.take(), self.trace.take(), late];
+        ears.into_iter().flatten().for_each(Ear::close);
     }
 }
 
+/// What turns are written to.
+trait Sheet: Send + 'static {
+    /// Writes a turn; false if it holds as much as it may.
+    fn turn(&mut self, turned: Turned) -> std::io::Result<bool>;
+    /// Hands everything to the system.
+    fn flush(&mut self) -> std::io::Result<()>;
+    /// The closing mark.
+    fn close(&mut self, why: &str) -> std::io::Result<()>;
+}
+
+impl Sheet for Files {
+    fn turn(&mut self, turned: Turned) -> std::io::Result<bool> {
+        let Turned { now, wall_ms, inputs, effects } = turned;
+        self.write(&Block::Turn(Turn { now, wall_ms, inputs, hash: hash(&effects) }).encode())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Files::flush(self)
+    }
+
+    fn close(&mut self, why: &str) -> std::io::Result<()> {
+        Files::close(self, why)
+    }
+}
+
+/// A thread that writes turns to `sheet`, at the longest until `until`; `ended` hears why it ends.
+fn spawn(
+    name: &str,
+    sheet: impl Sheet,
+    until: Option<Instant>,
+    ended: impl FnOnce(Ended) + Send + 'static,
+) -> std::io::Result<Ear> {
+    let (queue, turns) = mpsc::sync_channel(TURNS_MAX);
+    let overflowed = Arc::new(AtomicBool::new(false));
+    let full = overflowed.clone();
+    let work = move || ended(write(sheet, &turns, &full, until));
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work)?;
+    Ok(Ear { queue: Some(queue), overflowed, thread })
+}
+
 /// Writes turns until there are no more, and why that is.
-fn write(mut files: Files, turns: &Receiver<Turned>, overflowed: &AtomicBool) -> Ended {
+fn write(
+    mut sheet: impl Sheet,
+    turns: &Receiver<Turned>,
+    overflowed: &AtomicBool,
+    until: Option<Instant>,
+) -> Ended {
     let ended = loop {
+        let left = until.map_or(Duration::MAX, |until| until.since(clock::now()));
+        if left.is_zero() {
+            break Ended::Time;
+        }
         // What is there is on its way to the disk before the thread waits: a kill costs only what is not.
         let turned = match turns.try_recv() {
             Ok(turned) => turned,
             Err(_) => {
-                if let Err(error) = files.flush() {
+                if let Err(error) = sheet.flush() {
                     break refused(&error);
                 }
-                match turns.recv() {
+                match turns.recv_timeout(left) {
                     Ok(turned) => turned,
+                    Err(RecvTimeoutError::Timeout) => break Ended::Time,
                     Err(_) if overflowed.load(Ordering::Acquire) => break Ended::Queue,
-                    Err(_) => break Ended::Stopped,
+                    Err(RecvTimeoutError::Disconnected) => break Ended::Stopped,
                 }
             }
         };
-        let Turned { now, wall_ms, inputs, effects } = turned;
-        let turn = Turn { now, wall_ms, inputs, hash: hash(&effects) };
-        match files.write(&Block::Turn(turn).encode()) {
+        match sheet.turn(turned) {
             Ok(true) => {}
             Ok(false) => break Ended::Bytes,
             Err(error) => break refused(&error),
         }
     };
     if ended != Ended::Write
-        && let Err(error) = files.close(ended.name())
+        && let Err(error) = sheet.close(ended.name())
     {
         return refused(&error);
     }
@@ -210,7 +301,7 @@ fn write(mut files: Files, turns: &Receiver<Turned>, overflowed: &AtomicBool) ->
 }
 
 fn refused(error: &std::io::Error) -> Ended {
-    tracing::warn!(%error, "the flight record ends: the disk refuses it");
+    tracing::warn!(%error, "what is recorded ends: the disk refuses it");
     Ended::Write
 }
 

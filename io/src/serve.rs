@@ -33,7 +33,7 @@ use crate::net::{self, Net, TokioNet};
 use crate::outside::{Outside, World};
 use crate::peers;
 use crate::perform::{End, Hands, Replies};
-use crate::record::{Endings, RecordError, RecordSettings, Recorder};
+use crate::record::{Endings, RecordError, RecordSettings, Recorder, Tracer};
 use crate::seal::{KeyringError, KeyringSource};
 use crate::secure::{Secure, SecureError, TlsFiles};
 use crate::shell::{Ears, Mind, Shell};
@@ -147,6 +147,8 @@ pub struct Running {
     pub(crate) keyring: SharedKeyring,
     /// The certificates in use.
     pub(crate) secure: Secure,
+    /// What makes recordings to look at.
+    pub(crate) tracer: Arc<Tracer>,
     #[cfg(test)]
     pub(crate) traffic: Arc<Traffic>,
     ended: oneshot::Receiver<End>,
@@ -222,7 +224,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     getrandom::fill(&mut seed).expect("the machine has entropy");
     let now = net.now();
     let made_of = (&serve.node, seed, now);
-    let recorder = recorder(serve.record.as_ref(), made_of, &kept, &mut counted)?;
+    let (recorder, tracer) = recorder(serve.record.as_ref(), made_of, &kept, &mut counted)?;
     let mind = boot(serve.node, kept.incarnation, &kept.image, seed, now);
 
     let traffic = Arc::new(Traffic::default());
@@ -264,6 +266,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
         worker_keys,
         keyring,
         secure,
+        tracer: Arc::new(tracer),
         #[cfg(test)]
         traffic: traffic.clone(),
         ended,
@@ -279,19 +282,20 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     Ok(running)
 }
 
-/// Begins a flight record, if one is wanted.
+/// Begins a flight record, if one is wanted, and makes what begins traces.
 fn recorder(
     record: Option<&RecordSettings>,
     (settings, seed, now): (&Settings, [u8; 32], Instant),
     kept: &Kept,
     counted: &mut Vec<Source>,
-) -> Result<Recorder, RecordError> {
+) -> Result<(Recorder, Tracer), RecordError> {
     let endings = Arc::new(Endings::default());
     counted.push(endings.clone());
-    let Some(record) = record else { return Ok(Recorder::off()) };
+    let (tracer, wanted) = Tracer::new(endings.clone());
+    let Some(record) = record else { return Ok((Recorder::off(wanted), tracer)) };
     let (incarnation, settings) = (kept.incarnation, settings.clone());
     let head = Head { build: release(), incarnation, seed, now, settings };
-    Recorder::start(record, head, &kept.image, endings)
+    Ok((Recorder::start(record, head, &kept.image, endings, wanted)?, tracer))
 }
 
 /// What this build is called in records, as the simulator calls its own.

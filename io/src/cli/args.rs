@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(super) use verbs::{
     Audit, Ca, Config, Event, Gossip, Key, Kv, Lock, Member, Node, Query, Raft, Token, TokenNew,
-    Worker,
+    Trace, Worker,
 };
 
 /// Coordination node for fleets of AI gateways.
@@ -187,6 +187,12 @@ pub(super) enum Noun {
     /// This node
     #[command(subcommand, after_help = "Examples:\n  quorate node show\n  quorate node drain")]
     Node(Node),
+    /// What this node is given and what it says to that
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate trace record\n  quorate trace record --seconds 300"
+    )]
+    Trace(Trace),
     /// Keys that seal and open datagrams
     #[command(
         subcommand,

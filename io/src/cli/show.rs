@@ -152,6 +152,14 @@ pub(super) async fn node(client: &Client, verb: Node) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says where the file is: it holds what callers sent, and stays on the node's machine.
+pub(super) async fn trace(client: &Client, seconds: u64) -> Result<(), Failure> {
+    let body = serde_json::json!({ "seconds": seconds });
+    let answer = client.post("/v0/operations/trace", Some(&body)).await?;
+    print(client, &answer, |answer| format!("{}\n", text(answer, "/path")));
+    Ok(())
+}
+
 pub(super) async fn keys(client: &Client) -> Result<(), Failure> {
     let answer = client.get("/v0/operations/keyring").await?;
     print(client, &answer, |answer| match answer.get("keys").and_then(Value::as_array) {

@@ -1,11 +1,13 @@
 //! What the surface asks of its process and not of the node.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use quorate_core::time::{Instant, UnixTime};
 
 use crate::clock;
+use crate::record::TraceError;
 
 /// The process around a surface.
 pub trait Host: Send + Sync {
@@ -28,6 +30,12 @@ pub trait Host: Send + Sync {
     fn set_log(&self, filter: &str, lasts: Duration) -> Result<(), String> {
         let _ = (filter, lasts);
         Err("this process has no log filter".to_owned())
+    }
+
+    /// Begins a recording of every turn for so long, and says where it is written.
+    fn trace(&self, lasts: Duration) -> Result<PathBuf, TraceError> {
+        let _ = lasts;
+        Err(TraceError::Absent)
     }
 
     /// Whether this process can keep the bearer keys of workers.

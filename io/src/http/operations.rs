@@ -15,6 +15,7 @@ use crate::access::Scope;
 use crate::audit;
 use crate::clock;
 use crate::health::StoreState;
+use crate::record::TraceError;
 
 pub(super) fn routes() -> Vec<Route> {
     let admin = Needs::Scope(Scope::Admin);
@@ -41,6 +42,11 @@ pub(super) fn routes() -> Vec<Route> {
         Route::change(Verb::Put, "/v0/operations/log", operate, "node.log", |call| {
             Box::pin(async move { set_log(call) })
         })
+        .takes(Takes::Body),
+        Route::change(Verb::Post, "/v0/operations/trace", operate, "node.trace", |call| {
+            Box::pin(trace(call))
+        })
+        .statuses(&[200, 404])
         .takes(Takes::Body),
     ]
 }
@@ -249,6 +255,30 @@ fn set_log(mut call: Call) -> Outcome {
     let set = call.surface.host.set_log(&filter, Duration::from_secs(seconds));
     set.map_err(|why| Problem::new(Code::InvalidRequest, why))?;
     Ok(Answer::json(json!({"filter": filter, "seconds": seconds})).about(filter))
+}
+
+/// Begins a recording to look at. What it holds stays on this machine: the answer names its file.
+async fn trace(mut call: Call) -> Outcome {
+    let mut fields = call.fields()?;
+    let seconds = fields.required("seconds", "a number from 1 to 600", |value| {
+        value.as_u64().filter(|seconds| (1..=600).contains(seconds))
+    });
+    fields.finish().map_err(Problem::faults)?;
+    call.query.finish()?;
+    let lasts = Duration::from_secs(seconds.unwrap_or(1));
+    let host = call.surface.host.clone();
+    let begun = tokio::task::spawn_blocking(move || host.trace(lasts)).await;
+    let begun = begun.unwrap_or_else(|error| Err(TraceError::Failed(error.to_string())));
+    let path = begun.map_err(|error| {
+        let code = match &error {
+            TraceError::Busy => Code::Conflict,
+            TraceError::Absent => Code::NotFound,
+            TraceError::Failed(_) => Code::StoreUnavailable,
+        };
+        Problem::new(code, error.to_string())
+    })?;
+    let path = path.display().to_string();
+    Ok(Answer::json(json!({"path": path, "seconds": lasts.as_secs()})).about(path))
 }
 
 /// Bytes of a log filter.

@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 use super::keys::{self, WorkerKeys};
 use super::signals::{Signals, Wish};
 use super::supervisor::Supervisor;
-use super::{Running, ServeSettings, StartError, advertised, start};
+use super::{Running, ServeSettings, StartError, advertised, release, start};
 use crate::access::{Access, Scope, StaticToken};
 use crate::audit::{Audit, AuditError, Record};
 use crate::clock;
@@ -35,7 +35,8 @@ use crate::http::{self, HttpSettings, Listener, Parts, Surface};
 use crate::log::{self, Format, Log};
 use crate::metrics::Source;
 use crate::perform::End;
-use host::{ProcessHost, Reloaded, Reloads};
+use crate::record::TraceSettings;
+use host::{ProcessHost, Reloaded, Reloads, Tracing};
 
 /// The whole of an orderly stop, after readiness was off for as long as configured.
 const STOP_TIME: Duration = Duration::from_secs(25);
@@ -184,8 +185,13 @@ impl Process {
         let audit = Audit::open(&config.data, told)?;
         let worker_keys = worker_keys(&config, &running)?;
         let filter = config.log_filter.clone();
+        let tracing = Tracing {
+            tracer: running.tracer.clone(),
+            settings: trace_settings(&config),
+            handle: running.handle.clone(),
+        };
         let (host, reloads) =
-            ProcessHost::new(running.keyring.clone(), worker_keys.clone(), log, filter);
+            ProcessHost::new(running.keyring.clone(), worker_keys.clone(), log, filter, tracing);
         let surface = Surface::new(Parts {
             handle: running.handle.clone(),
             settings: http_settings(&config),
@@ -398,6 +404,11 @@ fn settings(config: &Config) -> Result<ServeSettings, BootError> {
     let kept = keys::kept(&config.data);
     settings.worker_keys.extend(kept.map_err(|error| unreadable(config, error))?);
     Ok(settings)
+}
+
+fn trace_settings(config: &Config) -> TraceSettings {
+    let (directory, bytes_max) = (config.data.join("trace"), config.record_bytes_max);
+    TraceSettings { directory, bytes_max, build: release() }
 }
 
 fn unreadable(config: &Config, error: io::Error) -> BootError {

@@ -90,6 +90,7 @@ fn the_nouns_and_verbs_are_the_promised_ones() {
         "node drain",
         "node undrain",
         "node dump",
+        "trace record",
         "members",
         "workers",
         "events",

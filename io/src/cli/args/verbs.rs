@@ -348,6 +348,19 @@ pub(in crate::cli) enum Node {
     Dump,
 }
 
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(in crate::cli) enum Trace {
+    /// Write every turn into a file on the node's machine, for `quorate-sim view`
+    #[command(
+        after_help = "Examples:\n  quorate trace record\n  quorate trace record --seconds 300 --address 127.0.0.1:8430"
+    )]
+    Record {
+        /// How long
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Raft {
     /// Who leads, who keeps it, and what is due

@@ -59,6 +59,7 @@ fn body_for(path: &str) -> serde_json::Value {
         "/v1/cluster/join" => json!({"addresses": ["10.0.0.1:7420"]}),
         "/v1/cluster/labels" => json!({"labels": {}}),
         "/v0/operations/log" => json!({"filter": "info", "seconds": 5}),
+        "/v0/operations/trace" => json!({"seconds": 5}),
         "/v1/workers/pick" => json!({"model": "llama"}),
         "/v1/workers/{id}/report" => json!({"ticket": "t1", "outcome": "ok"}),
         "/v1/workers" => json!({"url": "http://10.0.0.7:8000"}),

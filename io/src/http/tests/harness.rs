@@ -34,6 +34,7 @@ use crate::audit::Audit;
 use crate::handle::{Handle, Heard};
 use crate::health::Vitals;
 use crate::metrics::{Build, Meters, Source};
+use crate::record::TraceError;
 use crate::traffic::Traffic;
 
 /// A clock that a test moves.
@@ -63,6 +64,15 @@ impl Host for FalseHost {
         }
         self.filters.lock().expect("free").push(filter.to_owned());
         Ok(())
+    }
+
+    fn trace(&self, lasts: std::time::Duration) -> Result<PathBuf, TraceError> {
+        match lasts.as_secs() {
+            599 => Err(TraceError::Busy),
+            600 => Err(TraceError::Absent),
+            598 => Err(TraceError::Failed("no space left on device".to_owned())),
+            _ => Ok(PathBuf::from("/data/trace/1.jsonl")),
+        }
     }
 
     fn keeps_worker_keys(&self) -> bool {

@@ -270,6 +270,30 @@ async fn operators_turn_the_log_and_read_the_audit() {
 }
 
 #[tokio::test]
+async fn operators_have_every_turn_recorded_one_recording_at_a_time() {
+    let world = World::new();
+    let ask =
+        |seconds: u64| asking("POST", "/v0/operations/trace").json(&json!({ "seconds": seconds }));
+    let begun = world.ask_as("operate", ask(5)).await;
+    described("POST", "/v0/operations/trace", &begun);
+    assert_eq!(begun.json(), json!({"path": "/data/trace/1.jsonl", "seconds": 5}));
+    let lines = world.audit_lines();
+    assert_eq!(lines.last().expect("a line")["verb"], "node.trace");
+    let told = async |seconds| {
+        let answer = world.ask_as("operate", ask(seconds)).await;
+        (answer.status.as_u16(), answer.code())
+    };
+    assert_eq!(told(599).await, (409, "conflict".to_owned()));
+    assert_eq!(told(600).await, (404, "not_found".to_owned()));
+    assert_eq!(told(598).await, (503, "store_unavailable".to_owned()));
+    for wrong in [0, 601] {
+        let answer = world.ask_as("operate", ask(wrong)).await;
+        assert_eq!(answer.json()["errors"][0]["pointer"], "/seconds");
+    }
+    assert_eq!(world.ask_as("read", ask(5)).await.code(), "scope_missing");
+}
+
+#[tokio::test]
 async fn a_worker_is_registered_with_its_key_kept_apart() {
     let world = World::new();
     let made = Arc::new(entry(3, "http://10.0.0.9:8000"));

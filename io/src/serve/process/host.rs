@@ -1,13 +1,16 @@
 //! What the HTTP surface asks of the process.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::handle::Handle;
 use crate::http::{Host, ReloadError};
 use crate::log::Log;
+use crate::record::{TraceError, TraceSettings, Tracer};
 use crate::serve::SharedKeyring;
 use crate::serve::keys::WorkerKeys;
 
@@ -22,7 +25,15 @@ pub(super) struct ProcessHost {
     keys: Arc<WorkerKeys>,
     log: Log,
     filter: String,
+    tracing: Tracing,
     reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
+}
+
+/// What traces are made with, and of.
+pub(super) struct Tracing {
+    pub(super) tracer: Arc<Tracer>,
+    pub(super) settings: TraceSettings,
+    pub(super) handle: Handle,
 }
 
 impl ProcessHost {
@@ -32,9 +43,10 @@ impl ProcessHost {
         keys: Arc<WorkerKeys>,
         log: Log,
         filter: String,
+        tracing: Tracing,
     ) -> (ProcessHost, Reloads) {
         let (reloads, wanted) = mpsc::channel(1);
-        (ProcessHost { keyring, keys, log, filter, reloads }, wanted)
+        (ProcessHost { keyring, keys, log, filter, tracing, reloads }, wanted)
     }
 }
 
@@ -52,6 +64,11 @@ impl Host for ProcessHost {
             let _ = log.set_filter(&usual); // It was taken at the start.
         });
         Ok(())
+    }
+
+    fn trace(&self, lasts: Duration) -> Result<PathBuf, TraceError> {
+        let Tracing { tracer, settings, handle } = &self.tracing;
+        tracer.begin(settings, handle.published(), lasts)
     }
 
     fn keeps_worker_keys(&self) -> bool {
