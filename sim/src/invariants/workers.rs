@@ -7,6 +7,7 @@ mod lives;
 mod picks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use quorate_core::ids::{Incarnation, NodeId, Ticket};
 use quorate_core::limits;
@@ -149,7 +150,7 @@ impl Watch {
                 }
                 Effect::Announce(Announcement::Member(notice)) => {
                     if let Some(observer) = self.observers.get_mut(turn.machine) {
-                        observer.lives.notice(turn.local(), notice);
+                        observer.lives.notice(turn.local(), patience(turn), notice);
                     }
                 }
                 Effect::Call { ticket, call: Call::Probe(probe) } => {
@@ -314,14 +315,10 @@ impl Watch {
     ) -> Result<(), Failure> {
         let Some(observer) = self.observers.get_mut(turn.machine) else { return Ok(()) };
         ledger.note(Id::W8);
-        let patience = turn.machines.get(turn.machine).map(|m| m.settings.ready_timeout);
-        let patience = patience.unwrap_or_default();
-        for (owner, since, seen) in observer.lives.entry(turn.now, url, entry) {
-            let waited = since.is_some_and(|since| turn.local().since(since) >= patience);
+        let lost = observer.lives.entry(turn.now, turn.local(), patience(turn), url, entry);
+        for (owner, seen) in lost {
             let index = turn.machines.iter().position(|machine| machine.node == owner);
-            let Some(index) = index.filter(|index| *index != turn.machine && !waited) else {
-                continue;
-            };
+            let Some(index) = index.filter(|index| *index != turn.machine) else { continue };
             // Who hears late of a removal may hear of the registration after it later still.
             let owned = self.owned.get(index).and_then(|owned| owned.get(url));
             let owns = owned.is_some_and(|registered| *registered <= seen);
@@ -400,6 +397,12 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// How long the node of this turn waits for a new life of another to say that all is there.
+fn patience(turn: &Turn<'_>) -> Duration {
+    let machine = turn.machines.get(turn.machine);
+    machine.map(|machine| machine.settings.ready_timeout).unwrap_or_default()
 }
 
 /// A rank is no part of what is probed.

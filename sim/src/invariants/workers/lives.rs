@@ -3,9 +3,11 @@
 //! An owner that restarts, or takes a higher incarnation because it was given up, registers again what it
 //! owned, and its old map stays in view until the new one says `ready`. So no observer may lose a claim that
 //! its owner owns throughout, unless it was told that the owner left, was evicted or is forgotten, had to
-//! drop everything itself, or waited for the new life as long as it waits.
+//! drop everything itself, or waited for a life newer than the claim's as long as it waits. A wait that was over
+//! when a still newer life appeared counts: both may come to light in the turn in which a paused process goes on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use quorate_core::ids::{Incarnation, NodeId, Notice, Reason};
 use quorate_core::node::workers::view::{ClaimView, EntryView};
@@ -16,20 +18,35 @@ use crate::clock::Micros;
 /// What one process saw of others.
 #[derive(Debug, Default)]
 pub(super) struct Lives {
-    /// Since when, by the world's time, a claim of a node is in view here.
-    seen: BTreeMap<NodeId, BTreeMap<String, Micros>>,
-    /// When the present life of a node appeared here.
-    since: BTreeMap<NodeId, Instant>,
+    seen: BTreeMap<NodeId, BTreeMap<String, Seen>>,
+    /// The present life of a node, and when it appeared here.
+    present: BTreeMap<NodeId, (Incarnation, Instant)>,
+    /// The last life of a node that was waited for as long as this process waits, before a newer one appeared.
+    waited: BTreeMap<NodeId, Incarnation>,
     /// The last life of a node that this process was told is over. What lingers of it ends when it ends.
     over: BTreeMap<NodeId, Incarnation>,
 }
 
+/// A claim in view.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Since when, by the world's time.
+    since: Micros,
+    /// Of which life it was last.
+    life: Incarnation,
+}
+
 impl Lives {
-    /// Membership noticed something.
-    pub(super) fn notice(&mut self, now: Instant, notice: &Notice) {
+    /// Membership noticed something; this process waits for a new life for `patience`.
+    pub(super) fn notice(&mut self, now: Instant, patience: Duration, notice: &Notice) {
         match notice {
-            Notice::Renamed { new: replica, .. } => {
-                _ = self.since.insert(replica.node.clone(), now);
+            Notice::Renamed { new, .. } => {
+                let present = (new.incarnation, now);
+                let former = self.present.insert(new.node.clone(), present);
+                let over = former.filter(|(_, since)| now.since(*since) >= patience);
+                if let Some((life, _)) = over {
+                    self.waited.insert(new.node.clone(), life);
+                }
             }
             Notice::Departed { replica, reason: Reason::Left | Reason::Evicted } => {
                 self.end(&replica.node, replica.incarnation);
@@ -53,29 +70,38 @@ impl Lives {
         self.seen.clear();
     }
 
-    /// The entry of `url` as it is now, or that there is none: whose claims are no longer among it, with
-    /// the time since when their owners are in the life that they are in, and since when they were seen.
-    pub(super) fn entry(&mut self, now: Micros, url: &str, entry: Option<&EntryView>) -> Vec<Lost> {
+    /// The entry of `url` as it is now, or that there is none: whose claims are no longer among it though they
+    /// should be, with the time since when they were seen.
+    pub(super) fn entry(
+        &mut self,
+        now: Micros,
+        local: Instant,
+        patience: Duration,
+        url: &str,
+        entry: Option<&EntryView>,
+    ) -> Vec<(NodeId, Micros)> {
         let claims = entry.map(|entry| entry.claims.as_slice()).unwrap_or_default();
         let mut lost = Vec::new();
         for (owner, seen) in &mut self.seen {
             if claims.iter().any(|claim| claim.owner == *owner) {
                 continue;
             }
-            if let Some(seen) = seen.remove(url) {
-                lost.push((owner.clone(), self.since.get(owner).copied(), seen));
+            let Some(Seen { since, life }) = seen.remove(url) else { continue };
+            let waited = self.waited.get(owner).is_some_and(|waited| *waited > life);
+            let waits = self
+                .present
+                .get(owner)
+                .is_some_and(|(present, since)| *present > life && local.since(*since) >= patience);
+            if !waited && !waits {
+                lost.push((owner.clone(), since));
             }
         }
         let over = |claim: &ClaimView| self.over.get(&claim.owner) >= Some(&claim.incarnation);
         for claim in claims.iter().filter(|claim| !over(claim)) {
             let seen = self.seen.entry(claim.owner.clone()).or_default();
-            if !seen.contains_key(url) {
-                seen.insert(url.to_owned(), now);
-            }
+            let first = Seen { since: now, life: claim.incarnation };
+            seen.entry(url.to_owned()).or_insert(first).life = claim.incarnation;
         }
         lost
     }
 }
-
-/// Whose claim is gone, since when that node is in its present life, and since when the claim was seen.
-type Lost = (NodeId, Option<Instant>, Micros);
