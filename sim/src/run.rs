@@ -10,6 +10,7 @@
 //! Times in a plan count from the beginning of safety.
 
 pub mod agenda;
+mod parts;
 pub mod verify;
 
 use std::cell::RefCell;
@@ -34,6 +35,7 @@ use crate::world::World;
 use crate::world::faults::FaultCounts;
 use crate::world::machine::Machine;
 use agenda::Step;
+use parts::Parts;
 
 /// Virtual time before safety.
 pub const BOOT_US: Micros = 5_000_000;
@@ -102,6 +104,7 @@ pub struct Run<'a> {
     steps: Vec<Step>,
     rng: Rng,
     core: Vec<usize>,
+    parts: Parts,
     /// Machines of which nobody hears any more.
     mute: Vec<usize>,
     tags: BTreeMap<String, Ticket>,
@@ -189,6 +192,7 @@ impl Run<'_> {
             steps: Vec::new(),
             rng: rng.child("run"),
             core,
+            parts: Parts::default(),
             mute: Vec::new(),
             tags: BTreeMap::new(),
             converged: None,
@@ -263,9 +267,10 @@ impl Run<'_> {
         for machine in (0..nodes).filter(|machine| !core.contains(machine)) {
             self.break_for_good(machine);
         }
-        for machine in core {
-            self.world.start(machine);
+        for machine in &core {
+            self.world.start(*machine);
         }
+        self.parts.healed(&core, &self.world.machines);
     }
 
     fn break_for_good(&mut self, machine: usize) {
@@ -292,18 +297,20 @@ impl Run<'_> {
         }
     }
 
-    /// Every quiescence promise on the core.
+    /// Every quiescence promise on the core, or on each part of it.
     fn quiet(&self, ledger: &mut Ledger) -> Result<(), Failure> {
-        let (core, machines) = (self.core.as_slice(), self.world.machines.as_slice());
-        let checks = &self.world.checks;
+        let (machines, checks) = (self.world.machines.as_slice(), &self.world.checks);
         if !checks.on {
             return Ok(());
         }
-        checks.membership.quiet(core, &self.mute, machines, ledger)?;
-        checks.replica.quiet(core, machines, ledger)?;
-        checks.gossip.quiet(core, machines, ledger)?;
-        checks.raft.quiet(core, machines, ledger)?;
-        checks.workers.quiet(core, machines, ledger)
+        for part in self.parts.of(&self.core, machines) {
+            checks.membership.quiet(&part, &self.mute, machines, ledger)?;
+            checks.replica.quiet(&part, machines, ledger)?;
+            checks.gossip.quiet(&part, machines, ledger)?;
+            checks.raft.quiet(&part, machines, ledger)?;
+            checks.workers.quiet(&part, machines, ledger)?;
+        }
+        Ok(())
     }
 
     fn never_quiet(&mut self, why: Failure) {
