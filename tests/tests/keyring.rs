@@ -1,11 +1,14 @@
-//! Datagrams are sealed: what another key sealed is dropped, and keys are replaced on living nodes.
+//! Datagrams are sealed: what another key sealed is dropped, keys are replaced on living nodes, and what was said
+//! before may be said again without harm.
 
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quorate_tests::eventually;
-use quorate_tests::node::{Directory, Node, Said, binary};
+use quorate_tests::node::{Directory, Node, Said, binary, free_address};
 
 fn new_key() -> String {
     Said::of(Command::new(binary()).args(["key", "new"])).data.trim().to_owned()
@@ -91,4 +94,109 @@ fn what_another_key_sealed_is_dropped_and_counted_and_the_node_lives_on() {
     });
     x.kill();
     assert_eq!(a.ask("GET", "/readyz", None).expect("a answers").status, 200, "{}", a.log());
+}
+
+/// Stands before a node: hands everything on, and keeps the datagrams.
+struct Eavesdropper {
+    at: SocketAddr,
+    node: SocketAddr,
+    socket: UdpSocket,
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Eavesdropper {
+    fn before(node: SocketAddr) -> Eavesdropper {
+        let at = free_address();
+        let socket = UdpSocket::bind(at).expect("a port that was free a moment ago");
+        let listener = TcpListener::bind(at).expect("a port that was free a moment ago");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (ear, kept) = (socket.try_clone().expect("a socket"), heard.clone());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while let Ok((length, _)) = ear.recv_from(&mut buffer) {
+                let bytes = buffer[..length].to_vec();
+                drop(ear.send_to(&bytes, node)); // A network promises nothing.
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+            }
+        });
+        std::thread::spawn(move || {
+            for from in listener.incoming().map_while(Result::ok) {
+                let Ok(to) = TcpStream::connect(node) else { continue };
+                join(&from, &to);
+                join(&to, &from);
+            }
+        });
+        Eavesdropper { at, node, socket, heard }
+    }
+
+    fn heard(&self) -> Vec<Vec<u8>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says all of it again, latest first, until the node has received as many.
+    fn repeats(&self, all: &[Vec<u8>], node: &Node) {
+        let series = "quorate_datagrams_total{direction=\"received\"}";
+        let before = node.metric(series).expect("the node answers");
+        for bytes in all.iter().rev() {
+            self.socket.send_to(bytes, self.node).expect("loopback");
+        }
+        eventually("what was repeated has arrived", || {
+            let received = node.metric(series)? - before;
+            if received >= all.len() as u64 { Ok(()) } else { Err(format!("{received}")) }
+        });
+    }
+}
+
+/// Pumps one way of a connection until it ends.
+fn join(from: &TcpStream, to: &TcpStream) {
+    let (mut from, mut to) =
+        (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut from, &mut to));
+        drop(to.shutdown(std::net::Shutdown::Both)); // The other end may have done so.
+    });
+}
+
+#[test]
+fn datagrams_that_are_said_again_change_nothing_even_in_the_next_life() {
+    let directory = Directory::new("again");
+    let ring = directory.0.join("ring");
+    write_ring(&ring, &[&new_key()]);
+    let mut a = Node::new("a", &[], "");
+    start_with(&mut a, &ring);
+    a.comes_up();
+    let mut b = Node::new("b", &[a.peers], "");
+    let spy = Eavesdropper::before(b.peers);
+    let start_b = |b: &mut Node| {
+        let mut command = Command::new(binary());
+        command.env("QUORATE__CLUSTER__KEYRING_FILE", &ring);
+        command.env("QUORATE__CLUSTER__ADVERTISE", spy.at.to_string());
+        b.start_by(command);
+        b.comes_up();
+    };
+    let both = ["a alive", "b alive"];
+    let sees_both = |b: &Node| [&a, b].iter().for_each(|node| node.sees_members(&both));
+    let event = |node: &Node, event: &str| {
+        node.metric(&format!("quorate_membership_events_total{{event=\"{event}\"}}"))
+    };
+    start_b(&mut b);
+    sees_both(&b);
+    let overheard = eventually("enough is overheard", || {
+        let heard = spy.heard();
+        if heard.len() >= 8 { Ok(heard) } else { Err(format!("{}", heard.len())) }
+    });
+    spy.repeats(&overheard, &b);
+    sees_both(&b);
+    for (node, what) in [(&a, "failed"), (&a, "raised"), (&b, "failed"), (&b, "raised")] {
+        assert_eq!(event(node, what), Ok(0), "{what} at {}\n{}", node.name, node.log());
+    }
+
+    b.kill();
+    start_b(&mut b);
+    sees_both(&b);
+    let life = b.get("/v1/cluster")["incarnation"].clone();
+    spy.repeats(&overheard, &b);
+    sees_both(&b);
+    assert_eq!(b.get("/v1/cluster")["incarnation"], life, "{}", b.log());
+    assert_eq!(event(&b, "failed"), Ok(0), "{}", b.log());
 }
