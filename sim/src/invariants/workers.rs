@@ -249,6 +249,8 @@ impl Watch {
         match change.new {
             Some(status) => observer.statuses.insert(url, status),
             None => {
+                // It may be back in the same turn, as somebody late still tells of it.
+                observer.versions.retain(|(this, _), _| *this != url);
                 // Of its probes an answer may still come; they are nobody's.
                 let left = observer.statuses.keys().filter(|other| base(other) == base(&url));
                 if left.count() == 1 {
@@ -268,7 +270,6 @@ impl Watch {
         self.lost(turn, url, entry.map(AsRef::as_ref), ledger)?;
         let Some(observer) = self.observers.get_mut(turn.machine) else { return Ok(()) };
         let Some(entry) = entry else {
-            observer.versions.retain(|(this, _), _| this != url);
             let own = self.owned.get(turn.machine).is_some_and(|owned| owned.contains_key(url));
             let leaving = turn.process.node.published().members.load().leaving;
             let host = turn.machines.get(turn.machine);
