@@ -73,7 +73,7 @@ enum Command {
         #[arg(long, value_name = "S", default_value_t = 120)]
         seconds: u64,
     },
-    /// Show a plan, or the plan of a trace, as it runs in this build.
+    /// Show a plan, or the plan of a trace, as it runs in this build; or the trace that a node made of itself.
     View {
         /// It.
         file: PathBuf,
@@ -326,8 +326,7 @@ fn named_as_it_lies(path: &Path, plan: &Plan) -> Result<(), Refused> {
 
 fn replay_file(file: &Path, force: bool) -> Result<bool, Refused> {
     let wrong = |error: trace::read::ReadError| error.to_string();
-    let is_trace = file.extension().is_some_and(|extension| extension == "jsonl");
-    let differences: Vec<Difference> = if is_trace {
+    let differences: Vec<Difference> = if is_trace(file) {
         replay::world(file, force).map_err(wrong)?.into_iter().collect()
     } else {
         let flights = replay::records(file, force).map_err(wrong)?;
@@ -349,11 +348,7 @@ fn replay_file(file: &Path, force: bool) -> Result<bool, Refused> {
 }
 
 fn view_file(file: &Path, seed: Option<u64>, html: Option<&Path>) -> Result<bool, Refused> {
-    let (plan, own) = trace::read::plan(file).map_err(|error| error.to_string())?;
-    let seed = seed.or(own).or(plan.seeds.map(|(first, _)| first)).unwrap_or(1);
-    let command = format!("quorate-sim scenario {} --seeds {seed}..{}", file.display(), seed + 1);
-    let command = trace::read::open(file).map_or(command, |(head, _)| head.command);
-    let picture = view::look(&plan, seed, &command);
+    let picture = look(file, seed).map_err(|error| error.to_string())?;
     let Some(out) = html else {
         say(picture.text().trim_end());
         return Ok(true);
@@ -362,6 +357,26 @@ fn view_file(file: &Path, seed: Option<u64>, html: Option<&Path>) -> Result<bool
     std::fs::write(out, &page).map_err(|error| format!("{}: {error}", out.display()))?;
     say(&format!("{}: {} KiB", out.display(), page.len() / 1024));
     Ok(true)
+}
+
+/// What there is to see of a plan, of a world's trace, or of a trace that a node made of itself.
+fn look(file: &Path, seed: Option<u64>) -> Result<view::Picture, trace::read::ReadError> {
+    let head = match is_trace(file) {
+        true => Some(trace::read::open(file)?.0),
+        false => None,
+    };
+    if head.as_ref().is_some_and(|head| head.kind == "node") {
+        return view::node::look(file);
+    }
+    let (plan, own) = trace::read::plan(file)?;
+    let seed = seed.or(own).or(plan.seeds.map(|(first, _)| first)).unwrap_or(1);
+    let command = format!("quorate-sim scenario {} --seeds {seed}..{}", file.display(), seed + 1);
+    let command = head.map_or(command, |head| head.command);
+    Ok(view::look(&plan, seed, &command))
+}
+
+fn is_trace(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "jsonl")
 }
 
 fn shrink_file(file: &Path, seed: Option<u64>, seconds: u64) -> Result<bool, Refused> {

@@ -2,11 +2,12 @@
 //!
 //! A plan is run twice: once to see whether and where it fails, and once with a [`lens`](lens::Lens) and
 //! without judgement, so that what came after the first wrong event is there as well. The page needs no
-//! network and no other file.
+//! network and no other file. What a running node recorded of itself is shown the same way, from its [`node`] lines.
 //!
 //! Absent on purpose: opinions. The story beside the picture picks lines; it draws no conclusion.
 
 pub mod lens;
+pub mod node;
 mod page;
 pub mod state;
 pub mod story;
@@ -37,8 +38,10 @@ pub struct Picture {
     pub title: String,
     /// The command that does it again.
     pub command: String,
-    /// Its seed.
-    pub seed: u64,
+    /// Its seed; a trace of a real node has none.
+    pub seed: Option<u64>,
+    /// The node that recorded itself, if that is what is shown.
+    pub recorded: Option<String>,
     /// Names of the nodes.
     pub nodes: Vec<String>,
     /// What did not hold.
@@ -72,7 +75,8 @@ pub fn look(plan: &Plan, seed: u64, command: &str) -> Picture {
         plan: plan.to_string(),
         title: plan.name.clone(),
         command: command.to_owned(),
-        seed,
+        seed: Some(seed),
+        recorded: None,
         nodes,
         failure,
         statement: statement.to_owned(),
@@ -94,7 +98,10 @@ impl Picture {
                 "liveness" => format!("{} does not come true in time", failure.id),
                 _ => format!("{} does not hold", failure.id),
             },
-            None => "Everything held".to_owned(),
+            None => match &self.recorded {
+                Some(node) => format!("What {node} heard and said"),
+                None => "Everything held".to_owned(),
+            },
         }
     }
 

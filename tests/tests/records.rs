@@ -1,6 +1,6 @@
 //! Real processes recorded and replayed: the same node, given the same inputs, says the same, bit for bit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use quorate_tests::backend::Backend;
@@ -93,4 +93,48 @@ fn a_record_that_is_not_what_happened_is_told_and_a_strange_one_is_refused() {
     assert!(said.words.contains("a block fails its check"), "{said:?}");
     std::fs::write(&file, good.strip_prefix(b"quorate\n").expect("the magic")).expect("it is ours");
     assert_eq!(replay(&file).code, Some(2));
+}
+
+#[test]
+fn a_node_is_traced_from_the_middle_to_be_looked_at_and_that_is_not_replayed() {
+    let mut a = Node::new("a", &[], "");
+    let mut b = Node::new("b", &[a.peers], "");
+    a.start_ready();
+    b.start_ready();
+    a.sees_members(&["a alive", "b alive"]);
+    let begun = a.run(&["trace", "record", "--seconds", "5", "--output", "json"]);
+    assert_eq!(begun.code, Some(0), "{begun:?}");
+    assert_eq!(begun.json()["seconds"], 5);
+    let file = PathBuf::from(begun.json()["path"].as_str().expect("a path"));
+    assert!(file.starts_with(a.data().join("trace")), "{file:?}");
+    let spec = json!({"url": "http://127.0.0.1:9", "models": [{"id": "m"}]});
+    assert_eq!(a.ask("POST", "/v1/workers", Some(&spec)).expect("a answers").status, 201);
+    let again = a.run(&["trace", "record"]);
+    assert_eq!(again.code, Some(4), "one at a time: {again:?}");
+    assert_eq!(a.run(&["trace", "record", "--seconds", "601"]).code, Some(2));
+    eventually("the trace is over", || {
+        match a.metric("quorate_trace_ended_total{reason=\"time\"}")? {
+            1 => Ok(()),
+            count => Err(format!("{count}")),
+        }
+    });
+    a.sees_members(&["a alive", "b alive"]);
+    assert!(a.run(&["audit", "tail"]).data.contains("node.trace"));
+
+    let release = binary().parent().is_some_and(|folder| folder.ends_with("release"));
+    let simulator = built("quorate-sim", release);
+    let shown = Said::of(Command::new(&simulator).arg("view").arg(&file));
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.data.contains("What a heard and said"), "{shown:?}");
+    assert!(shown.data.contains("is asked to register http://127.0.0.1:9"), "{shown:?}");
+    assert!(shown.data.contains("from b: "), "{shown:?}");
+    let page = a.data().join("trace.html");
+    let written =
+        Said::of(Command::new(&simulator).arg("view").arg(&file).arg("--html").arg(&page));
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert!(page.contains("<title>What a heard and said") && page.len() <= 5 << 20);
+    let refused = replay(&file);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.words.contains("no beginning"), "{refused:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -52,6 +53,24 @@ pub struct Head {
     pub seed: Option<u64>,
     /// The plan of a world.
     pub plan: Option<String>,
+    /// The node of a trace that a node made of itself.
+    pub node: Option<String>,
+    /// When that began.
+    pub started_at: Option<String>,
+    /// Whom its connections led to then.
+    #[serde(default)]
+    pub links: Vec<Link>,
+}
+
+/// A connection that was there when a node's trace began.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Link {
+    /// To whom.
+    pub peer: String,
+    /// Its number, unless it was about to be dialled.
+    pub connection: Option<u64>,
+    /// Where the peer is reached.
+    pub address: SocketAddr,
 }
 
 impl ReadError {
@@ -106,6 +125,11 @@ pub fn plan(path: &Path) -> Result<(Plan, Option<u64>), ReadError> {
 
 /// The plan that a trace carries.
 pub fn plan_of(path: &Path, head: &Head) -> Result<Plan, ReadError> {
+    if head.kind == "node" {
+        let what = "a trace from the middle has no beginning to go on from; `view` shows it, and `serve --record` \
+                    makes what can be replayed";
+        return Err(ReadError::foreign(path, what));
+    }
     let plan = head.plan.as_deref().filter(|_| head.kind == "world");
     let plan = plan.ok_or_else(|| ReadError::foreign(path, "no trace of a world"))?;
     Ok(text::parse(&path.display().to_string(), plan)?)

@@ -187,7 +187,9 @@
         if (end > begin) parts.push(make("path", { class: `down${dim}`, d: `M${x(begin)} ${y(node)}H${x(end)}` }));
         from = Math.max(from, end);
       }
-      parts.push(make("text", { class: `lane-name${dim}`, x: 16, y: y(node) + 4.5 }, name));
+      const label = make("text", { class: `lane-name${dim}`, x: 16, y: y(node) + 4.5 }, name.length > 7 ? `${name.slice(0, 6)}…` : name);
+      label.append(make("title", {}, name));
+      parts.push(label);
     });
   }
 
@@ -226,7 +228,8 @@
       }
       const [x2, y2] = [x(message.readAt), y(message.to)];
       const line = make("path", { class: `message ${style}${near ? " near" : ""}`, d: `M${x1} ${y1}L${x2} ${y2}` });
-      line.append(make("title", {}, `${D.nodes[message.from]} → ${D.nodes[message.to]}: ${message.label}, ${span(message.readAt - message.sentAt)}`));
+      const took = D.recorded === null ? `, ${span(message.readAt - message.sentAt)}` : "";
+      line.append(make("title", {}, `${D.nodes[message.from]} → ${D.nodes[message.to]}: ${message.label}${took}`));
       parts.push(line);
       const angle = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
       parts.push(make("path", { class: `tip ${style}`, d: "M-3.5 0l-7-3v6z", transform: `translate(${x2} ${y2}) rotate(${angle})` }));
@@ -520,6 +523,7 @@
   $("headline").textContent = D.headline;
   $("statement").textContent = D.statement ? `“${D.statement}”` : "";
   $("plan").textContent = D.plan;
+  if (D.recorded !== null) for (const part of document.querySelectorAll("section.state, details.plan")) part.hidden = true;
   if (!D.failure) { $("wrong").textContent = "Last event"; $("story-heading").textContent = "What happened"; }
   const facts = [["Seed", D.seed], ["Time", D.failure ? seconds(D.failure.at) : null], ["Node", D.failure && D.failure.node !== null ? D.nodes[D.failure.node] : null],
     ["Again", D.command], ["Build", D.build]];

@@ -115,7 +115,7 @@ fn data(picture: &Picture, skipped: usize) -> Value {
     json!({
         "format": 1, "title": picture.title, "headline": picture.headline(),
         "statement": picture.statement, "command": picture.command, "build": crate::build(),
-        "seed": picture.seed, "nodes": picture.nodes, "failure": failure, "centre": picture.centre,
+        "seed": picture.seed, "recorded": picture.recorded, "nodes": picture.nodes, "failure": failure, "centre": picture.centre,
         "families": Family::ALL.map(Family::name), "before": before(lens, picture, skipped),
         "turns": turns, "messages": messages, "bands": bands, "gaps": gaps, "story": story,
         "plan": picture.plan, "strings": strings.all,

@@ -91,3 +91,80 @@ fn lanes_in_a_terminal_mark_the_first_wrong_event() {
     assert!(text.lines().any(|line| line.contains("s ") && line.contains('✗')), "{text}");
     assert!(text.lines().all(|line| line.chars().count() < 240));
 }
+
+/// Two turns that a node recorded of itself: somebody's datagram, and a dial with its first frame.
+fn recorded(tail: &str) -> std::path::PathBuf {
+    use quorate_core::ids::{ConnectionId, Incarnation, Replica};
+    use quorate_core::node::{Effect, Input};
+    use quorate_core::wire::Blob;
+    use quorate_core::wire::datagram::Writer;
+
+    let sender = Replica { node: "b".parse().expect("a node id"), incarnation: Incarnation(1) };
+    let (from, other) = ("10.0.0.2:1", "10.0.0.3:1");
+    let from = from.parse().expect("an address");
+    let bytes = Blob::from(Writer::new(&sender).finish());
+    let frame = Blob::from(&[1_u8, 2, 3][..]);
+    let inputs = [vec![Input::Datagram { from, bytes: bytes.clone() }], vec![Input::Wake]];
+    let to = other.parse().expect("an address");
+    let outputs = [
+        vec![Effect::Datagram { to: from, bytes }],
+        vec![
+            Effect::Connect { connection: ConnectionId(4), to },
+            Effect::Send { connection: ConnectionId(4), bytes: frame.clone() },
+            Effect::Send { connection: ConnectionId(7), bytes: frame.clone() },
+            Effect::Send { connection: ConnectionId(9), bytes: frame },
+        ],
+    ];
+    let links = serde_json::json!([{"peer": "c", "connection": 7, "address": "10.0.0.9:1"}]);
+    let mut text = serde_json::json!({
+        "trace": 1, "kind": "node", "build": "other", "command": "POST /v0/operations/trace",
+        "seed": null, "plan": null, "node": "a", "started_at": "then", "links": links,
+    })
+    .to_string();
+    for (place, (input, outputs)) in inputs.iter().zip(&outputs).enumerate() {
+        let line = serde_json::json!({
+            "n": place + 1, "t_us": 9_000_000 + place, "node": "a", "input": input,
+            "outputs": outputs, "hash": "0",
+        });
+        text.push_str(&format!("\n{line}"));
+    }
+    text.push_str(tail);
+    let name = format!("quorate-view-{}-{}.jsonl", std::process::id(), tail.len());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, text).expect("a temporary file");
+    path
+}
+
+#[test]
+fn a_node_s_own_trace_is_shown_with_those_it_spoke_with_and_is_not_replayed() {
+    let path = recorded("\n{\"end\":\"time\"}\n");
+    let picture = node::look(&path).expect("it is a trace");
+    assert_eq!(picture.nodes, ["a", "b", "10.0.0.3:1", "c", "unknown"]);
+    assert_eq!(picture.headline(), "What a heard and said");
+    let lanes: Vec<(usize, Option<usize>)> =
+        picture.lens.messages.iter().map(|message| (message.sent.0, message.to)).collect();
+    assert_eq!(lanes, [(1, Some(0)), (0, Some(1)), (0, Some(2)), (0, Some(3)), (0, Some(4))]);
+    let text = picture.text();
+    assert!(text.contains("a, from then on") && text.contains("which ended: time"), "{text}");
+    assert!(text.contains("from b: "), "{text}");
+    assert!(picture.html().contains("<title>What a heard and said: a, from then on</title>"));
+    let refused = crate::replay::world(&path, true).expect_err("it has no beginning");
+    assert!(refused.to_string().contains("no beginning"), "{refused}");
+    assert!(crate::trace::read::plan(&path).is_err());
+    std::fs::remove_file(path).expect("it is ours");
+}
+
+#[test]
+fn what_a_killed_node_left_of_a_trace_is_shown_and_nonsense_is_told_with_its_line() {
+    let path = recorded("\n{\"n\":3,\"t_us\":9");
+    let picture = node::look(&path).expect("what is whole of it counts");
+    assert_eq!(picture.lens.turns.len(), 2);
+    assert!(picture.text().contains("which ended: killed"));
+    std::fs::remove_file(path).expect("it is ours");
+    for tail in ["\n{\"n\":3}\n", "\n[]\n", "\n{\"n\":3,\"t_us\":9,\"input\":[7]}\n"] {
+        let path = recorded(tail);
+        let refused = node::look(&path).expect_err("it is no turn").to_string();
+        assert!(refused.contains("line 4: "), "{refused}");
+        std::fs::remove_file(path).expect("it is ours");
+    }
+}

@@ -17,7 +17,10 @@ pub(super) fn lanes(picture: &Picture) -> String {
     if !picture.statement.is_empty() {
         let _ = write!(text, " ({})", picture.statement);
     }
-    let _ = writeln!(text, "\nseed {}, {}\n", picture.seed, picture.command);
+    let seed = picture.seed.map_or(String::new(), |seed| format!("seed {seed}, "));
+    let _ = writeln!(text, "\n{seed}{}\n", picture.command);
+    // Peers of a node that recorded itself have no turns to show.
+    let nodes = picture.nodes.iter().take(picture.recorded.as_ref().map_or(usize::MAX, |_| 1));
     for line in &picture.story {
         let node = line.machine.and_then(|machine| picture.nodes.get(machine));
         let node = node.map_or("", String::as_str);
@@ -25,13 +28,13 @@ pub(super) fn lanes(picture: &Picture) -> String {
         let _ = writeln!(text, "{mark} {:>13} {node:<4} {}", clock(line.at), line.text);
     }
     let _ = write!(text, "\n{:>15} ", "");
-    for node in &picture.nodes {
+    for node in nodes.clone() {
         let _ = write!(text, "{node:^COLUMN$}");
     }
     text.push('\n');
     for turn in shown(picture) {
         let _ = write!(text, "{:>15} ", clock(turn.at));
-        for lane in 0..picture.nodes.len() {
+        for lane in 0..nodes.len() {
             let mark = match (lane == turn.machine, turn.number == picture.centre) {
                 (true, true) => '✗',
                 (true, false) if turn.notable => '◆',
