@@ -248,6 +248,8 @@ pub const RAFT_SNAPSHOTS_SENT_MAX: usize = 2;
 pub const RAFT_SNAPSHOT_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Applied entries that operators are shown.
 pub const RAFT_RECENT_MAX: usize = 1024;
+/// Addresses at which another log was met, remembered.
+pub const RAFT_STRANGERS_MAX: usize = 64;
 /// Longest deadline of a request.
 pub const RAFT_DEADLINE_MAX: Duration = Duration::from_secs(60);
 /// Voters that an operator may ask for.

@@ -63,6 +63,7 @@ use crate::time::Instant;
 use crate::wire::Blob;
 use crate::wire::frame::{Class, Frame};
 use crate::wire::message::{Control, Gossip};
+use crate::wire::raft::Genesis;
 
 use agenda::{Agenda, Subject};
 use asks::Asks;
@@ -133,6 +134,8 @@ pub enum Input {
     LookFor { replica: Replica, address: SocketAddr },
     /// A datagram of `peer` arrived (after silence it resets the redial delay).
     Heard { peer: NodeId },
+    /// Which log this node keeps, if it keeps one: greetings say so.
+    Genesis(Option<Genesis>),
     /// We are `replica` from now on.
     Raised { replica: Replica },
     /// A pair that slept starts afresh: close everything.
@@ -194,6 +197,8 @@ pub enum Output {
     Bye { peer: Replica, restarting: bool },
     /// A handshake of ours was refused: a newer life of ours is known.
     Stale { known: Incarnation, address: SocketAddr },
+    /// A handshake was refused, by us or there: two different logs were founded in one cluster.
+    Conflict { node: Option<NodeId>, address: SocketAddr },
     /// A seed's dial came to nothing.
     SeedFailed { address: SocketAddr, refused: bool },
     /// A message was refused: no link, or its queue is full.
@@ -221,6 +226,7 @@ pub struct Links {
     /// How far the frames of each peer's life are here.
     streams: BTreeMap<NodeId, Stream>,
     leaving: bool,
+    genesis: Option<Genesis>,
     dials: u64,
     pings: u64,
     queued_bytes: usize,
@@ -250,6 +256,7 @@ impl Links {
             asks: Asks::default(),
             streams: BTreeMap::new(),
             leaving: false,
+            genesis: None,
             dials: 0,
             pings: 0,
             queued_bytes: 0,
@@ -283,6 +290,7 @@ impl Machine for Links {
             Input::Notice(notice) => self.notice(now, notice, out),
             Input::LookFor { replica, address } => self.look_for(now, &replica, address, out),
             Input::Heard { peer } => self.heard_datagram(now, &peer),
+            Input::Genesis(genesis) => self.genesis = genesis,
             Input::Raised { replica } => self.raised(now, replica, out),
             Input::Slept => self.slept(now, out),
             Input::Leave { restarting } => self.leave(now, restarting, out),

@@ -269,6 +269,17 @@ impl Membership {
         1 + self.rows.values().filter(|row| row.is_member()).count()
     }
 
+    /// The members behind the configured seeds; nothing, unless every address that they stand for is the
+    /// address of one.
+    pub fn behind_seeds(&self) -> Option<BTreeSet<NodeId>> {
+        let addresses = self.seeds.addresses(&self.settings.join)?;
+        let own = (self.identity.address, &self.identity.replica.node);
+        let members = self.rows.iter().filter(|(_, row)| row.is_member());
+        let members = members.map(|(node, row)| (row.address, node)).chain([own]);
+        let members: BTreeMap<SocketAddr, &NodeId> = members.collect();
+        addresses.iter().map(|address| members.get(address).map(|node| (*node).clone())).collect()
+    }
+
     /// The list that a link exchanges.
     pub fn listed(&self, purpose: Purpose) -> Members {
         Members { purpose, members: self.own_list().into() }

@@ -14,14 +14,16 @@
 //! Absent on purpose: a second group, leases for reads, entries on behalf of membership's noise, time that
 //! any replica reads from its own clock, and meaning: payloads belong to their subject.
 
-mod alone;
 mod apply;
+mod conflict;
 mod contract;
 mod counts;
 mod drive;
 mod durable;
 mod facts;
 mod forward;
+mod found;
+mod founding;
 mod group;
 mod keep;
 pub mod ladder;
@@ -37,7 +39,7 @@ mod table;
 mod tests;
 mod transfer;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use crate::ids::{Incarnation, MemberId, NodeId, Notice, Reason, Replica, Ticket};
@@ -58,8 +60,10 @@ pub use keep::formed;
 pub use status::{EntryRow, MemberRow, Standing, Status};
 
 use apply::{Applying, Taking};
+use conflict::Strangers;
 use counts::Counts;
 use durable::{Identity, Slots};
+use founding::Founders;
 use group::{Deed, Group};
 use keep::Purpose;
 use lead::Leading;
@@ -122,8 +126,10 @@ pub struct Raft {
     gone: BTreeMap<NodeId, Incarnation>,
     tick_at: Option<Instant>,
     campaign_at: Option<Instant>,
-    /// When this node forms a log alone, if nobody has one by then.
-    form_at: Option<Instant>,
+    founders: Founders,
+    strangers: Strangers,
+    /// The members behind the seeds; none, unless every address there is a member's.
+    behind_seeds: Option<BTreeSet<NodeId>>,
     counts: Counts,
 }
 
@@ -137,8 +143,12 @@ impl Raft {
         mut rng: Rng,
     ) -> Result<Raft, Damaged> {
         let found = durable::read(rows)?;
+        let promise = durable::promise(rows)?;
         let drawn = Identity { member: MemberId(rng.word().max(1)), genesis: None };
         let identity = found.as_ref().map_or(drawn, |(found, _)| found.identity);
+        let founder = (identity.member, local.node.clone());
+        let still_for = founding::STILL_TICKS * settings.tick;
+        let founders = Founders::new(founder, promise, still_for, now, rng.child("founding"));
         let mut raft = Raft {
             requests: Requests::new(&local),
             settings,
@@ -175,7 +185,9 @@ impl Raft {
             gone: BTreeMap::new(),
             tick_at: None,
             campaign_at: None,
-            form_at: None,
+            founders,
+            strangers: Strangers::default(),
+            behind_seeds: None,
             counts: Counts::default(),
         };
         if let Some((found, slots)) = found {
@@ -210,9 +222,6 @@ impl Machine for Raft {
         self.pass(now);
         match input {
             Input::Start => self.start(now, out),
-            Input::Form { genesis, voters, voters_max } => {
-                self.form(now, genesis, voters, voters_max, out);
-            }
             Input::Propose { subject, ticket, version, payload, deadline, idempotency } => {
                 let what = pending::What::Propose { version, payload, idempotency };
                 self.submit(now, subject, ticket, deadline, what, out);
@@ -229,9 +238,25 @@ impl Machine for Raft {
             Input::Waiting { subject, waits } => self.leading.waiting(subject, waits),
             Input::Stored { number } => self.stored(now, number, out),
             Input::Peer { from, message } => self.peer(now, &from, message, out),
-            Input::Known { node, peer } => self.know(now, node, peer),
+            Input::Known { node, peer } => {
+                self.know(now, node, peer);
+                self.look_around(now, out);
+                self.compare_logs(out);
+            }
+            Input::Seeds { behind } => {
+                self.behind_seeds = behind;
+                self.look_around(now, out);
+            }
             Input::Linked { node, up } => self.linked(now, node, up),
-            Input::Notice(notice) => self.notice(now, notice),
+            Input::Conflict { node, address } => {
+                self.strangers.note(now, address, node);
+                self.compare_logs(out);
+            }
+            Input::Notice(notice) => {
+                self.notice(now, notice);
+                self.look_around(now, out);
+                self.compare_logs(out);
+            }
             Input::Raised { replica } => {
                 self.requests.raised(replica.incarnation);
                 self.local = replica;
@@ -248,7 +273,8 @@ impl Machine for Raft {
             self.requests.next_due().map(|at| Wake { at, what: "a request to the log" }),
             self.reads.next_due().map(|at| Wake { at, what: "a read of the log" }),
             self.campaign_at.map(|at| Wake { at, what: "an election" }),
-            self.form_at.map(|at| Wake { at, what: "the forming of a log" }),
+            self.founders.next_wake(),
+            self.strangers.next_due().map(|at| Wake { at, what: "the end of a conflict" }),
         ];
         wakes.into_iter().fold(None, Wake::earlier)
     }

@@ -16,6 +16,7 @@
 //! Absent on purpose: meaning. A decoded value is well formed, not yet believed.
 
 pub mod datagram;
+pub mod founding;
 pub mod frame;
 pub mod message;
 pub mod raft;

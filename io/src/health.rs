@@ -10,6 +10,7 @@
 //! | `boot` | | ● | ● |
 //! | `store` | fatal only | ● | ● |
 //! | `mesh` `workers` `drain` | | | ● |
+//! | `raft` | | | shown; counted where `ready.require` names it |
 //!
 //! Absent on purpose: checks of parts that do not exist; a node without a store has no `store`.
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use quorate_core::node::membership::State;
+use quorate_core::node::raft::{Standing, Status};
 use quorate_core::node::{Members, Published};
 use quorate_core::time::Instant;
 use tokio::sync::watch;
@@ -164,13 +166,15 @@ pub(crate) struct Finding {
     pub(crate) passed: bool,
     /// Whether only a restart cures it.
     pub(crate) fatal: bool,
+    /// Whether it is shown and does not count.
+    pub(crate) shown: bool,
     /// What it saw; may be empty.
     pub(crate) detail: String,
 }
 
 impl Finding {
     fn new(name: &'static str, passed: bool, detail: impl Into<String>) -> Finding {
-        Finding { name, passed, fatal: false, detail: detail.into() }
+        Finding { name, passed, fatal: false, shown: false, detail: detail.into() }
     }
 
     fn counts_for(&self, question: Question) -> bool {
@@ -191,6 +195,7 @@ impl Finding {
 pub(crate) struct Health {
     vitals: Arc<Vitals>,
     excluded: Vec<String>,
+    required: Vec<String>,
     kept: Mutex<Option<(Instant, Vec<Finding>)>>,
 }
 
@@ -206,9 +211,10 @@ pub(crate) struct Verdict {
 }
 
 impl Health {
-    /// The checks of a node; those in `excluded` never count.
-    pub(crate) fn new(vitals: Arc<Vitals>, excluded: Vec<String>) -> Health {
-        Health { vitals, excluded, kept: Mutex::new(None) }
+    /// The checks of a node; those in `excluded` never count, those in `required` do even where they would
+    /// only be shown.
+    pub(crate) fn new(vitals: Arc<Vitals>, excluded: Vec<String>, required: Vec<String>) -> Health {
+        Health { vitals, excluded, required, kept: Mutex::new(None) }
     }
 
     /// Answers `question` without the checks in `exclude`.
@@ -226,8 +232,9 @@ impl Health {
         findings.retain(|finding| finding.counts_for(question) && !left_out(finding.name));
         for finding in &mut findings {
             finding.passed = finding.passes(question);
+            finding.shown &= !self.required.iter().any(|required| required == finding.name);
         }
-        let passed = findings.iter().all(|finding| finding.passed);
+        let passed = findings.iter().all(|finding| finding.passed || finding.shown);
         let unknown = exclude.iter().filter(|name| !known(name)).cloned().collect();
         Verdict { passed, findings, unknown }
     }
@@ -246,7 +253,7 @@ impl Health {
 }
 
 /// Every name that can be asked for or left out.
-pub(crate) const NAMES: [&str; 6] = ["loop", "boot", "store", "mesh", "workers", "drain"];
+pub(crate) const NAMES: [&str; 7] = ["loop", "boot", "store", "mesh", "workers", "raft", "drain"];
 
 fn evaluate(vitals: &Vitals, published: &Published, now: Instant) -> Vec<Finding> {
     let age = now.since(vitals.started);
@@ -257,6 +264,7 @@ fn evaluate(vitals: &Vitals, published: &Published, now: Instant) -> Vec<Finding
     }
     findings.push(guarded("mesh", || mesh(&published.members.load(), age)));
     findings.push(guarded("workers", || workers(published, age)));
+    findings.push(Finding { shown: true, ..guarded("raft", || raft(&published.raft.load())) });
     findings
 }
 
@@ -318,6 +326,23 @@ fn workers(published: &Published, age: Duration) -> Finding {
         count => format!("{count} not probed yet"),
     };
     Finding::new("workers", passed, detail)
+}
+
+/// A node without a copy of the log serves all the same; a log without a leader serves nobody.
+fn raft(log: &Status) -> Finding {
+    let (passed, detail) = if !log.conflicts.is_empty() {
+        let others = log.conflicts.join(", ");
+        (false, format!("genesis_conflict: another log of this cluster is kept by {others}"))
+    } else if let Some(index) = log.needs_upgrade {
+        (false, format!("needs_upgrade: entry {index} is of a newer build"))
+    } else if let Some(leader) = &log.leader {
+        (true, format!("leader {leader}, term {}", log.term))
+    } else if log.state == Standing::Outside {
+        (true, "no copy is kept here".to_owned())
+    } else {
+        (false, "quorum_lost: nobody leads".to_owned())
+    };
+    Finding::new("raft", passed, detail)
 }
 
 fn drain(vitals: &Vitals, members: &Members) -> Finding {

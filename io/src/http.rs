@@ -99,6 +99,8 @@ pub struct HttpSettings {
     pub metrics_open: bool,
     /// Checks that never count for readiness (`ready.exclude`).
     pub ready_exclude: Vec<String>,
+    /// Checks that count for readiness though they are only shown (`ready.require`).
+    pub ready_require: Vec<String>,
     /// Whether seeds are configured: then a node without company is alone, not just small.
     pub has_seeds: bool,
 }
@@ -148,7 +150,11 @@ impl Surface {
     /// A surface; [`tend`] must run beside it.
     pub fn new(parts: Parts) -> Arc<Surface> {
         let Parts { handle, settings, host, access, audit, meters, vitals } = parts;
-        let health = Health::new(vitals.clone(), settings.ready_exclude.clone());
+        let health = Health::new(
+            vitals.clone(),
+            settings.ready_exclude.clone(),
+            settings.ready_require.clone(),
+        );
         let instance = handle.published().members.load().local.to_string();
         Arc::new(Surface {
             handle,

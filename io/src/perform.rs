@@ -107,6 +107,7 @@ impl<N: Net> Hands<N> {
             | Announcement::Misbehaved { .. }
             | Announcement::JoinFailed { .. }
             | Announcement::Led { .. }
+            | Announcement::GenesisConflict { .. }
             | Announcement::NeedsUpgrade { .. } => None,
         };
         let _ = self.announcements.send(Heard { at, announcement }); // Nobody listens.

@@ -133,6 +133,7 @@ promises! {
     RF5 "RF-5" Step "voters and learners stay within their bounds",
     RF7 "RF-7" History "what was asked once is done at most once",
     RF8 "RF-8" Step "log time never falls, and runs no faster than real time",
+    RF9 "RF-9" Step "nodes that share a cluster and a seed begin one log at most",
     RF11 "RF-11" Quiet "one leads, and all its members have applied the same",
     KV1 "KV-1" History "what callers of the store heard can be told as one story",
     KV2 "KV-2" Step "its revision never falls; equal index, equal state",

@@ -80,10 +80,14 @@ const PACES: [(&str, u64); 5] = [
     ("membership.probe_timeout_ms", 80),
 ];
 
+/// So many of the first nodes are everybody's seeds, if a plan does not say.
+const SEEDS: usize = 3;
+
 /// Keys of a `given` line that are about the world.
-const WORLD_KEYS: [&str; 11] = [
+const WORLD_KEYS: [&str; 12] = [
     "nodes",
     "time",
+    "seeds",
     "zones",
     "store",
     "core",
@@ -110,6 +114,7 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         let wrong = || Err(format!("`{key}={value}` cannot be used"));
         let legal = match key.as_str() {
             "nodes" => value.parse().is_ok_and(|nodes: usize| (1..=1000).contains(&nodes)),
+            "seeds" => value.parse().is_ok_and(|seeds: usize| (1..=1000).contains(&seeds)),
             "time" => parse_phases(value).is_some(),
             "store" | "core" | "late" | "voters" => names(value, plan.nodes()).is_some(),
             "restart_on_red" => ["true", "false"].contains(&value.as_str()),
@@ -206,7 +211,8 @@ pub fn of_node(plan: &Plan, index: usize) -> Settings {
     settings.membership.node = node_id(index);
     settings.membership.address = address;
     settings.link.address = address;
-    let seeds = (0..plan.nodes().min(3)).filter(|seed| *seed != index);
+    let seeds = plan.given.get("seeds").and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
+    let seeds = (0..plan.nodes().min(seeds)).filter(|seed| *seed != index);
     settings.membership.join =
         seeds.map(|seed| format!("{}:{}", node_id(seed), address.port())).collect();
     let zones = plan.given.get("zones").and_then(|text| zones(text)).unwrap_or_default();

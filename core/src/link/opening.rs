@@ -115,6 +115,9 @@ impl Links {
                 sometimes!("link.hello_stale", matches!(refusal, Refusal::Stale { .. }));
                 sometimes!("link.hello_leaving", matches!(refusal, Refusal::Leaving));
                 self.counts.handshake(outcome(&refusal));
+                if refusal == Refusal::Genesis {
+                    out.push(Output::Conflict { node: Some(hello.node), address });
+                }
                 self.write_session(id, &Session::Refused(refusal), out);
                 self.hang_up(now, id, "refused", Wait::Backoff, out);
             }
@@ -172,6 +175,13 @@ impl Links {
     fn refused(&mut self, now: Instant, id: ConnectionId, refusal: Refusal, out: &mut Vec<Output>) {
         let Some(connection) = self.connections.get(&id) else { return };
         let address = connection.address;
+        if let (Refusal::Genesis, Stage::Greeting(target)) = (&refusal, &connection.stage) {
+            let node = match target {
+                Target::Peer(node) => Some(node.clone()),
+                Target::Seed => None,
+            };
+            out.push(Output::Conflict { node, address });
+        }
         sometimes!("link.refused_stale", matches!(refusal, Refusal::Stale { .. }));
         sometimes!("link.refused_leaving", matches!(refusal, Refusal::Leaving));
         let outcome = outcome(&refusal);
@@ -199,7 +209,7 @@ impl Links {
         House {
             cluster: &self.settings.cluster,
             local: &self.local,
-            genesis: None,
+            genesis: self.genesis.map(|genesis| genesis.0),
             settings: &[],
             known: peer.map(|peer| peer.life),
             fence: self.fences.of(greeter),
@@ -218,7 +228,7 @@ impl Links {
             born: self.born,
             addresses: vec![self.settings.address].into(),
             called,
-            genesis: None,
+            genesis: self.genesis.map(|genesis| genesis.0),
             resume: vec![].into(),
             settings: vec![].into(),
         }

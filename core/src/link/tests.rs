@@ -19,6 +19,7 @@ use crate::script::{self, Script};
 use crate::time::Instant;
 use crate::wire::frame::{Class, Frame, FrameReader};
 use crate::wire::message::{Acknowledged, Control, Departed, Ping, Pong, Relay, Reply, Request};
+use crate::wire::raft::Genesis;
 use crate::wire::session::{Bye, Greeting, MAGIC, Refusal, Session};
 use crate::wire::{Blob, PROTOCOL, decode, encode};
 use crate::{limits, wire};
@@ -190,6 +191,7 @@ fn input(words: &[&str]) -> Input {
         }
         ["heard", peer] => Input::Heard { peer: node(peer) },
         ["raised", text] => Input::Raised { replica: replica(text) },
+        ["genesis", number] => Input::Genesis(Some(Genesis(number.parse().expect("a number")))),
         ["slept"] => Input::Slept,
         ["leave"] => Input::Leave { restarting: false },
         ["restart"] => Input::Leave { restarting: true },
@@ -314,6 +316,9 @@ fn greeting(who: &str, extras: &[&str]) -> Greeting {
                 let sequence = sequence.parse().expect("a number");
                 greeting.resume = vec![(3, life, sequence)].into();
             }
+            ("genesis", number) => {
+                greeting.genesis = Some(number.parse().expect("a number"));
+            }
             ("addresses", _) => greeting.addresses = vec![].into(),
             (key, _) => panic!("`{key}` is no part of a greeting"),
         }
@@ -363,6 +368,10 @@ fn print(output: &Output) -> String {
         Output::RoundTrip { peer, took } => format!("round_trip {peer} {took:?}"),
         Output::Bye { peer, restarting } => format!("bye {peer} restarting={restarting}"),
         Output::Stale { known, address } => format!("stale known={known} by {address}"),
+        Output::Conflict { node, address } => {
+            let node = node.as_ref().map_or_else(|| "somebody".to_owned(), NodeId::to_string);
+            format!("conflict with {node} at {address}")
+        }
         Output::SeedFailed { address, refused } => {
             format!("seed_failed {address} refused={refused}")
         }

@@ -156,6 +156,16 @@ impl Seeds {
         }
     }
 
+    /// What the names of `seeds` stood for last; nothing, if one of them stands for nothing.
+    pub(super) fn addresses(&self, seeds: &[String]) -> Option<BTreeSet<SocketAddr>> {
+        let mut all = BTreeSet::new();
+        for seed in seeds {
+            let tried = self.seeds.get(seed).filter(|tried| !tried.addresses.is_empty())?;
+            all.extend(&tried.addresses);
+        }
+        Some(all)
+    }
+
     /// Dials what a seed's name stands for. `known` tells addresses of members and our own.
     pub(super) fn resolved(
         &mut self,

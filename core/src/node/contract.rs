@@ -371,6 +371,11 @@ pub enum Announcement {
         /// Where it stands.
         index: u64,
     },
+    /// Another log was founded in this cluster: nothing merges them, an operator decides.
+    GenesisConflict {
+        /// Who keeps it: a node, or where it is.
+        with: String,
+    },
     /// A peer broke the rules.
     Misbehaved {
         /// Who, if known.

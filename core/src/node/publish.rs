@@ -66,7 +66,7 @@ pub(super) struct Touched {
     pub(super) members: BTreeSet<NodeId>,
     /// Whether readiness was turned off or on.
     pub(super) draining: bool,
-    /// Whether the log found or lost who leads it.
+    /// Whether the log found or lost who leads it, or another log was met.
     pub(super) led: bool,
 }
 

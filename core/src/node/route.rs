@@ -32,6 +32,8 @@ pub(super) enum Step {
     Workers(crate::workers::Input),
     Raft(crate::raft::Input),
     Kv(crate::kv::Input),
+    /// What seeds stand for may have changed.
+    Seeds,
     /// Segments of one frame, and the pull that they answer.
     Segments {
         from: Replica,
@@ -126,6 +128,7 @@ impl Node {
                 self.kv.handle(now, input, &mut outputs);
                 outputs.into_iter().for_each(|output| self.kv_says(output, out));
             }
+            Step::Seeds => self.tell_seeds(),
             Step::Segments { from, segments } => self.segments(now, from, segments, out),
         }
     }
@@ -172,6 +175,7 @@ impl Node {
         match (self.tickets.open.remove(&ticket), answer) {
             (Some(Question::Resolve(seed)), Answer::Resolved(addresses)) => {
                 self.membership_step(crate::membership::Input::Resolved { seed, addresses });
+                self.steps.push_back(Step::Seeds);
             }
             (Some(Question::Probe(ticket)), Answer::Probed { outcome, took }) => {
                 self.workers_step(crate::workers::Input::Probed { ticket, outcome, took });

@@ -117,7 +117,7 @@ const HOUR: u64 = 60 * MINUTE;
 /// Every number, in order of key.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
-    number!("cluster.expect", Count, 0..=1, raft.expect, "nodes that form the agreed log; one that joins others waits to be added, as with 0"),
+    number!("cluster.expect", Count, 0..=7, raft.expect, "nodes that found the agreed log together, the same number on each; 0 waits to be added to a log. Default: 1 without cluster.join, else 0"),
     number!("gossip.backlog_max", Count, 1..=1_000_000, gossip.backlog_max, "rumours that wait per topic"),
     number!("gossip.burst", Count, 1..=64, gossip.burst, "datagrams per target and round"),
     millis!("gossip.digest_interval_ms", 10..=HOUR, gossip.digest_interval, "time between two digests"),

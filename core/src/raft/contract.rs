@@ -1,6 +1,7 @@
 //! What the log takes and gives: the whole interface of its services and of the node around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::group::Timing;
@@ -17,7 +18,7 @@ pub struct Settings {
     pub eligible: bool,
     /// Lower is chosen first.
     pub priority: u32,
-    /// How many form the log together; 0 waits to be added.
+    /// How many found the log together, at least; 0 waits to be added.
     pub expect: u8,
     /// How many may vote, at formation.
     pub voters_max: u8,
@@ -77,16 +78,6 @@ impl Default for Settings {
 pub enum Input {
     /// Everything stands: begin. Once, first.
     Start,
-    /// The cluster has formed its log with exactly these voters, and this node is one. Once, durable
-    /// elsewhere.
-    Form {
-        /// Which log.
-        genesis: Genesis,
-        /// Who keeps it first.
-        voters: BTreeMap<MemberId, NodeId>,
-        /// How many may vote from now on.
-        voters_max: u8,
-    },
     /// A service wants `payload` in the log; answered once, by `Output::Proposed`, at or before `deadline`.
     Propose {
         /// Whose business.
@@ -171,12 +162,24 @@ pub enum Input {
         /// What.
         peer: Option<Peer>,
     },
+    /// Who is behind the configured seeds.
+    Seeds {
+        /// Members; nothing, unless every address there is one's.
+        behind: Option<BTreeSet<NodeId>>,
+    },
     /// A link came up or went.
     Linked {
         /// To whom.
         node: NodeId,
         /// Up?
         up: bool,
+    },
+    /// A handshake came to nothing: whoever is there keeps another log.
+    Conflict {
+        /// Who, if that was said.
+        node: Option<NodeId>,
+        /// Where.
+        address: SocketAddr,
     },
     /// What became of a replica.
     Notice(Notice),
@@ -342,6 +345,11 @@ pub enum Output {
     NeedsUpgrade {
         /// Where it stands.
         index: u64,
+    },
+    /// Another log was founded in this cluster: nothing merges them.
+    Conflict {
+        /// Who keeps it: a node, or where it is.
+        with: String,
     },
     /// A peer broke the rules.
     Misbehaved {

@@ -146,9 +146,22 @@ impl Counted for Raft {
         put("raft_pending", Labels::None, self.requests.len() as u64);
         put("raft_leader_changes_total", Labels::None, self.counts.leader_changes);
         put("raft_deduplicated_total", Labels::None, self.counts.deduplicated);
+        put("raft_genesis_conflict", Labels::None, self.strangers.all.len() as u64);
         put("raft_foreign_total", Labels::None, self.counts.foreign);
         put("raft_reads_total", Labels::One("outcome", "ok"), self.counts.reads_ok);
         put("raft_reads_total", Labels::One("outcome", "failed"), self.counts.reads_failed);
+        let founding = &self.founders.counts;
+        let outcomes = [
+            ("proposed", founding.proposed),
+            ("formed", founding.formed),
+            ("withdrawn", founding.withdrawn),
+        ];
+        for (outcome, total) in outcomes {
+            put("raft_foundings_total", Labels::One("outcome", outcome), total);
+        }
+        for (outcome, total) in [("given", founding.promised), ("denied", founding.denied)] {
+            put("raft_promises_total", Labels::One("outcome", outcome), total);
+        }
         for (total, (_, name)) in self.counts.elections.into_iter().zip(ELECTIONS) {
             put("raft_elections_total", Labels::One("outcome", name), total);
         }

@@ -6,7 +6,9 @@ use super::apply::Taking;
 use super::counts::{Election, Moved};
 use super::group::{Group, ImageHead, Role};
 use super::state::Image;
-use super::{Genesis, MemberId, NodeId, Notice, Output, Peer, Raft, Reason, Replica, Wire};
+use super::{
+    Genesis, MemberId, NodeId, Notice, Output, Peer, Raft, Reason, Replica, Wire, founding,
+};
 use crate::time::Instant;
 use crate::wire::raft::{Chunk, ChunkTaken, Message, MessageKind};
 
@@ -42,7 +44,10 @@ impl Raft {
                 group.campaign();
             }
         }
-        self.form_if_due(now, out);
+        self.found(now, founding::Input::Tick, out);
+        if self.strangers.expire(now) {
+            self.compare_logs(out);
+        }
         self.retry_requests(now, out);
         self.expire_reads(now, out);
     }
@@ -205,6 +210,7 @@ impl Raft {
             }
             Wire::Request(request) => self.serve(now, from, request, out),
             Wire::Reply(reply) => self.replied(now, &from.node, reply, out),
+            Wire::Founding(word) => self.hear_founder(now, &from.node, word, out),
         }
     }
 

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `hard` | `identity` | whose copy of which log |
 //! | `hard` | `state` | term, vote, commit |
+//! | `hard` | `promise` | which founding has this node's promise |
 //! | `log` | 16 hex digits of the index | an entry |
 //! | `snapshot` | `current` | which snapshot the log stands on, its size and checksum |
 //! | `snapshot` | 16 hex digits of a slot, `/`, 8 of a position | a piece of it |
@@ -25,6 +26,7 @@ use super::state::Image;
 use super::{Room, Row};
 use crate::ids::MemberId;
 use crate::limits::{FRAME_CONTROL_BYTES_MAX, RAFT_CHUNK_BYTES};
+use crate::wire::founding::Promise;
 use crate::wire::raft::{Entry, Genesis};
 use crate::wire::{Blob, decode, encode};
 
@@ -77,7 +79,8 @@ pub enum Damaged {
 /// Reads what is kept; `None` if nothing is.
 pub(super) fn read(rows: &Rows) -> Result<Option<(Found, Slots)>, Damaged> {
     let Some(identity) = row::<Identity>(rows, Room::Hard, IDENTITY)? else {
-        let empty = rows.is_empty();
+        // Whoever keeps no copy may have promised all the same.
+        let empty = rows.keys().all(|(room, key)| *room == Room::Hard && key == PROMISE);
         return if empty { Ok(None) } else { Err(Damaged::Missing("it has rows and no identity")) };
     };
     let hard = row::<Hard>(rows, Room::Hard, STATE)?.unwrap_or_default();
@@ -92,8 +95,14 @@ pub(super) fn read(rows: &Rows) -> Result<Option<(Found, Slots)>, Damaged> {
     Ok(Some((Found { identity, hard, image, before, entries }, slots)))
 }
 
+/// The promise that was given before there was a log.
+pub(super) fn promise(rows: &Rows) -> Result<Promise, Damaged> {
+    row::<Promise>(rows, Room::Hard, PROMISE).map(Option::unwrap_or_default)
+}
+
 /// Whether rows are a log, or none at all.
 pub fn check(rows: &Rows) -> Result<(), Damaged> {
+    promise(rows)?;
     read(rows).map(drop)
 }
 
@@ -198,6 +207,10 @@ pub(super) fn identity_row(identity: &Identity) -> Row {
     written(Room::Hard, IDENTITY.to_owned(), identity)
 }
 
+pub(super) fn promise_row(promise: &Promise) -> Row {
+    written(Room::Hard, PROMISE.to_owned(), promise)
+}
+
 pub(super) fn hard_row(hard: &Hard) -> Row {
     written(Room::Hard, STATE.to_owned(), hard)
 }
@@ -229,6 +242,7 @@ fn pieces(size_bytes: u64) -> u64 {
 
 const IDENTITY: &str = "identity";
 const STATE: &str = "state";
+const PROMISE: &str = "promise";
 const CURRENT: &str = "current";
 /// Pieces of one batch, so that a snapshot never holds up the log's own batches for long.
 const BATCH_PIECES: usize = 16;

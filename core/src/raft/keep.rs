@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::durable::{self, Found, Identity, Slots};
 use super::group::{Batch, Boot, Group, Hard, Point};
 use super::state::{Image, State};
-use super::{Deed, Genesis, NodeId, Output, Raft, Row};
+use super::{Deed, Genesis, NodeId, Output, Raft, Row, founding};
 use crate::ids::MemberId;
 use crate::time::Instant;
 use crate::wire::raft::Entry;
@@ -17,6 +17,8 @@ use crate::wire::raft::Entry;
 pub(super) enum Purpose {
     /// The group's batch of this number.
     Group(u64),
+    /// The founders' promise of this number.
+    Founding(u64),
     /// Nobody waits for it; it only stands before others.
     Aside,
 }
@@ -37,7 +39,7 @@ impl Raft {
             self.store(vec![row], Purpose::Aside, out);
         }
         self.begin_ticking(now);
-        self.plan_formation(now);
+        self.look_around(now, out);
         out.push(Output::Tell);
     }
 
@@ -133,6 +135,7 @@ impl Raft {
         let purpose = first.filter(|(of, _)| *of == number).map(|(_, purpose)| purpose);
         match purpose.expect("batches become durable in order") {
             Purpose::Aside => {}
+            Purpose::Founding(number) => self.found(now, founding::Input::Stored { number }, out),
             Purpose::Group(number) => {
                 let mut deeds = Vec::new();
                 if let Some(group) = &mut self.group {

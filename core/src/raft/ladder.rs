@@ -42,6 +42,7 @@ use std::time::Duration;
 use crate::ids::{MemberId, NodeId};
 use crate::limits;
 
+pub(super) use choice::first_voters;
 pub use choice::{ranked, voters_max};
 
 /// What the leader sees when it plans.

@@ -32,6 +32,8 @@ pub struct Status {
     pub voters_max: u8,
     /// Whether no change is open or due.
     pub settled: bool,
+    /// Who keeps another log of the same cluster, by node or else by address.
+    pub conflicts: Vec<String>,
     /// An entry that this build does not understand.
     pub needs_upgrade: Option<u64>,
     /// What is due, as the leader last planned it.
@@ -130,6 +132,7 @@ impl Raft {
             settled: configuration.outgoing.is_empty()
                 && (self.ladder.settled || self.leads().is_none())
                 && !group.is_some_and(|group| group.changes() || group.hands_over()),
+            conflicts: self.strangers.all.iter().cloned().collect(),
             needs_upgrade: self.halted,
             members: members.collect(),
         }

@@ -99,6 +99,11 @@ impl Ladder {
         }
     }
 
+    /// Whether membership counts this other node in.
+    pub(super) fn is_alive(&self, node: &NodeId) -> bool {
+        self.standings.get(node).is_some_and(|(standing, _)| *standing == Standing::Alive)
+    }
+
     fn standing(&self, now: Instant, node: &NodeId) -> Option<Standing> {
         self.standings.get(node).map(|(standing, since)| match standing {
             Standing::Failed(_) => Standing::Failed(now.since(*since)),

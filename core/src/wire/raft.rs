@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::founding::Word;
 use super::{Blob, List};
 use crate::ids::{MemberId, NodeId, Replica};
 use crate::limits;
@@ -88,6 +89,8 @@ pub enum Raft {
     Chunk(Chunk),
     /// A piece arrived.
     ChunkTaken(ChunkTaken),
+    /// Before there is a log.
+    Founding(Word),
 }
 
 /// The engine's message.

@@ -41,9 +41,12 @@ async fn status(client: &Client) -> Result<(), Failure> {
         let rows: Vec<Vec<String>> =
             rows.iter().map(|row| cells.iter().map(|key| text(row, key)).collect()).collect();
         let plan = answer.get("plan").and_then(Value::as_array).cloned().unwrap_or_default();
+        let others = answer.get("conflicts").and_then(Value::as_array).cloned().unwrap_or_default();
+        let others: String =
+            others.iter().map(|other| format!("another log: {}\n", text(other, ""))).collect();
         let plan: String = plan.iter().map(|step| format!("due: {}\n", text(step, ""))).collect();
         let heads = ["NODE", "STATE", "MATCH", "SILENT MS", "MEMBER"];
-        format!("{head}\n{}{plan}", columns(client, &heads, &rows))
+        format!("{head}{others}\n{}{plan}", columns(client, &heads, &rows))
     });
     Ok(())
 }

@@ -88,6 +88,7 @@ const KEYS: &[Key] = &[
     key("node.zone", Text, "\"\"", Node, false, "failure domain"),
     key("raft.eligible", Flag, "true", Node, false, "whether this node may keep a copy of the agreed log"),
     key("ready.exclude", Texts, "[]", Fleet, true, "checks that /readyz leaves out"),
+    key("ready.require", Texts, "[]", Fleet, true, "checks that /readyz counts though it would only show them: raft"),
     key("schema", Choice(&["1"]), "1", Node, false, "the format of this file"),
     key("shutdown.delay_ms", Millis(600_000), "0", Fleet, true, "unready for so long before an orderly stop begins"),
     key("tls.ca", Text, "\"\"", Node, true, "certificates in PEM that links trust; with tls.cert and tls.key, links are secured"),

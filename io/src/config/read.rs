@@ -62,6 +62,8 @@ pub struct HttpConfig {
     pub metrics_open: bool,
     /// Checks that `/readyz` leaves out.
     pub ready_exclude: Vec<String>,
+    /// Checks that count though they are only shown.
+    pub ready_require: Vec<String>,
     /// Static tokens.
     pub tokens: Vec<TokenConfig>,
 }
@@ -444,6 +446,7 @@ impl Reader<'_> {
             hosts: self.texts("http.hosts"),
             metrics_open: self.flag("metrics.open"),
             ready_exclude: self.texts("ready.exclude"),
+            ready_require: self.texts("ready.require"),
             tokens,
         })
     }

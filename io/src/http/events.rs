@@ -29,7 +29,7 @@ const RING_MAX: usize = 4096;
 const WAITING_MAX: usize = 256;
 
 /// Every type of event.
-pub(super) const TYPES: [&str; 22] = [
+pub(super) const TYPES: [&str; 23] = [
     "events.missed",
     "link.down",
     "link.up",
@@ -49,6 +49,7 @@ pub(super) const TYPES: [&str; 22] = [
     "node.raised",
     "node.stopped",
     "peer.misbehaved",
+    "raft.genesis_conflict",
     "raft.led",
     "raft.needs_upgrade",
     "worker.changed",
@@ -239,6 +240,7 @@ fn describe(announcement: &Announcement) -> Option<(&'static str, Value)> {
         Announcement::Led { term, leader, here } => {
             ("raft.led", json!({"term": term, "leader": leader, "here": here}))
         }
+        Announcement::GenesisConflict { with } => ("raft.genesis_conflict", json!({"with": with})),
         Announcement::NeedsUpgrade { index } => ("raft.needs_upgrade", json!({"index": index})),
         Announcement::Stopped => ("node.stopped", json!({})),
         Announcement::Duplicate { address } => ("node.duplicate", json!({"address": address})),

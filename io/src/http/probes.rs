@@ -70,6 +70,9 @@ fn listing(question: Question, verdict: &Verdict) -> String {
 }
 
 fn line(finding: &Finding) -> String {
+    if finding.shown {
+        return format!("[ ]{} shown only: {}\n", finding.name, finding.detail);
+    }
     let sign = if finding.passed { '+' } else { '-' };
     let colon = if finding.detail.is_empty() { "" } else { ": " };
     format!("[{sign}]{} {}{colon}{}\n", finding.name, word(finding.passed), finding.detail)
@@ -140,12 +143,19 @@ fn parts(call: &Call, findings: &[Finding]) -> Value {
         (true, _) => "ok",
     };
     let (ready, total) = workers;
+    let log = surface.handle.published().raft.load();
+    let raft = match (passed("raft"), log.genesis.is_some() || log.leader.is_some()) {
+        (false, _) => "degraded",
+        (true, false) => "disabled",
+        (true, true) => "ok",
+    };
     json!({
         "loop": {"status": failed("loop")},
         "boot": {"status": failed("boot")},
         "store": store,
         "mesh": {"status": mesh, "alive": alive, "known": known},
         "workers": {"status": worker_status, "ready": ready, "total": total},
+        "raft": {"status": raft, "leader": log.leader, "conflicts": log.conflicts},
         "drain": {"status": if passed("drain") { "ok" } else { "degraded" }},
     })
 }

@@ -66,6 +66,7 @@ pub(super) fn document(surface: &Surface) -> Value {
         "voters_max": voters_max,
         "settled": settled,
         "needs_upgrade": status.needs_upgrade,
+        "conflicts": status.conflicts,
         "members": members,
         "plan": status.plan,
     })

@@ -72,6 +72,9 @@ impl Told {
             Announcement::NeedsUpgrade { index } => {
                 warn!(index, "the log holds an entry that only a newer build understands");
             }
+            Announcement::GenesisConflict { with } => {
+                warn!(with, "another log was founded in this cluster: nothing merges the two");
+            }
             Announcement::Stopped => info!("this node has left the cluster"),
             Announcement::Duplicate { address } => {
                 let address = address.map_or("unknown".to_owned(), |address| address.to_string());

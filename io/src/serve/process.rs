@@ -443,6 +443,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         hosts: config.http.hosts.clone(),
         metrics_open: config.http.metrics_open,
         ready_exclude: config.http.ready_exclude.clone(),
+        ready_require: config.http.ready_require.clone(),
         has_seeds: !config.node.membership.join.is_empty(),
     }
 }
@@ -509,6 +510,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("http.hosts", old.http.hosts != new.http.hosts),
         ("metrics.open", old.http.metrics_open != new.http.metrics_open),
         ("ready.exclude", old.http.ready_exclude != new.http.ready_exclude),
+        ("ready.require", old.http.ready_require != new.http.ready_require),
         ("log.format", old.log_format != new.log_format),
         ("log.filter", old.log_filter != new.log_filter),
     ];

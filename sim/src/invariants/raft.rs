@@ -1,4 +1,4 @@
-//! Promises of the agreed log: RF-1 to RF-5, RF-8, RF-11, RF-15.
+//! Promises of the agreed log: RF-1 to RF-5, RF-8, RF-9, RF-11, RF-15.
 //!
 //! The record is the simulator's: which entry was first seen committed at each index of each log, which
 //! state was first seen there, who was seen to lead in each term, and what each disk really holds.
@@ -32,12 +32,18 @@ pub struct Watch {
     log_time: BTreeMap<u64, LogTime>,
     /// Per log: the configuration at the last entry that anybody was seen to have applied.
     newest: BTreeMap<Genesis, (u64, Configuration)>,
+    /// The log that was seen to begin. All nodes of a run share a seed.
+    begun: Option<Genesis>,
 }
 
 impl Watch {
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let raft = turn.process.node.raft();
         let Some(genesis) = raft.genesis() else { return Ok(()) };
+        let begun = *self.begun.get_or_insert(genesis);
+        ledger.hold(Id::RF9, turn.machine, begun == genesis, || {
+            format!("{genesis:?} was begun here, and {begun:?} before")
+        })?;
         self.led(turn, genesis, ledger)?;
         self.agreed(turn, genesis, ledger)?;
         self.timed(turn, ledger)?;

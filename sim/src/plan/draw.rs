@@ -84,6 +84,11 @@ const MENU: [Menu; 32] = [
     Menu { class: "service", form: Form::Lies(1000, 500_000) },
 ];
 
+/// So many nodes of a plan found a log together.
+const FOUNDING: &str = "cluster.expect";
+/// Faults that make a disk forget what was promised on it. Where all seeds forget, nobody can tell that a log
+/// was founded before; so plans that found one are spared of them.
+const FORGETS: [&str; 5] = ["wipe", "disk_lost_sync", "disk_bit", "disk_sector", "disk_misdirect"];
 const SECOND: Micros = 1_000_000;
 const DAY: Micros = 86_400 * SECOND;
 /// The longest that a machine sleeps.
@@ -109,7 +114,8 @@ pub fn plan(seed: u64, world: &World) -> Plan {
     }
     let safety = plan.time().0;
     let draw = Draw { nodes: plan.nodes(), safety };
-    for menu in chosen(&rng) {
+    let founds = plan.given.contains_key(FOUNDING);
+    for menu in chosen(&rng).into_iter().filter(|menu| !founds || !FORGETS.contains(&menu.class)) {
         let mut rng = rng.child(menu.class);
         let wild = rng.chance(1, 8);
         plan.events.extend(draw.faults(menu, wild, &mut rng));
@@ -149,6 +155,13 @@ fn draw_world(plan: &mut Plan, rng: &mut Rng, nodes: usize) {
         let count = [1, 3, 5].into_iter().filter(|count| *count <= nodes).collect::<Vec<usize>>();
         let count = first.pick(&count).copied().unwrap_or(1);
         plan.given.insert("voters".to_owned(), list(&(0..count).collect::<Vec<usize>>()));
+    }
+    let mut founding = rng.child("founding");
+    if !plan.given.contains_key("voters") && founding.chance(1, 2) {
+        let count = [1, 2, 3, 5].into_iter().filter(|count| *count <= nodes);
+        let count = founding.pick(&count.collect::<Vec<usize>>()).copied().unwrap_or(1);
+        plan.given.insert(FOUNDING.to_owned(), count.to_string());
+        plan.given.insert("store".to_owned(), "all".to_owned());
     }
     let mut core: Vec<usize> = (0..nodes).collect();
     rng.shuffle(&mut core);
@@ -238,7 +251,7 @@ fn draw_loads(plan: &mut Plan, rng: &Rng) {
             keys: named,
         });
     }
-    if plan.given.contains_key("voters") {
+    if ["voters", FOUNDING].iter().any(|key| plan.given.contains_key(*key)) {
         draw_keys(plan, &mut rng.child("keys"), safety);
     }
 }

@@ -310,6 +310,7 @@ pub fn of_announcement(announcement: &Announcement) -> Option<String> {
             format!("knows {leader} as leader of term {term}")
         }
         Announcement::Led { term, leader: None, .. } => format!("knows no leader in term {term}"),
+        Announcement::GenesisConflict { with } => format!("keeps another log than {with}"),
         Announcement::NeedsUpgrade { index } => format!("does not understand entry {index}"),
         Announcement::Stopped => "has left and stops".to_owned(),
         Announcement::Duplicate { .. } => "finds its name in use and stops".to_owned(),

@@ -72,6 +72,33 @@ fn each_refusal_of_a_hello_is_told_and_a_stranger_hears_nothing() {
 }
 
 #[test]
+fn whoever_keeps_another_log_is_refused_and_both_sides_hear_of_it() {
+    check::<LinkScript>(
+        "
+        given  local=m/1
+        when   0ms     genesis 7
+        when   1ms     accepted a1 z
+        when   2ms     frame a1 hello z/5 genesis=8
+        then   conflict with z at 10.0.0.122:7420
+        then   write a1 refused Genesis
+        then   disconnect a1
+        when   3ms     accepted a2 z
+        when   4ms     frame a2 hello z/5 genesis=7
+        then   write a2 welcome m/1 protocol=1
+        then   up z/5 at 10.0.0.122:7420
+        when   10ms    seed y
+        then   connect d1 to 10.0.0.121:7420
+        when   11ms    connected d1
+        then   write d1 hello m/1 calls anybody
+        when   12ms    frame d1 refused genesis
+        then   conflict with somebody at 10.0.0.121:7420
+        then   disconnect d1
+        then   seed_failed 10.0.0.121:7420 refused=true
+        ",
+    );
+}
+
+#[test]
 fn a_full_house_refuses_newcomers_and_admits_those_it_knows() {
     check::<LinkScript>(
         "

@@ -250,6 +250,7 @@ impl World {
             | Output::RoundTrip { .. }
             | Output::Bye { .. }
             | Output::SeedFailed { .. }
+            | Output::Conflict { .. }
             | Output::Refused { .. } => {}
         }
     }

@@ -50,6 +50,9 @@ impl Node {
             Output::Stale { known, address } => {
                 self.membership_step(membership::Input::Stale { known, address });
             }
+            Output::Conflict { node, address } => {
+                self.raft_step(raft::Input::Conflict { node, address });
+            }
             Output::SeedFailed { address, refused } => {
                 self.membership_step(membership::Input::SeedFailed { address, refused });
             }

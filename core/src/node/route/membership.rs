@@ -72,6 +72,7 @@ impl Node {
             }
             Output::Changed { node } => {
                 self.know_raft(node.clone());
+                self.tell_seeds();
                 self.touched.members.insert(node.clone());
                 out.push(Effect::Announce(Announcement::MemberChanged { node }));
             }

@@ -70,6 +70,11 @@ impl Node {
             Output::Tell => {
                 let (fact, value) = (raft::FACT, self.raft.fact());
                 self.membership_step(membership::Input::Tell { fact, value });
+                self.link_step(link::Input::Genesis(self.raft.genesis()));
+            }
+            Output::Conflict { with } => {
+                self.touched.led = true;
+                out.push(Effect::Announce(Announcement::GenesisConflict { with }));
             }
             Output::NeedsUpgrade { index } => {
                 out.push(Effect::Announce(Announcement::NeedsUpgrade { index }));
@@ -109,6 +114,14 @@ impl Node {
     pub(super) fn know_raft(&mut self, node: NodeId) {
         let peer = self.membership.member(&node).and_then(|row| raft::Peer::read(&row.facts));
         self.raft_step(raft::Input::Known { node, peer });
+    }
+
+    /// Members or what seeds stand for changed: whoever may found a log hears who is behind them.
+    pub(super) fn tell_seeds(&mut self) {
+        if self.raft.may_found() {
+            let behind = self.membership.behind_seeds();
+            self.raft_step(raft::Input::Seeds { behind });
+        }
     }
 
     pub(super) fn raft_step(&mut self, input: raft::Input) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::fate::Fate;
 use super::{Facts, Node, Place, Standing, View};
-use crate::ids::NodeId;
+use crate::ids::{MemberId, NodeId};
 use crate::limits;
 
 /// What becomes of an asked number of voters: 0 is the default, an even one the next lower odd one.
@@ -31,6 +31,21 @@ pub fn ranked(nodes: &BTreeMap<NodeId, Node>, genesis: Option<u128>) -> Vec<Node
         (row.standing == Standing::Alive).then(|| Candidate::new(node, facts, Role::None))
     });
     order(candidates.flatten().collect()).into_iter().map(|place| place.node).collect()
+}
+
+/// The voters of a log that has none yet, best first. A candidate is (node, member, priority, zone).
+pub(in crate::raft) fn first_voters<'a>(
+    candidates: impl Iterator<Item = (&'a NodeId, MemberId, u32, &'a str)>,
+    voters_max: usize,
+) -> Vec<Place> {
+    let candidates = candidates.map(|(node, member, priority, zone)| Candidate {
+        zone,
+        order: (priority, Role::None, node),
+        place: Place { member, node: node.clone() },
+    });
+    let mut voters = order(candidates.collect());
+    voters.truncate(target(voters.len(), voters_max));
+    voters
 }
 
 /// The candidates of a view, best first.

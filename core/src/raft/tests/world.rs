@@ -18,6 +18,8 @@ pub(super) type Service = Vec<(u64, String)>;
 struct Disk {
     durable: Rows,
     pending: VecDeque<(u64, Vec<Row>)>,
+    /// Batches that it took in its life.
+    stored: usize,
 }
 
 enum Event {
@@ -61,7 +63,7 @@ pub(super) struct World {
     committed: BTreeMap<u64, (u64, u64)>,
     hashes: BTreeMap<u64, u64>,
     log_time: BTreeMap<u64, LogTime>,
-    began: Instant,
+    pub(super) began: Instant,
     /// Tickets whose proposal somebody was told to be committed.
     pub(super) acknowledged: BTreeSet<String>,
     proposals: BTreeMap<(usize, u64), String>,
@@ -123,7 +125,11 @@ impl World {
             (0..voters).map(|index| (self.member(index), name(index))).collect();
         for index in 0..voters {
             let (genesis, voters, voters_max) = (Genesis(7), places.clone(), 5);
-            self.hand(index, Input::Form { genesis, voters, voters_max });
+            let raft = self.nodes[index].as_mut().expect("it runs");
+            let mut out = Vec::new();
+            raft.form(self.now, genesis, voters, voters_max, &mut out);
+            self.perform(index, out);
+            self.flush(index);
         }
         self.introduce();
         self.run_until("somebody leads", |world| world.leader().is_some());
@@ -140,7 +146,7 @@ impl World {
                 priority: 100,
                 zone: String::new(),
                 leaving: false,
-                expect: 0,
+                expect: self.settings.expect,
             };
             for to in 0..self.nodes.len() {
                 self.hand(to, Input::Known { node: name(of), peer: Some(peer.clone()) });
@@ -181,6 +187,10 @@ impl World {
 
     pub(super) fn pending(&self, index: usize) -> usize {
         self.disks[index].pending.len()
+    }
+
+    pub(super) fn stored(&self, index: usize) -> usize {
+        self.disks[index].stored
     }
 
     pub(super) fn rows(&self, index: usize) -> &Rows {
@@ -348,6 +358,7 @@ impl World {
             Output::Led { .. }
             | Output::Clock { .. }
             | Output::Tell
+            | Output::Conflict { .. }
             | Output::NeedsUpgrade { .. } => {}
         }
         None
@@ -404,6 +415,7 @@ impl World {
     fn sync(&mut self, index: usize) -> Option<u64> {
         let disk = &mut self.disks[index];
         let (number, rows) = disk.pending.pop_front()?;
+        disk.stored += 1;
         for Row { room, key, value } in rows {
             match value {
                 Some(value) => disk.durable.insert((room, key), value),

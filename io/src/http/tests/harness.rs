@@ -321,6 +321,7 @@ fn settings() -> HttpSettings {
         hosts: vec!["gw.example.org".to_owned()],
         metrics_open: false,
         ready_exclude: Vec::new(),
+        ready_require: Vec::new(),
         has_seeds: true,
     }
 }
