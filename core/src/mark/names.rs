@@ -124,6 +124,7 @@ pub const MARKS: &[&str] = &[
     "membership.met_down",
     "membership.met_suspect",
     "membership.named_down",
+    "membership.news_of_the_closed",
     "membership.news_of_the_fenced",
     "membership.notice_paced",
     "membership.old_word",

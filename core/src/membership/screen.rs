@@ -128,7 +128,14 @@ impl Membership {
             }
             return false;
         }
-        if self.rows.contains_key(&replica.node) || strangers.contains(&replica.node) {
+        // Its fence may have made room for another's; its row still says that it is over.
+        let row = self.rows.get(&replica.node);
+        if row.is_some_and(|row| row.is_closed() && replica.incarnation <= row.replica.incarnation)
+        {
+            sometimes!("membership.news_of_the_closed");
+            return false;
+        }
+        if row.is_some() || strangers.contains(&replica.node) {
             return true;
         }
         let full = 1 + self.rows.len() + strangers.len() >= self.settings.members_max;

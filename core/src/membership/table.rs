@@ -91,6 +91,11 @@ impl Row {
         self.state == State::Failed || self.withheld_until.is_some()
     }
 
+    /// Whether this life is over for good.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Left | State::Evicted)
+    }
+
     fn enter(&mut self, state: State, now: Instant) {
         self.state = state;
         self.since = now;

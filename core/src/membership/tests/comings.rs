@@ -440,3 +440,37 @@ fn every_series_is_there_from_the_start() {
     });
     assert_eq!(names.len(), 3 + 1 + 7 + 4 + 3 + 2 + 2 + 4);
 }
+
+#[test]
+fn who_was_evicted_stays_so_when_its_fence_made_room_for_others() {
+    check::<MembershipScript>(
+        "
+        given  incarnation=5 fences_max=1
+        when   0ms     packet d/1 gossip b/3=alive c/1=alive
+        then   up b/3
+        then   up c/1
+        then   up d/1
+        when   1ms     packet d/1 gossip b/3=down c/1=down
+        then   departed 3 to b/3 by datagram
+        then   gone b/3 failed
+        then   departed 1 to c/1 by datagram
+        then   gone c/1 failed
+        when   2ms     evict 1 b
+        then   persist 5 fences b/3
+        then   forgotten b/3
+        then   fact evict/b 3
+        then   answer 1 done
+        when   3ms     evict 2 c
+        then   persist 5 fences c/1
+        then   forgotten c/1
+        then   fact evict/c 1
+        then   answer 2 done
+        when   4ms     list d/1 corrects b/3=alive
+        when   5ms     show b
+        then   b/3 is evicted
+        when   6ms     list d/1 corrects b/4=alive
+        then   renamed b/3 b/4
+        then   up b/4
+        ",
+    );
+}
