@@ -176,7 +176,7 @@ fn a_life_that_said_nothing_hands_nothing_of_a_lingering_one_on_to_the_next() {
         when   3s      peer b/2 lease 1
         when   4s      switched b/2 b/3
         when   5s      view w7
-        then   Ready by b of b/1:Lingering:Healthy good=0 bad=0 next=5860ms
+        then   Ready by b of b/1:Lingering:Healthy good=0 bad=0 next=3860ms
         when   5s      peer b/3 claims w7 unhealthy v2 rise=1
         then   w7 Ready > NotReady Statement
         when   5s      view w7
