@@ -14,6 +14,7 @@ use quorate_sim::run::{self, Options, Outcome};
 use quorate_sim::shrink::{self, Budget};
 use quorate_sim::swarm::{self, Plans, Summary, leave};
 use quorate_sim::trace::{self, Difference, hex};
+use quorate_sim::world::faults::Level;
 use quorate_sim::{invariants, plan, view};
 
 /// Runs whole clusters in a false world.
@@ -272,23 +273,30 @@ fn swarm(
 fn told(summary: &Summary, cpu: f64) -> String {
     let virtual_seconds = summary.virtual_us as f64 / 1e6;
     let (seeds, failed) = (summary.hashes.len(), summary.failures.len());
-    let faults: Vec<String> = summary
-        .faults
-        .all()
-        .filter(|(_, count)| *count > 0)
-        .map(|(class, count)| format!("{class} {count}"))
-        .collect();
     let slowest = summary.converged.iter().max().copied().unwrap_or_default() as f64 / 1e6;
+    let levels: Vec<String> = Level::ALL.into_iter().map(|level| done(summary, level)).collect();
     format!(
         "{seeds} seeds, {failed} failed, {virtual_seconds:.0} virtual seconds in {cpu:.1} CPU seconds \
-         ({:.0} to 1), {} events ({:.0} a CPU second), slowest quiet {slowest:.0}s, hash {}\nfaults: {}\nbelow 1 % of their kind: {}",
+         ({:.0} to 1), {} events ({:.0} a CPU second), slowest quiet {slowest:.0}s, hash {}\n{}",
         virtual_seconds / cpu,
         summary.events,
         summary.events as f64 / cpu,
         hex(summary.hash()),
-        faults.join(", "),
-        summary.faults.rare().join(", ")
+        levels.join("\n"),
     )
+}
+
+/// What was done on one level, a seed of it, and which classes hardly took part.
+fn done(summary: &Summary, level: Level) -> String {
+    let on = |class: &str| Level::of(class) == level;
+    let classes = summary.faults.all().filter(|(class, count)| on(class) && *count > 0);
+    let classes: Vec<String> = classes.map(|(class, count)| format!("{class} {count}")).collect();
+    let total = summary.faults.total(level);
+    let each = total as f64 / summary.hashes.len().max(1) as f64;
+    let rare = summary.faults.rare(level).join(", ");
+    let rare = if rare.is_empty() { "none" } else { &rare };
+    let (name, classes) = (level.name(), classes.join(", "));
+    format!("{name}: {total}, {each:.0} a seed ({classes}); below 1 % of them: {rare}")
 }
 
 fn run_one(seed: u64, args: &WorldArgs, trace: Option<PathBuf>) -> Result<bool, Refused> {

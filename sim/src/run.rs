@@ -379,6 +379,7 @@ impl Run<'_> {
             self.world.fail(Failure::new(FailureKind::Log, "trace", None, error.to_string()));
         }
         self.world.faults.count_many("point", self.world.points.fired());
+        self.world.faults.count_many("knob", crate::settings::knobs(self.plan));
         Outcome {
             seed,
             failure,

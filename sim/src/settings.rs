@@ -226,6 +226,11 @@ pub fn of_node(plan: &Plan, index: usize) -> Settings {
     settings
 }
 
+/// How many keys of a plan are set that a swarm draws.
+pub fn knobs(plan: &Plan) -> u64 {
+    KNOBS.iter().filter(|knob| plan.given.contains_key(knob.key)).count() as u64
+}
+
 /// Draws half of all keys: one in four of them at its minimum, the others log-uniformly.
 pub fn draw(plan: &mut Plan, rng: &Rng) {
     for knob in &KNOBS {

@@ -15,7 +15,7 @@ use crate::marks::Reached;
 use crate::plan::{Plan, draw};
 use crate::run::{self, Options, Outcome};
 use crate::trace::hex;
-use crate::world::faults::FaultCounts;
+use crate::world::faults::{FaultCounts, Level};
 
 /// Which plan a seed runs.
 pub trait Plans: Sync {
@@ -107,13 +107,18 @@ impl Summary {
             self.failures.values().map(|outcome| self.failure_json(outcome, again, out)).collect();
         let virtual_seconds = self.virtual_us as f64 / 1e6;
         let faults: BTreeMap<_, _> = self.faults.all().collect();
+        let levels = Level::ALL.map(|level| (level.name(), self.faults.total(level)));
+        let levels: BTreeMap<&str, u64> = levels.into_iter().collect();
+        let rare: Vec<&str> =
+            Level::ALL.into_iter().flat_map(|level| self.faults.rare(level)).collect();
         json!({
             "format": 1, "command": command, "build": crate::build(), "seeds": self.hashes.len(),
             "first_seed": self.hashes.keys().next(), "failures": failures,
             "virtual_seconds": virtual_seconds, "cpu_seconds": cpu,
             "compression": ratio(virtual_seconds, cpu), "events": self.events,
             "events_per_cpu_second": ratio(self.events as f64, cpu).round(),
-            "messages_per_commit": Value::Null, "faults": faults, "faults_rare": self.faults.rare(),
+            "messages_per_commit": Value::Null, "faults": faults, "faults_by_level": levels,
+            "faults_rare": rare,
             "invariants": invariants_json(&self.ledger),
             "histories": {"checked": 0, "undecided": 0},
             "marks": self.marks.json(),

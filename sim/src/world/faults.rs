@@ -15,8 +15,42 @@ use crate::plan::names::CLASSES;
 use crate::plan::text::{parse_milli, parse_time};
 use crate::world::machine::Machine;
 
-/// Classes that are counted by the packet, the turn or the answer.
-const PACKET_CLASSES: [&str; 7] = ["loss", "dup", "reorder", "delay", "replay", "mtu", "service"];
+/// On which level a class does its harm: what happens a thousand times a seed says nothing about what happens thirty
+/// times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Single packets and answers.
+    Packet,
+    /// Links, processes, disks, clocks and operators.
+    Accident,
+    /// Rare choices inside the machines, and how they are configured.
+    Choice,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Level; 3] = [Level::Packet, Level::Accident, Level::Choice];
+
+    /// The level of a class.
+    pub fn of(class: &str) -> Level {
+        match class {
+            "loss" | "dup" | "reorder" | "delay" | "replay" | "mtu" | "service" | "lie" => {
+                Level::Packet
+            }
+            "point" | "knob" => Level::Choice,
+            _ => Level::Accident,
+        }
+    }
+
+    /// As in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Packet => "packet",
+            Level::Accident => "accident",
+            Level::Choice => "choice",
+        }
+    }
+}
 
 /// How often each class of the menu was at work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,21 +74,24 @@ impl FaultCounts {
         }
     }
 
-    /// Classes whose share of their kind, accidents or harm to packets, is below a hundredth, those that
-    /// have no subject yet left out.
-    pub fn rare(&self) -> Vec<&'static str> {
-        let is_packet = |name: &str| PACKET_CLASSES.contains(&name);
+    /// Everything that was done on a level.
+    pub fn total(&self, level: Level) -> u64 {
+        self.on(level).map(|(_, count)| count).sum()
+    }
+
+    /// Classes of a level whose share of it is below a hundredth, those that have no subject yet left out.
+    pub fn rare(&self, level: Level) -> Vec<&'static str> {
+        let total = self.total(level);
         let with_subject =
             |name: &str| CLASSES.iter().any(|word| word.name == name && word.lacks.is_none());
-        let sum = |packet: bool| -> u64 {
-            self.all().filter(|(name, _)| is_packet(name) == packet).map(|(_, count)| count).sum()
-        };
-        let (accidents, harm) = (sum(false), sum(true));
-        let total = |name: &str| if is_packet(name) { harm } else { accidents };
         let rare = |(name, count): &(&'static str, u64)| {
-            with_subject(name) && count.saturating_mul(100) < total(name)
+            with_subject(name) && count.saturating_mul(100) < total.max(1)
         };
-        self.all().filter(rare).map(|(name, _)| name).collect()
+        self.on(level).filter(rare).map(|(name, _)| name).collect()
+    }
+
+    fn on(&self, level: Level) -> impl Iterator<Item = (&'static str, u64)> {
+        self.all().filter(move |(name, _)| Level::of(name) == level)
     }
 
     /// Every class of the menu with its count, zeros included.
@@ -436,5 +473,24 @@ impl World {
                 self.resume(machine, number);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_rare_among_those_of_its_own_level_alone() {
+        let mut faults = FaultCounts::default();
+        faults.count_many("delay", 1_000_000);
+        faults.count_many("loss", 9_000);
+        faults.count_many("cut", 99);
+        faults.count("crash");
+        assert_eq!((faults.total(Level::Packet), faults.total(Level::Accident)), (1_009_000, 100));
+        assert!(faults.rare(Level::Packet).contains(&"loss"));
+        let rare = faults.rare(Level::Accident);
+        assert!(!rare.contains(&"cut") && !rare.contains(&"crash") && rare.contains(&"wipe"));
+        assert_eq!(faults.total(Level::Choice), 0);
     }
 }
