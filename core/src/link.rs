@@ -99,6 +99,8 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// Handshakes at a time.
     pub accepts_max: usize,
+    /// Wire versions that are spoken, lowest and highest.
+    pub protocol: (u16, u16),
 }
 
 /// What can happen to links.

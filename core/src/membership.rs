@@ -83,6 +83,8 @@ pub struct Settings {
     pub http: String,
     /// Version of the software, for the `versions` fact.
     pub version: String,
+    /// Wire versions that it speaks, lowest and highest, for the same fact.
+    pub protocol: (u16, u16),
     /// Failure domain, at most 63 bytes.
     pub zone: String,
     /// At most 32 pairs.

@@ -135,6 +135,8 @@ promises! {
     RF8 "RF-8" Step "log time never falls, and runs no faster than real time",
     RF9 "RF-9" Step "nodes that share a cluster and a seed begin one log at most",
     RF11 "RF-11" Quiet "one leads, and all its members have applied the same",
+    RF14 "RF-14" Quiet "no zone holds more voters than the most even choice gives it",
+    RF15 "RF-15" Step "who reaches no majority raises no term",
     KV1 "KV-1" History "what callers of the store heard can be told as one story",
     KV2 "KV-2" Step "its revision never falls; equal index, equal state",
     W1 "W-1" Step "every claim carries the id of its author and its URL",

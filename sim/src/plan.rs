@@ -125,6 +125,31 @@ pub enum Pick {
     All,
     /// Any one that runs.
     Random,
+    /// Any one that runs and is this to the agreed log.
+    Role(Role),
+}
+
+/// What a node is to the agreed log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It leads.
+    Leader,
+    /// It votes and does not lead.
+    Voter,
+    /// It listens.
+    Standby,
+    /// It keeps no copy.
+    Outside,
+}
+
+impl Role {
+    /// All of them, by their words.
+    pub const ALL: [(&'static str, Role); 4] = [
+        ("leader", Role::Leader),
+        ("voter", Role::Voter),
+        ("standby", Role::Standby),
+        ("outside", Role::Outside),
+    ];
 }
 
 /// What must have come of a run.

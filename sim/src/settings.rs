@@ -10,6 +10,7 @@ use quorate_core::node::Settings;
 use quorate_core::node::settings::{Profile, SETTINGS};
 use quorate_core::random::Rng;
 use quorate_core::time::millis;
+use quorate_core::wire::PROTOCOL;
 
 use crate::plan::Plan;
 use crate::plan::names::nearest;
@@ -116,11 +117,13 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             "nodes" => value.parse().is_ok_and(|nodes: usize| (1..=1000).contains(&nodes)),
             "seeds" => value.parse().is_ok_and(|seeds: usize| (1..=1000).contains(&seeds)),
             "time" => parse_phases(value).is_some(),
-            "store" | "core" | "late" | "voters" => names(value, plan.nodes()).is_some(),
+            "store" | "core" | "late" | "voters" | "outside" => {
+                names(value, plan.nodes()).is_some()
+            }
+            "wire" => wires(value, plan.nodes()).is_some(),
             "restart_on_red" => ["true", "false"].contains(&value.as_str()),
             "zones" => zones(value).is_some(),
             "membership.profile" => ["local", "lan", "wan"].contains(&value.as_str()),
-            "outside" | "wire" => return Err(format!("`{key}` has no subject yet")),
             name => {
                 let value = value.parse().ok();
                 value.is_some_and(|value| {
@@ -152,6 +155,31 @@ pub fn names(text: &str, nodes: usize) -> Option<Vec<usize>> {
         named.extend(number(first)? - 1..number(last)?);
     }
     Some(named)
+}
+
+/// The wire versions of the build before ours, of ours and of the one after it, lowest and highest: each speaks its own
+/// version and the one before.
+pub const WIRES: [(&str, (u16, u16)); 3] =
+    [("-1", (PROTOCOL.0 - 1, PROTOCOL.1)), ("0", PROTOCOL), ("+1", (PROTOCOL.0, PROTOCOL.1 + 1))];
+
+/// What `name` means as the wire version of a node.
+pub fn wire(name: &str) -> Option<(u16, u16)> {
+    WIRES.into_iter().find(|(known, _)| *known == name).map(|(_, versions)| versions)
+}
+
+/// Nodes of another wire version, written `n1:-1,n3:+1`.
+fn wires(text: &str, nodes: usize) -> Option<Vec<(usize, (u16, u16))>> {
+    let one = |text: &str| {
+        let (name, version) = text.split_once(':')?;
+        Some((names(name, nodes)?.first().copied()?, wire(version)?))
+    };
+    text.split(',').map(one).collect()
+}
+
+/// A node that speaks `versions` from its next process on.
+pub fn set_wire(settings: &mut Settings, versions: (u16, u16)) {
+    settings.link.protocol = versions;
+    settings.membership.protocol = versions;
 }
 
 fn zones(text: &str) -> Option<Vec<(String, usize)>> {
@@ -215,6 +243,13 @@ pub fn of_node(plan: &Plan, index: usize) -> Settings {
     let seeds = (0..plan.nodes().min(seeds)).filter(|seed| *seed != index);
     settings.membership.join =
         seeds.map(|seed| format!("{}:{}", node_id(seed), address.port())).collect();
+    let listed = |key: &str| plan.given.get(key).map(String::as_str);
+    let outside = listed("outside").and_then(|text| names(text, plan.nodes())).unwrap_or_default();
+    settings.raft.eligible = !outside.contains(&index);
+    let wires = listed("wire").and_then(|text| wires(text, plan.nodes())).unwrap_or_default();
+    if let Some((_, versions)) = wires.into_iter().find(|(node, _)| *node == index) {
+        set_wire(&mut settings, versions);
+    }
     let zones = plan.given.get("zones").and_then(|text| zones(text)).unwrap_or_default();
     let mut first = 0;
     for (zone, nodes) in zones {

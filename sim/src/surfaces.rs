@@ -98,7 +98,8 @@ impl Wish<'_> {
         })
     }
 
-    /// A read, or a write of which one in three is made under the condition that nobody came in between.
+    /// A read, or a write. Under the condition that nobody came in between are made with `if=seen` one in three of
+    /// them, with `if=always` all.
     fn of_keys(&self) -> Result<Request, String> {
         let namespace = NAMESPACE.parse().map_err(|error: kv::NameError| error.to_string())?;
         let key = kv::Key::new(self.word().as_bytes()).map_err(|error| error.to_string())?;
@@ -110,7 +111,11 @@ impl Wish<'_> {
                 0 => kv::Condition::Absent,
                 revision => kv::Condition::ModRevision(revision),
             };
-            let some = self.key("if") == Some("seen") && self.turn.is_multiple_of(3);
+            let some = match self.key("if") {
+                Some("always") => true,
+                Some(_) => self.turn.is_multiple_of(3),
+                None => false,
+            };
             kv::Request::Put {
                 namespace,
                 key,

@@ -12,6 +12,7 @@ pub mod disks;
 pub mod faults;
 mod lies;
 pub mod machine;
+pub(crate) mod newer;
 pub mod streams;
 
 use std::collections::BTreeMap;
@@ -506,6 +507,7 @@ impl World {
         self.datagrams += 1;
         self.bytes += (bytes.len() + limits::SEAL_BYTES) as u64;
         let from = self.machine(machine).address;
+        let bytes = newer::said(&self.machine(machine).settings, bytes);
         let Some(to) = self.addresses.get(&address).copied() else { return };
         if to == machine {
             return;
@@ -529,7 +531,7 @@ impl World {
             let event = Event::Datagram { to, at: address, from, bytes: bytes.clone() };
             let at = self.now + after;
             if let Some(lens) = self.lens.as_mut().filter(|_| !clogged) {
-                lens.flies(machine, address, &bytes, at);
+                lens.flies(machine, address, &newer::known(&bytes), at);
             }
             if clogged {
                 let index = machine * self.machines.len() + to;

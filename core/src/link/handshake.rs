@@ -15,7 +15,6 @@
 //! is a function of what both sides say.
 
 use crate::ids::{ClusterId, Incarnation, NodeId, Replica};
-use crate::wire::PROTOCOL;
 use crate::wire::session::{Greeting, MAGIC, Refusal};
 
 /// What this side knows when it is greeted.
@@ -23,6 +22,8 @@ use crate::wire::session::{Greeting, MAGIC, Refusal};
 pub(super) struct House<'a> {
     pub(super) cluster: &'a ClusterId,
     pub(super) local: &'a Replica,
+    /// Wire versions that are spoken here, lowest and highest.
+    pub(super) protocol: (u16, u16),
     pub(super) genesis: Option<u128>,
     pub(super) settings: &'a [(String, String)],
     /// The newest life of the greeter that may still live.
@@ -62,8 +63,9 @@ fn examine(hello: &Greeting, house: &House<'_>) -> Result<u16, Refusal> {
     if hello.node == house.local.node {
         return Err(Refusal::SelfCall);
     }
-    let (min, max) = PROTOCOL;
-    let protocol = common_version(PROTOCOL, hello.protocol).ok_or(Refusal::Version { min, max })?;
+    let (min, max) = house.protocol;
+    let common = common_version(house.protocol, hello.protocol);
+    let protocol = common.ok_or(Refusal::Version { min, max })?;
     if house.genesis.is_some_and(|ours| hello.genesis.is_some_and(|theirs| ours != theirs)) {
         return Err(Refusal::Genesis);
     }
@@ -111,7 +113,7 @@ pub(super) fn judge_welcome(
         return Err(Unwelcome::Node);
     }
     let (chosen, same) = welcome.protocol;
-    if chosen != same || common_version(PROTOCOL, welcome.protocol) != Some(chosen) {
+    if chosen != same || common_version(house.protocol, welcome.protocol) != Some(chosen) {
         return Err(Unwelcome::Version);
     }
     let fenced = house.fence.is_some_and(|fence| welcome.incarnation <= fence);
@@ -136,6 +138,7 @@ fn disagreement(ours: &[(String, String)], theirs: &[(String, String)]) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::PROTOCOL;
 
     fn hello() -> Greeting {
         Greeting {
@@ -164,6 +167,7 @@ mod tests {
         let mut house = House {
             cluster: &cluster,
             local: &local,
+            protocol: PROTOCOL,
             genesis: Some(7),
             settings: &settings,
             known: None,
@@ -201,6 +205,9 @@ mod tests {
         assert_eq!(verdict(versions(1, 9), |_| ()), welcome);
         let version = refused(Refusal::Version { min: 1, max: 1 });
         assert_eq!(verdict(versions(2, 9), |_| ()), version);
+        let two = Verdict::Welcome { protocol: 2 };
+        assert_eq!(verdict(versions(1, 9), |house| house.protocol = (1, 2)), two);
+        assert_eq!(verdict(versions(0, 1), |house| house.protocol = (1, 2)), welcome);
         assert_eq!(verdict(|hello| hello.genesis = Some(7), |_| ()), welcome);
         assert_eq!(verdict(|hello| hello.genesis = Some(8), |_| ()), refused(Refusal::Genesis));
         assert_eq!(verdict(|hello| hello.settings = vec![].into(), |_| ()), lease);

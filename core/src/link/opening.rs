@@ -12,7 +12,7 @@ use crate::limits;
 use crate::time::Instant;
 use crate::wire::frame::{Class, Frame};
 use crate::wire::session::{Greeting, MAGIC, Refusal, Session};
-use crate::wire::{Blob, PROTOCOL, decode, encode};
+use crate::wire::{Blob, decode, encode};
 
 impl Links {
     /// Our dial reached somebody: say hello.
@@ -27,7 +27,7 @@ impl Links {
         connection.since = now;
         self.agenda.set(Subject::Connection(id), now + self.settings.handshake_timeout);
         let resume = called.as_ref().and_then(|node| self.resume(node));
-        let mut hello = self.greeting(PROTOCOL, called);
+        let mut hello = self.greeting(self.settings.protocol, called);
         hello.resume = resume.into_iter().collect::<Vec<_>>().into();
         let hello = Session::Hello(hello);
         self.write_session(id, &hello, out);
@@ -207,6 +207,7 @@ impl Links {
     fn house(&self, greeter: &NodeId) -> House<'_> {
         let peer = self.peers.get(greeter);
         House {
+            protocol: self.settings.protocol,
             cluster: &self.settings.cluster,
             local: &self.local,
             genesis: self.genesis.map(|genesis| genesis.0),

@@ -113,6 +113,7 @@ fn settings(node: &NodeId) -> Settings {
         redial_max: seconds(5),
         queue_bytes_max: limits::QUEUE_BYTES_MAX,
         accepts_max: limits::ACCEPTS_MAX,
+        protocol: PROTOCOL,
     }
 }
 

@@ -10,8 +10,8 @@ use super::{Membership, Output, Refusal, Settings};
 use crate::ids::{Incarnation, NodeId, Replica};
 use crate::limits;
 use crate::time::Instant;
+use crate::wire::Blob;
 use crate::wire::segment::Key;
-use crate::wire::{Blob, PROTOCOL};
 
 /// The facts of one node as they are visible now.
 #[derive(Debug, Clone, Default)]
@@ -189,7 +189,7 @@ fn evicted(key: &Key, value: Option<&Blob>) -> Option<Replica> {
 
 /// The facts that follow from the settings.
 fn settled(settings: &Settings) -> Vec<(Key, Blob)> {
-    let (low, high) = PROTOCOL;
+    let (low, high) = settings.protocol;
     let address = settings.address.to_string();
     let facts = [
         ("addresses", json!({ "link": address, "datagram": address, "http": settings.http })),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::contract::Settings;
 use crate::ids::{ClusterId, NodeId};
+use crate::wire::PROTOCOL;
 use crate::{gossip, kv, limits, link, membership, raft, time, workers};
 
 /// What a number counts.
@@ -242,6 +243,7 @@ fn membership_defaults(
         address,
         http: String::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL,
         zone: String::new(),
         labels: Default::default(),
         join: Vec::new(),
@@ -295,6 +297,7 @@ fn link_defaults(cluster: ClusterId, address: SocketAddr) -> link::Settings {
         redial_max: Duration::from_secs(5),
         queue_bytes_max: limits::QUEUE_BYTES_MAX,
         accepts_max: limits::ACCEPTS_MAX,
+        protocol: PROTOCOL,
     }
 }
 

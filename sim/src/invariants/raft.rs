@@ -1,9 +1,9 @@
-//! Promises of the agreed log: RF-1 to RF-5, RF-8, RF-9, RF-11, RF-15.
+//! Promises of the agreed log: RF-1 to RF-5, RF-8, RF-9, RF-11, RF-14, RF-15.
 //!
 //! The record is the simulator's: which entry was first seen committed at each index of each log, which
 //! state was first seen there, who was seen to lead in each term, and what each disk really holds.
 //!
-//! Absent on purpose: RF-7, which the store's callers see; their side of RF-12; RF-6, RF-13, RF-14 and RF-16,
+//! Absent on purpose: RF-7, which the store's callers see; their side of RF-12; RF-6, RF-13 and RF-16,
 //! which the ladder's own laws hold.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use quorate_core::ids::MemberId;
 use quorate_core::limits::{FRAME_CONTROL_BYTES_MAX, FRAME_HEADER_BYTES};
 use quorate_core::node::raft::{Configuration, Genesis, LogTime};
-use quorate_core::node::{Effect, Keyspace};
+use quorate_core::node::{Effect, Input, Keyspace};
+use quorate_core::time::Instant;
 use quorate_core::wire::frame::Class;
 use quorate_core::wire::message::Control;
 use quorate_core::wire::raft::{Message, MessageKind, Raft as Wire};
@@ -30,6 +31,8 @@ pub struct Watch {
     /// Per process: through where its entries were compared.
     compared: BTreeMap<u64, u64>,
     log_time: BTreeMap<u64, LogTime>,
+    /// Per process.
+    terms: BTreeMap<u64, u64>,
     /// Per log: the configuration at the last entry that anybody was seen to have applied.
     newest: BTreeMap<Genesis, (u64, Configuration)>,
     /// The log that was seen to begin. All nodes of a run share a seed.
@@ -47,6 +50,7 @@ impl Watch {
         self.led(turn, genesis, ledger)?;
         self.agreed(turn, genesis, ledger)?;
         self.timed(turn, ledger)?;
+        self.raised(turn, ledger)?;
         bounded(turn, ledger)?;
         durable(turn, ledger)
     }
@@ -107,6 +111,57 @@ impl Watch {
         })
     }
 
+    /// RF-15: of several voters one alone raises no term. Whoever is about to has asked the others first, so a term
+    /// rises in a turn that heard somebody. That nobody is deposed follows: no term of theirs is exceeded.
+    fn raised(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let raft = turn.process.node.raft();
+        let term = raft.term();
+        let Some(before) = self.terms.insert(turn.process.number, term) else { return Ok(()) };
+        let configuration = raft.configuration();
+        let several = configuration.voters.len() > 1 || configuration.outgoing.len() > 1;
+        if term == before || !several {
+            return Ok(());
+        }
+        let heard = turn.inputs.iter().any(|input| match input {
+            Input::Frame { frame, .. } => matches!(frame.class, Class::Control | Class::Bulk),
+            _ => false,
+        });
+        ledger.hold(Id::RF15, turn.machine, heard, || {
+            format!("its term rose from {before} to {term}, and nobody had spoken to it")
+        })
+    }
+
+    /// RF-14, where everybody takes part and the leader sees nothing to do.
+    pub fn even(
+        &self,
+        core: &[usize],
+        machines: &[Machine],
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let running = machines.iter().filter_map(|machine| machine.process.as_ref());
+        let rafts: Vec<_> = running.map(|process| process.node.raft()).collect();
+        let Some(leader) = rafts.iter().find(|raft| raft.leads().is_some()) else { return Ok(()) };
+        if core.len() < machines.len() || rafts.len() < machines.len() {
+            return Ok(());
+        }
+        if !leader.status(Instant::ZERO).settled {
+            return Ok(());
+        }
+        let voters = &leader.configuration().voters;
+        let (mut held, mut room) = (BTreeMap::new(), BTreeMap::new());
+        for (machine, raft) in machines.iter().zip(&rafts) {
+            let zone = machine.settings.membership.zone.as_str();
+            *held.entry(zone).or_default() += usize::from(voters.contains(&raft.member()));
+            *room.entry(zone).or_default() += usize::from(machine.settings.raft.eligible);
+        }
+        let most = most_of_a_zone(&room, voters.len());
+        let fullest = held.iter().max_by_key(|(_, count)| **count);
+        let (zone, count) = fullest.map_or(("", 0), |(zone, count)| (*zone, *count));
+        ledger.hold(Id::RF14, 0, count <= most, || {
+            format!("zone `{zone}` holds {count} of {} voters where {most} would do", voters.len())
+        })
+    }
+
     /// RF-11: where a majority of the voters is in the core, one leads, all know it and hold the same.
     pub fn quiet(
         &self,
@@ -146,6 +201,12 @@ impl Watch {
         let settled = newest.configuration().outgoing.is_empty();
         ledger.hold(Id::RF11, *first, settled, || "a joint change is open".to_owned())
     }
+}
+
+/// How many voters the fullest zone has in the most even choice of `voters`, by how many each zone can give.
+fn most_of_a_zone(room: &BTreeMap<&str, usize>, voters: usize) -> usize {
+    let given = |most: usize| room.values().map(|room| (*room).min(most)).sum::<usize>();
+    (0..=voters).find(|most| given(*most) >= voters).unwrap_or(voters)
 }
 
 /// RF-5.

@@ -49,7 +49,7 @@ enum Form {
     Lies(u64, u64),
 }
 
-const MENU: [Menu; 32] = [
+const MENU: [Menu; 33] = [
     Menu { class: "loss", form: Form::Rate(1000, 300_000) },
     Menu { class: "dup", form: Form::Rate(1000, 300_000) },
     Menu { class: "reorder", form: Form::Rate(1000, 300_000) },
@@ -69,6 +69,7 @@ const MENU: [Menu; 32] = [
     Menu { class: "suspend", form: Form::Times(5, 10_000, 120_000_000) },
     Menu { class: "leave", form: Form::Times(4, 1_000_000, 30_000_000) },
     Menu { class: "evict", form: Form::Once(5) },
+    Menu { class: "upgrade", form: Form::Once(10) },
     Menu { class: "disk_slow", form: Form::Delay(1000, 5_000_000) },
     Menu { class: "disk_torn", form: Form::Turns(10_000, 500_000) },
     Menu { class: "disk_lost_sync", form: Form::Times(3, 1_000_000, 60_000_000) },
@@ -357,6 +358,10 @@ impl Draw {
         match class {
             "restart" if rng.chance(1, 4) => {
                 _ = keys.insert("address".to_owned(), "new".to_owned())
+            }
+            "upgrade" => {
+                let wire = rng.pick(&settings::WIRES).map_or("0", |(name, _)| *name);
+                keys.insert("wire".to_owned(), wire.to_owned());
             }
             "evict" => {
                 let node = 1 + rng.index(self.nodes);

@@ -56,7 +56,7 @@ pub const CLASSES: [Word; 40] = [
     word("leave", &["remove_workers", "restarting"]),
     word("evict", &["node"]),
     word("join", &[]),
-    absent("upgrade", "a second wire version"),
+    word("upgrade", &["wire"]),
     word("disk_torn", &["rate"]),
     word("disk_lost_sync", &[]),
     word("disk_bit", &[]),
@@ -110,7 +110,7 @@ pub const OPERATIONS: [Word; 25] = [
 ];
 
 /// Roles of nodes that no present domain gives.
-pub const ROLES_ABSENT: [&str; 6] = ["leader", "voter", "standby", "outside", "owner", "announcer"];
+pub const ROLES_ABSENT: [&str; 2] = ["owner", "announcer"];
 
 /// Finds `name` among `words`; the error says why it cannot be used.
 pub fn find(words: &'static [Word], name: &str, kind: &str) -> Result<&'static Word, String> {

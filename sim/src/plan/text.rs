@@ -9,7 +9,9 @@ use std::fmt;
 use quorate_core::mark::names::{MARKS, POINTS};
 
 use super::names::{self, CLASSES, OPERATIONS, ROLES_ABSENT, nearest};
-use super::{Actor, Class, Comparison, Load, Operation, Pick, Plan, Targets, Then, What, When};
+use super::{
+    Actor, Class, Comparison, Load, Operation, Pick, Plan, Role, Targets, Then, What, When,
+};
 use crate::clock::Micros;
 use crate::{invariants, settings};
 
@@ -168,6 +170,9 @@ fn parse_actor(word: &str) -> Option<Result<Actor, String>> {
     match word {
         "server" => Some(Ok(Actor::Service)),
         "random" => Some(Ok(Actor::Node(Pick::Random))),
+        _ if Role::ALL.iter().any(|(name, _)| *name == word) => {
+            Some(parse_pick(word).map(Actor::Node))
+        }
         _ if word.strip_prefix('n')?.parse::<usize>().is_ok() => {
             Some(parse_pick(word).map(Actor::Node))
         }
@@ -209,6 +214,9 @@ fn parse_fault<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> Result<W
             _ => targets = parse_targets(text)?,
         }
     }
+    if let Some(version) = keys.get("wire").filter(|_| name == "upgrade") {
+        settings::wire(version).ok_or_else(|| format!("`{version}` is no version: -1, 0 or +1"))?;
+    }
     if name == "point" {
         let point = keys.get("name").ok_or("a point needs `name=<point>`")?;
         known_name(POINTS, point, "point")?;
@@ -242,6 +250,9 @@ fn parse_pick(text: &str) -> Result<Pick, String> {
         "random" => return Ok(Pick::Random),
         _ => {}
     }
+    if let Some((_, role)) = Role::ALL.into_iter().find(|(name, _)| *name == text) {
+        return Ok(Pick::Role(role));
+    }
     let role = text.split('(').next().unwrap_or_default();
     if ROLES_ABSENT.contains(&role) {
         return Err(format!("nobody is `{role}` yet: the domain that says so does not exist"));
@@ -253,7 +264,7 @@ fn parse_pick(text: &str) -> Result<Pick, String> {
         None => number(text).map(Pick::Node),
     }
     .ok_or_else(|| {
-        let known = ["all", "random", "n1"].into_iter();
+        let known = ["all", "random", "n1"].into_iter().chain(Role::ALL.map(|(name, _)| name));
         format!("`{text}` names no node{}", nearest(text, known))
     })
 }
@@ -313,7 +324,9 @@ fn parse_count(text: &str) -> Result<Then, String> {
         match words {
             ["on", name] => match parse_pick(name)? {
                 Pick::Node(number) => node = Some(number),
-                Pick::Range(..) | Pick::All | Pick::Random => return Err(form.to_owned()),
+                Pick::Range(..) | Pick::All | Pick::Random | Pick::Role(_) => {
+                    return Err(form.to_owned());
+                }
             },
             ["by", time] => by = Some(parse_time(time)?),
             _ => return Err(form.to_owned()),
@@ -377,7 +390,7 @@ fn check_nodes(plan: &Plan) -> Result<(), String> {
     let legal = |pick: &Pick| match pick {
         Pick::Node(number) => (1..=nodes).contains(number),
         Pick::Range(first, last) => *first >= 1 && first <= last && *last <= nodes,
-        Pick::All | Pick::Random => true,
+        Pick::All | Pick::Random | Pick::Role(_) => true,
     };
     for when in &plan.events {
         let picks: Vec<&Pick> = match &when.what {
@@ -406,7 +419,7 @@ impl Targets {
                 Pick::Node(number) => Some(*number..=*number),
                 Pick::Range(first, last) => Some(*first..=*last),
                 Pick::All => Some(1..=nodes),
-                Pick::Random => None,
+                Pick::Random | Pick::Role(_) => None,
             });
             Some(numbers.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
         };
@@ -441,6 +454,10 @@ impl fmt::Display for Pick {
             Pick::Range(first, last) => write!(f, "n{first}..n{last}"),
             Pick::All => f.write_str("all"),
             Pick::Random => f.write_str("random"),
+            Pick::Role(role) => {
+                let known = Role::ALL.into_iter().find(|(_, known)| known == role);
+                f.write_str(known.map_or("", |(name, _)| name))
+            }
         }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use quorate_core::ids::Ticket;
 use quorate_core::node::kv::{Key, Path};
+use quorate_core::node::raft::Standing;
 use quorate_core::node::workers;
 use quorate_core::random::Rng;
 
 use super::{BOOT_US, Run, TICK_US};
 use crate::clock::Micros;
-use crate::plan::{Actor, Class, Operation, Pick, Targets, Then, What};
+use crate::plan::{Actor, Class, Operation, Pick, Role, Targets, Then, What};
 use crate::surfaces::{NAMESPACE, Wish, Wrong, url_of};
 use crate::world::faults::{Fault, Place};
 
@@ -281,9 +282,29 @@ impl Run<'_> {
                     let now = self.world.now();
                     machines.extend(self.draws(&format!("random/{now}")).pick(&running));
                 }
+                Pick::Role(role) => {
+                    let now = self.world.now();
+                    let draws = self.draws(&format!("random/{now}"));
+                    machines.extend(draws.clone().pick(&self.in_role(*role)));
+                }
             }
         }
         machines
+    }
+
+    /// Machines whose process says that it is this to the agreed log.
+    fn in_role(&self, role: Role) -> Vec<usize> {
+        let is = |index: &usize| {
+            let process = self.world.machine(*index).process.as_ref();
+            let state = process.map(|process| process.node.published().raft.load().state);
+            state.is_some_and(|state| match role {
+                Role::Leader => state == Standing::Leader,
+                Role::Voter => state == Standing::Voter,
+                Role::Standby => state == Standing::Standby,
+                Role::Outside => state == Standing::Outside,
+            })
+        };
+        (0..self.plan.nodes()).filter(is).collect()
     }
 
     fn place(&mut self, class: Class, targets: &Targets) -> Place {

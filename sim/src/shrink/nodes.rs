@@ -8,13 +8,14 @@ pub(super) fn without(plan: &Plan, number: usize) -> Option<Plan> {
     let nodes = plan.nodes();
     let mut fewer = plan.clone();
     fewer.given.insert("nodes".to_owned(), (nodes - 1).to_string());
-    for key in ["store", "core", "late", "voters"] {
+    for key in ["store", "core", "late", "voters", "outside"] {
         let Some(text) = plan.given.get(key) else { continue };
         if !["all", "none"].contains(&text.as_str()) {
             fewer.given.insert(key.to_owned(), listed(text, nodes, number)?);
         }
     }
     fewer.given.remove("zones");
+    fewer.given.remove("wire");
     for load in &mut fewer.loads {
         if let Some(on) = load.keys.get_mut("on") {
             *on = listed(on, nodes, number)?;
@@ -80,7 +81,7 @@ fn repick(pick: &mut Pick, gone: usize) -> bool {
             *first = down(*first, gone);
             *last = if *last >= gone { *last - 1 } else { *last };
         }
-        Pick::All | Pick::Random => {}
+        Pick::All | Pick::Random | Pick::Role(_) => {}
     }
     true
 }

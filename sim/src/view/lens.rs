@@ -14,6 +14,7 @@ use super::words::{self, Family, Names};
 use crate::clock::Micros;
 use crate::world::faults::Fault;
 use crate::world::machine::Machine;
+use crate::world::newer;
 
 /// Turns that are kept.
 const TURNS_MAX: usize = 4000;
@@ -245,7 +246,7 @@ impl Lens {
         let (key, to) = match input {
             Input::Datagram { from, bytes } => {
                 let Some(sender) = self.machines.get(from).copied() else { return };
-                ((sender, Some(address), bytes.clone()), read.0)
+                ((sender, Some(address), newer::known(bytes)), read.0)
             }
             Input::Frame { frame, .. } => {
                 let bytes = Blob::from(frame.encode());

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use quorate_core::node::Request;
+use quorate_core::wire::PROTOCOL;
 
 use super::{Event, World};
 use crate::clock::Micros;
@@ -275,6 +276,13 @@ impl World {
                 if fault.key("address").is_some() {
                     self.relocate(machine);
                 }
+                self.start(machine);
+            }
+            "upgrade" => {
+                self.kill(machine, false);
+                let versions = fault.key("wire").and_then(crate::settings::wire);
+                let versions = versions.unwrap_or((PROTOCOL.0, PROTOCOL.1 + 1));
+                crate::settings::set_wire(&mut self.machine_mut(machine).settings, versions);
                 self.start(machine);
             }
             "wipe" => {

@@ -15,6 +15,7 @@ pub(super) fn settings(name: &str, address: SocketAddr, join: Vec<String>) -> Se
         address,
         http: String::new(),
         version: "1.0.0".into(),
+        protocol: crate::wire::PROTOCOL,
         zone: String::new(),
         labels: BTreeMap::new(),
         join,

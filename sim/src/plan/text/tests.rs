@@ -5,7 +5,7 @@ use super::*;
 const STORY: &str = "
 scenario gossip/starved_topic   # a comment
 about    one topic always has more to say than a datagram holds
-given    nodes=4 time=90s+30s gossip.direct_max=0
+given    nodes=4 time=90s+30s gossip.direct_max=0 outside=n4 wire=n1:-1,n3:+1
 load     0s..90s  labels.set rate=0.5/s value=64 keys=5000
 when     30s  cut n1->n2 udp for 5s
 when     50s  crash n3 for 5s
@@ -15,6 +15,8 @@ when     9s server set http://10.0.0.7:8000 hang
 then     always G-1 M-4
 then     by 120s G-13
 when     9s point name=gossip.one_want for 9s
+when     11s isolate leader for 1s
+when     12s upgrade {voter,n2} wire=+1
 then     answer first = created
 then     mark link.duplicate
 then     count quorate_gossip_over_budget_total = 0
@@ -42,7 +44,10 @@ fn an_error_says_where_and_what_may_have_been_meant() {
         ("when 5s cut n2<->n2", "`cut n2<->n2` parts nobody from anybody"),
         ("when 5s isolate {n1..n2,n3} for 2s", "`isolate {n1..n2,n3}` parts nobody from anybody"),
         ("when 5s crash n9", "`n9` is not among 3 nodes"),
-        ("when 5s crash leader", "nobody is `leader` yet: the domain that says so does not exist"),
+        ("when 5s crash owner(x)", "nobody is `owner` yet: the domain that says so does not exist"),
+        ("when 5s crash laeder", "`laeder` names no node; did you mean `leader`?"),
+        ("when 5s upgrade n1 wire=2", "`2` is no version: -1, 0 or +1"),
+        ("given wire=n1:2", "`wire=n1:2` cannot be used"),
         ("when 5 crash n1", "`5` is no time like `200ms` or `1.5s`"),
         (
             "given gossip.fanuot=3",
