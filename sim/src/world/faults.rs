@@ -278,13 +278,7 @@ impl World {
                 }
                 self.start(machine);
             }
-            "upgrade" => {
-                self.kill(machine, false);
-                let versions = fault.key("wire").and_then(crate::settings::wire);
-                let versions = versions.unwrap_or((PROTOCOL.0, PROTOCOL.1 + 1));
-                crate::settings::set_wire(&mut self.machine_mut(machine).settings, versions);
-                self.start(machine);
-            }
+            "upgrade" => self.upgrade(machine, fault),
             "wipe" => {
                 self.kill(machine, false);
                 self.wipe(machine);
@@ -336,6 +330,15 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// Another build is started where this one ran.
+    fn upgrade(&mut self, machine: usize, fault: &Fault<'_>) {
+        self.kill(machine, false);
+        let versions = fault.key("wire").and_then(crate::settings::wire);
+        let versions = versions.unwrap_or((PROTOCOL.0, PROTOCOL.1 + 1));
+        crate::settings::set_wire(&mut self.machine_mut(machine).settings, versions);
+        self.start(machine);
     }
 
     /// The supervisor looks after processes that answer its question about their life badly, or not at all.
