@@ -139,6 +139,7 @@ promises! {
     RF15 "RF-15" Step "who reaches no majority raises no term",
     KV1 "KV-1" History "what callers of the store heard can be told as one story",
     KV2 "KV-2" Step "its revision never falls; equal index, equal state",
+    KV3 "KV-3" Step "a watch tells every change after its start once, in order, or that it is too late",
     W1 "W-1" Step "every claim carries the id of its author and its URL",
     W2 "W-2" Quiet "an entry exists exactly while a claim of its URL does",
     W3 "W-3" Step "the version of a claim's statement never falls",

@@ -488,6 +488,9 @@ impl World {
             Effect::Store { ticket, batch } => self.store(machine, process, ticket, batch),
             Effect::Call { ticket, call } => self.call(machine, process, ticket, call),
             Effect::Reply { ticket, reply } => self.checks.answered(self.now, ticket, &reply),
+            Effect::Announce(Announcement::Watched { watch, event }) => {
+                self.watched(machine, watch, &event);
+            }
             Effect::Announce(announcement) => self.announced(machine, announcement),
         }
     }

@@ -1,10 +1,12 @@
-//! Promises of the consistent store: KV-1 and KV-2, and RF-7 as its callers see it.
+//! Promises of the consistent store: KV-1 to KV-3, and RF-7 as its callers see it.
 //!
 //! What callers asked and heard is written down as it happens, and judged when the run is over. Who was not
 //! answered, or was told that nobody knows, may have been served at any later moment, or never; who was
 //! refused was not served.
 //!
-//! Absent on purpose: leases, watches and locks, which the store's own scripts and models hold.
+//! Absent on purpose: leases and locks, which the store's own scripts and models hold.
+
+pub mod watches;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +28,8 @@ pub struct Watch {
     states: BTreeMap<(Genesis, u64), u64>,
     /// Per process.
     revisions: BTreeMap<u64, u64>,
+    /// What watchers heard.
+    pub watches: watches::Watches,
 }
 
 impl Watch {
@@ -56,6 +60,7 @@ impl Watch {
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let Some(genesis) = turn.process.node.raft().genesis() else { return Ok(()) };
         let state = turn.process.node.kv().state();
+        self.watches.applied(genesis, state);
         let (index, digest) = (state.index(), state.digest());
         let known = *self.states.entry((genesis, index)).or_insert(digest);
         ledger.hold(Id::KV2, turn.machine, known == digest, || {

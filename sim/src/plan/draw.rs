@@ -276,6 +276,16 @@ fn draw_keys(plan: &mut Plan, rng: &mut Rng, safety: Micros) {
             keys: named,
         });
     }
+    if rng.chance(1, 2) {
+        let watchers = (1 + rng.below(4)).to_string();
+        plan.loads.push(Load {
+            from: 0,
+            upto: safety,
+            operation: Operation("kv.watch"),
+            rate_milli: settings::log_uniform(rng, 50, 1000),
+            keys: BTreeMap::from([("keys".to_owned(), keys), ("watchers".to_owned(), watchers)]),
+        });
+    }
 }
 
 struct Draw {

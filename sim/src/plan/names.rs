@@ -75,7 +75,7 @@ pub const CLASSES: [Word; 40] = [
 ];
 
 /// What callers, operators and services do.
-pub const OPERATIONS: [Word; 25] = [
+pub const OPERATIONS: [Word; 26] = [
     word(
         "worker.add",
         &[
@@ -97,6 +97,7 @@ pub const OPERATIONS: [Word; 25] = [
     word("set", &[]),
     word("kv.put", &["keys", "on", "if"]),
     word("kv.get", &["keys", "on"]),
+    word("kv.watch", &["keys", "on", "watchers"]),
     absent("shared.put", "kv"),
     absent("names.register", "names"),
     absent("groups.join", "groups"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quorate_core::ids::Ticket;
 use quorate_core::node::kv::{Key, Path};
 use quorate_core::node::raft::Standing;
-use quorate_core::node::workers;
+use quorate_core::node::{Request, workers};
 use quorate_core::random::Rng;
 
 use super::{BOOT_US, Run, TICK_US};
@@ -190,11 +190,31 @@ impl Run<'_> {
         if wish.operation == "worker.pick" {
             return self.pick(machine, wish);
         }
+        if wish.operation == "kv.watch" {
+            return self.watch(machine, wish);
+        }
         match wish.request() {
             Ok(request) => self.world.request(machine, request),
             Err(Wrong::Refused(refusal)) => Some(self.world.refuse(machine, &refusal)),
             Err(Wrong::Plan(error)) => panic!("the plan asks for what cannot be: {error}"),
         }
+    }
+
+    /// One of a few watchers goes on at `machine`, from where it was.
+    fn watch(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
+        let number = |key: &str| wish.keys.get(key).and_then(|text| text.parse::<u64>().ok());
+        let watcher = wish.turn % number("watchers").unwrap_or(1).max(1);
+        // Every other watcher is there for all keys.
+        let one = wish.words.first().filter(|_| !watcher.is_multiple_of(2));
+        let key = one.and_then(|word| Key::new(word.as_bytes()).ok());
+        let key = self.world.checks.kv.watches.key_of(watcher).unwrap_or(key);
+        if let Some((there, watch)) = self.world.checks.kv.watches.close(watcher) {
+            self.world.request(there, Request::Unwatch { watch });
+        }
+        let request = self.world.checks.kv.watches.request(watcher, key.clone());
+        let ticket = self.world.request(machine, Request::Watch(request))?;
+        self.world.checks.kv.watches.opened(watcher, machine, ticket, key);
+        Some(ticket)
     }
 
     /// Reads a snapshot, as a thread of a host does. Every second pick leaves out what the one before it

@@ -1,11 +1,11 @@
-//! What nodes ask of the outside world: names that resolve, and workers that are probed.
+//! What nodes ask of the outside world: names that resolve, workers that are probed, and watchers that read.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use quorate_core::ids::Ticket;
 use quorate_core::node::workers::Probe;
-use quorate_core::node::{Answer, Call};
+use quorate_core::node::{Answer, Call, Request, kv};
 
 use super::{Event, World};
 use crate::clock::Micros;
@@ -18,6 +18,24 @@ impl World {
         };
         let at = self.now + took;
         self.queue.push(at, Event::Answered { machine, process, ticket, answer });
+    }
+
+    /// A watcher hears something and has read it at once.
+    pub(super) fn watched(&mut self, machine: usize, watch: Ticket, event: &kv::Event) {
+        let revision = match event {
+            kv::Event::Changes { revision, .. } | kv::Event::Progress { revision } => *revision,
+            kv::Event::Compacted(_) | kv::Event::Refused(_) => 0,
+        };
+        let checks = &mut self.checks;
+        let told = checks.kv.watches.told(machine, watch, event, &mut checks.ledger);
+        if let Err(failure) = told
+            && checks.on
+        {
+            self.fail(failure.at(self.now, self.trace.turns()));
+        }
+        if revision > 0 {
+            self.request(machine, Request::Taken { watch, revision });
+        }
     }
 
     fn resolve(&self, name: &str) -> Vec<SocketAddr> {
