@@ -32,7 +32,8 @@ use quorate_core::time::Instant;
 use crate::clock;
 use crate::traffic::Number;
 use file::Files;
-pub(crate) use trace::{TraceError, TraceSettings, Tracer};
+pub use trace::TraceError;
+pub(crate) use trace::{TraceSettings, Tracer};
 
 /// The most bytes of one file.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -147,13 +148,15 @@ pub(crate) struct Recorder {
     record: Option<Ear>,
     trace: Option<Ear>,
     wanted: Receiver<Ear>,
+    /// No input of the next turn has come.
+    between: bool,
     inputs: Vec<Input>,
 }
 
 impl Recorder {
     /// A recorder that keeps no flight record; traces come through `wanted`.
     pub(crate) fn off(wanted: Receiver<Ear>) -> Recorder {
-        Recorder { record: None, trace: None, wanted, inputs: Vec::new() }
+        Recorder { record: None, trace: None, wanted, between: true, inputs: Vec::new() }
     }
 
     /// Begins a record of the node that `head` and `image` make.
@@ -187,6 +190,12 @@ impl Recorder {
 
     /// The node is about to be handed `input`.
     pub(crate) fn note(&mut self, input: &Input) {
+        // A trace begins between two turns, so that whoever asked for it sees whatever is done next, whole.
+        if std::mem::take(&mut self.between)
+            && let Ok(trace) = self.wanted.try_recv()
+        {
+            self.trace = Some(trace);
+        }
         if self.ears().next().is_some() {
             self.inputs.push(input.clone());
         }
@@ -195,11 +204,8 @@ impl Recorder {
     /// The turn is over; `effects` are about to be performed.
     pub(crate) fn turned(&mut self, now: Instant, effects: &[Effect]) {
         let inputs = std::mem::take(&mut self.inputs);
+        self.between = true;
         self.tell(now, inputs, effects);
-        // A trace begins between two turns: what came before in this one was not noted.
-        if let Ok(trace) = self.wanted.try_recv() {
-            self.trace = Some(trace);
-        }
     }
 
     fn tell(&mut self, now: Instant, inputs: Vec<Input>, effects: &[Effect]) {

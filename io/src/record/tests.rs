@@ -117,7 +117,7 @@ fn a_folder_that_cannot_be_made_is_told_and_nothing_begins() {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
-/// Turns of a loop that is traced from its fourth on, until it ends or as long as it lasts.
+/// Turns of two inputs of a loop that is traced from its fifth on, until it ends or as long as it lasts.
 fn traced(name: &str, bytes_max: u64, lasts: Duration, turns: u64) -> (PathBuf, Arc<Endings>) {
     let name = format!("quorate-trace-{name}-{}", std::process::id());
     let directory = std::env::temp_dir().join(name);
@@ -129,11 +129,13 @@ fn traced(name: &str, bytes_max: u64, lasts: Duration, turns: u64) -> (PathBuf, 
     let local = Replica { node: "n1".parse().unwrap(), incarnation: Incarnation(3) };
     let published = crate::shell::tests::published(local, Instant::ZERO);
     for turn in 0..turns {
+        recorder.note(&Input::Wake);
+        // In the middle of a turn: it begins with the next.
         if turn == 3 {
             tracer.begin(&settings, &published, lasts).unwrap();
             assert_eq!(tracer.begin(&settings, &published, lasts), Err(TraceError::Busy));
         }
-        recorder.note(&Input::Wake);
+        recorder.note(&Input::Start);
         recorder.turned(Instant::from_millis(turn), &[]);
     }
     // What is to last long ends with the node; what is full or over has ended by itself.
@@ -162,7 +164,7 @@ fn a_trace_begins_between_two_turns_and_has_every_one_from_there_on() {
     assert_eq!((&lines[0]["node"], &lines[0]["build"]), (&"n1".into(), &"test".into()));
     let times: Vec<u64> = lines.iter().filter_map(|line| line["t_us"].as_u64()).collect();
     assert_eq!(times, [4000, 5000, 6000, 7000]);
-    assert_eq!(lines[1]["input"], serde_json::json!(["Wake"]));
+    assert_eq!(lines[1]["input"], serde_json::json!(["Wake", "Start"]));
     assert_eq!(lines.last().unwrap()["end"], "stopped");
     assert_eq!(ended(&endings), ["stopped"]);
 }
