@@ -140,6 +140,8 @@ promises! {
     KV1 "KV-1" History "what callers of the store heard can be told as one story",
     KV2 "KV-2" Step "its revision never falls; equal index, equal state",
     KV3 "KV-3" Step "a watch tells every change after its start once, in order, or that it is too late",
+    KV5 "KV-5" Step "whoever is told that it holds a lock stands first in line, and goes by release or lease",
+    KV9 "KV-9" History "a resource that keeps the greatest fence never acts for an earlier holder after a later one",
     W1 "W-1" Step "every claim carries the id of its author and its URL",
     W2 "W-2" Quiet "an entry exists exactly while a claim of its URL does",
     W3 "W-3" Step "the version of a claim's statement never falls",

@@ -1,6 +1,7 @@
 //! What callers and operators say to nodes, and what comes back, as words of a plan.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use quorate_core::node::workers::route::Reason;
 use quorate_core::node::workers::{
@@ -12,6 +13,7 @@ use quorate_core::wire::Blob;
 
 use crate::clock::Micros;
 use crate::invariants::secrets::{HOST_LOCAL, SECRET};
+use crate::plan::text::parse_time;
 
 /// The URL that a probe asks, and for how long it waits.
 pub fn probe_target(probe: &workers::Probe) -> (String, Micros) {
@@ -84,6 +86,7 @@ impl Wish<'_> {
                 Request::Worker(Command::Report { target: target(), outcome })
             }
             "kv.put" | "kv.get" => self.of_keys().map_err(Wrong::Plan)?,
+            "locks.acquire" => self.of_locks().map_err(Wrong::Plan)?,
             "labels.set" => Request::SetLabels { labels: self.labels() },
             "member.leave" => Request::Leave {
                 remove_workers: self.key("remove_workers").is_some(),
@@ -126,6 +129,32 @@ impl Wish<'_> {
             }
         };
         Ok(Request::Kv { request: Box::new(request), within: None, once: None })
+    }
+
+    /// A lock with a lease of its own, for which the caller stands in line.
+    fn of_locks(&self) -> Result<Request, String> {
+        let namespace = NAMESPACE.parse().map_err(|error: kv::NameError| error.to_string())?;
+        let name = kv::LockName::new(self.lock().as_bytes()).map_err(|error| error.to_string())?;
+        let wait = self.key("wait").map_or(Ok(0), parse_time)?;
+        let acquire = kv::Acquire {
+            lock: kv::Lock { namespace, name },
+            lease: kv::Holder::Grant(self.ttl() / 1000),
+            permits: 1,
+        };
+        let wait = Duration::from_micros(wait);
+        let request = Box::new(kv::Request::Acquire { acquire, wait });
+        Ok(Request::Kv { request, within: Some(wait + Duration::from_secs(5)), once: None })
+    }
+
+    /// The lock that is meant; names of locks have no slash.
+    pub fn lock(&self) -> String {
+        let word = self.word();
+        word.rsplit('/').next().unwrap_or_default().to_owned()
+    }
+
+    /// How long the lease of a lock lives without its holder.
+    pub fn ttl(&self) -> Micros {
+        self.key("ttl").and_then(|text| parse_time(text).ok()).unwrap_or(15_000_000)
     }
 
     /// What a caller changes: its place among others, and now and then how it is probed.
@@ -319,6 +348,7 @@ pub fn words_of(reply: &Reply) -> String {
             workers::Answer::Refused(refusal) => format!("refused {}", refusal.code()),
         },
         Reply::Kv(kv::Answer::Failed(failure)) => format!("failed {failure}"),
+        Reply::Kv(kv::Answer::Held { fence, .. }) => format!("held {fence}"),
         Reply::Kv(_) => "done".to_owned(),
         Reply::Watching { .. } => "watching".to_owned(),
     }

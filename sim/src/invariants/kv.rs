@@ -1,11 +1,12 @@
-//! Promises of the consistent store: KV-1 to KV-3, and RF-7 as its callers see it.
+//! Promises of the consistent store: KV-1 to KV-3, KV-5, KV-9, and RF-7 as its callers see it.
 //!
 //! What callers asked and heard is written down as it happens, and judged when the run is over. Who was not
 //! answered, or was told that nobody knows, may have been served at any later moment, or never; who was
 //! refused was not served.
 //!
-//! Absent on purpose: leases and locks, which the store's own scripts and models hold.
+//! Absent on purpose: leases by themselves, which the store's own scripts and models hold.
 
+pub mod locks;
 pub mod watches;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,10 @@ pub struct Watch {
     revisions: BTreeMap<u64, u64>,
     /// What watchers heard.
     pub watches: watches::Watches,
+    /// Who holds.
+    pub locks: locks::Locks,
+    /// Through which revision it is known what members applied.
+    through: u64,
 }
 
 impl Watch {
@@ -43,6 +48,9 @@ impl Watch {
     }
 
     pub(super) fn answered(&mut self, now: Micros, ticket: Ticket, reply: &Reply) {
+        if let Reply::Kv(reply) = reply {
+            self.locks.answered(ticket, reply);
+        }
         let (Reply::Kv(reply), Some(call)) = (reply, self.calls.get_mut(&ticket)) else { return };
         if *reply == kv::Answer::Failed(Refused::Unavailable(Unavailable::Ambiguous)) {
             return;
@@ -60,7 +68,19 @@ impl Watch {
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let Some(genesis) = turn.process.node.raft().genesis() else { return Ok(()) };
         let state = turn.process.node.kv().state();
-        self.watches.applied(genesis, state);
+        self.watches.of_log(genesis);
+        if state.revision() > self.through {
+            for (revision, changed) in state.since(self.through + 1) {
+                self.watches.applied(revision, changed);
+                self.locks.applied(changed);
+            }
+            self.through = state.revision();
+        }
+        // Two logs have two lines for one lock; what founds a second one is another promise's business.
+        match self.watches.one_log() {
+            true => self.locks.look(ledger)?,
+            false => self.locks.forget(),
+        }
         let (index, digest) = (state.index(), state.digest());
         let known = *self.states.entry((genesis, index)).or_insert(digest);
         ledger.hold(Id::KV2, turn.machine, known == digest, || {

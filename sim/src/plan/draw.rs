@@ -286,6 +286,17 @@ fn draw_keys(plan: &mut Plan, rng: &mut Rng, safety: Micros) {
             keys: BTreeMap::from([("keys".to_owned(), keys), ("watchers".to_owned(), watchers)]),
         });
     }
+    if rng.chance(1, 2) {
+        let pairs = [("keys", "2"), ("ttl", "4s"), ("wait", "20s"), ("hold", "6s")];
+        let keys = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        plan.loads.push(Load {
+            from: 0,
+            upto: safety,
+            operation: Operation("locks.acquire"),
+            rate_milli: settings::log_uniform(rng, 50, 300),
+            keys: keys.into(),
+        });
+    }
 }
 
 struct Draw {

@@ -104,8 +104,8 @@ pub const OPERATIONS: [Word; 26] = [
     absent("pool.request", "pools"),
     absent("credential.put", "credentials"),
     absent("config.publish", "config"),
-    absent("locks.acquire", "kv"),
-    absent("resource.write", "kv"),
+    word("locks.acquire", &["keys", "on", "ttl", "wait", "hold"]),
+    word("resource.write", &["by"]),
     absent("publish", "config"),
     absent("groups.leave", "groups"),
 ];

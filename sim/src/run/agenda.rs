@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use quorate_core::ids::Ticket;
-use quorate_core::node::kv::{Key, Path};
+use quorate_core::node::kv::{self, Key, Path};
 use quorate_core::node::raft::Standing;
 use quorate_core::node::{Request, workers};
 use quorate_core::random::Rng;
 
 use super::{BOOT_US, Run, TICK_US};
 use crate::clock::Micros;
+use crate::plan::text::parse_time;
 use crate::plan::{Actor, Class, Operation, Pick, Role, Targets, Then, What};
 use crate::surfaces::{NAMESPACE, Wish, Wrong, url_of};
 use crate::world::faults::{Fault, Place};
@@ -29,6 +30,17 @@ pub enum Step {
     Tick,
     /// A `then` line comes due.
     Then(usize),
+    /// Whoever asked for a lock under that ticket renews its lease.
+    KeepAlive {
+        /// Through which node.
+        machine: usize,
+        /// What it asked under.
+        ticket: Ticket,
+        /// And again after that.
+        every: Micros,
+        /// Until then.
+        until: Micros,
+    },
     /// A link joins or leaves a swizzle.
     Swizzle(usize, bool),
 }
@@ -93,6 +105,9 @@ impl Run<'_> {
             Step::Load(index) => self.load(number, index),
             Step::Tick => self.tick(number),
             Step::Then(index) => self.check_then(index),
+            Step::KeepAlive { machine, ticket, every, until } => {
+                self.keep_alive(number, (machine, ticket), (every, until));
+            }
             Step::Swizzle(machine, on) => self.world.clog_machine(machine, on),
         }
     }
@@ -190,8 +205,11 @@ impl Run<'_> {
         if wish.operation == "worker.pick" {
             return self.pick(machine, wish);
         }
-        if wish.operation == "kv.watch" {
-            return self.watch(machine, wish);
+        match wish.operation {
+            "kv.watch" => return self.watch(machine, wish),
+            "locks.acquire" => return self.acquire(machine, wish),
+            "resource.write" => return self.write(machine, wish),
+            _ => {}
         }
         match wish.request() {
             Ok(request) => self.world.request(machine, request),
@@ -215,6 +233,48 @@ impl Run<'_> {
         let ticket = self.world.request(machine, Request::Watch(request))?;
         self.world.checks.kv.watches.opened(watcher, machine, ticket, key);
         Some(ticket)
+    }
+
+    /// A caller stands in line for a lock, and renews its lease at the same node for as long as it holds.
+    fn acquire(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
+        let request = wish.request().unwrap_or_else(|wrong| panic!("the plan is wrong: {wrong:?}"));
+        let ticket = self.world.request(machine, request)?;
+        self.world.checks.kv.locks.asked(ticket, machine, &wish.lock());
+        let (now, every) = (self.world.now(), wish.ttl() / 3);
+        let hold = wish.keys.get("hold").and_then(|text| parse_time(text).ok());
+        let until = (BOOT_US + self.plan.time().0).min(now + hold.unwrap_or(Micros::MAX / 2));
+        self.remind(now + every, Step::KeepAlive { machine, ticket, every, until });
+        Some(ticket)
+    }
+
+    fn keep_alive(
+        &mut self,
+        number: usize,
+        (machine, ticket): (usize, Ticket),
+        (every, until): (Micros, Micros),
+    ) {
+        if let Some(lease) = self.world.checks.kv.locks.lease(ticket) {
+            let request = Box::new(kv::Request::KeepAlive(lease));
+            self.world.request(machine, Request::Kv { request, within: None, once: None });
+        }
+        if self.world.now() < until {
+            self.world.note(self.world.now() + every, number);
+        }
+    }
+
+    /// A resource is acted on with the fence of whoever is named.
+    fn write(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
+        let by = wish.keys.get("by").and_then(|tag| self.tags.get(tag).copied());
+        let resource = wish.lock();
+        let checks = &mut self.world.checks;
+        match checks.kv.locks.write(machine, &resource, by, &mut checks.ledger) {
+            Ok(obeyed) => Some(self.world.told(if obeyed { "done" } else { "refused" }.to_owned())),
+            Err(failure) => {
+                let (at, turns) = (self.world.now(), self.world.trace.turns());
+                self.world.fail(failure.at(at, turns));
+                None
+            }
+        }
     }
 
     /// Reads a snapshot, as a thread of a host does. Every second pick leaves out what the one before it

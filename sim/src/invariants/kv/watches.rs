@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::Ticket;
-use quorate_core::node::kv::{Event, Key, Keys, State, WatchRequest, What};
+use quorate_core::node::kv::state::Revision;
+use quorate_core::node::kv::{Event, Key, Keys, WatchRequest, What};
 use quorate_core::node::raft::Genesis;
 use quorate_core::wire::Blob;
 
@@ -25,8 +26,6 @@ pub struct Watches {
     open: BTreeMap<Ticket, u64>,
     /// By revision, what was changed of the keys of callers.
     history: BTreeMap<u64, Vec<(Vec<u8>, What)>>,
-    /// Through where that is known.
-    through: u64,
     logs: BTreeSet<Genesis>,
 }
 
@@ -70,18 +69,21 @@ impl Watches {
         WatchRequest { namespace, keys, from, previous: false }
     }
 
-    /// A member has applied what `state` holds.
-    pub(super) fn applied(&mut self, genesis: Genesis, state: &State) {
+    /// A member has a copy of this log.
+    pub(super) fn of_log(&mut self, genesis: Genesis) {
         self.logs.insert(genesis);
-        if state.revision() <= self.through {
-            return;
-        }
-        for (revision, changed) in state.since(self.through + 1) {
-            let ours = changed.changes.iter().filter(|change| change.path.namespace() == NAMESPACE);
-            let ours = ours.map(|change| (change.path.key().to_vec(), change.what.clone()));
-            self.history.insert(revision, ours.collect());
-        }
-        self.through = state.revision();
+    }
+
+    /// Whether all copies are of one log.
+    pub(super) fn one_log(&self) -> bool {
+        self.logs.len() == 1
+    }
+
+    /// What a revision changed, as the first member applied it.
+    pub(super) fn applied(&mut self, revision: u64, changed: &Revision) {
+        let ours = changed.changes.iter().filter(|change| change.path.namespace() == NAMESPACE);
+        let ours = ours.map(|change| (change.path.key().to_vec(), change.what.clone()));
+        self.history.insert(revision, ours.collect());
     }
 
     /// A watcher is told something.
