@@ -322,6 +322,29 @@ pub fn formed(
     rows.collect()
 }
 
+/// The copy of a log that storage holds, as the only voter of another: see [`raft::survivor`]. With it the
+/// batch that makes it so.
+pub fn survivor(
+    image: &Image,
+    genesis: raft::Genesis,
+) -> Result<(raft::Survivor, Batch), raft::Unfit> {
+    let mut survivor = raft::survivor(&rows(image), genesis)?;
+    let batch = batch(std::mem::take(&mut survivor.rows));
+    Ok((survivor, batch))
+}
+
+/// The batch that drops whatever storage holds of a log.
+pub fn dropped(image: &Image) -> Batch {
+    batch(raft::dropped(&rows(image)))
+}
+
+/// Rows to write or, without a value, to delete: whole or not at all.
+pub type Batch = Vec<(Keyspace, String, Option<Blob>)>;
+
+fn batch(rows: Vec<raft::Row>) -> Batch {
+    rows.into_iter().map(|row| (keyspace(row.room), row.key, row.value)).collect()
+}
+
 fn keyspace(room: raft::Room) -> Keyspace {
     match room {
         raft::Room::Log => Keyspace::Log,

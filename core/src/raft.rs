@@ -30,6 +30,7 @@ pub mod ladder;
 mod lead;
 mod pending;
 mod reads;
+mod recover;
 mod serve;
 mod state;
 mod status;
@@ -57,6 +58,7 @@ pub use durable::{Damaged, Rows, check};
 pub use facts::FACT;
 pub use group::Configuration;
 pub use keep::formed;
+pub use recover::{Survivor, Unfit, dropped, survivor};
 pub use status::{EntryRow, MemberRow, Standing, Status};
 
 use apply::{Applying, Taking};
@@ -239,9 +241,10 @@ impl Machine for Raft {
             Input::Stored { number } => self.stored(now, number, out),
             Input::Peer { from, message } => self.peer(now, &from, message, out),
             Input::Known { node, peer } => {
-                self.know(now, node, peer);
-                self.look_around(now, out);
-                self.compare_logs(out);
+                if self.know(now, node, peer) {
+                    self.look_around(now, out);
+                    self.compare_logs(out);
+                }
             }
             Input::Seeds { behind } => {
                 self.behind_seeds = behind;

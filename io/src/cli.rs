@@ -14,6 +14,7 @@ mod local;
 mod lock;
 mod members;
 mod raft;
+mod recover;
 mod serve;
 mod show;
 mod workers;

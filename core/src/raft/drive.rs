@@ -339,10 +339,10 @@ impl Raft {
         });
     }
 
-    /// What a node says about its copy.
-    pub(super) fn know(&mut self, now: Instant, node: NodeId, peer: Option<Peer>) {
+    /// What a node says about its copy; whether that is news.
+    pub(super) fn know(&mut self, now: Instant, node: NodeId, peer: Option<Peer>) -> bool {
         if self.peers.get(&node) == peer.as_ref() {
-            return;
+            return false;
         }
         self.ladder.changed(now);
         match peer {
@@ -357,6 +357,7 @@ impl Raft {
         while self.peers.len() > crate::limits::MEMBERS_MAX {
             self.peers.pop_last();
         }
+        true
     }
 
     /// A link came up or went: what was on its way to a member is lost with it.

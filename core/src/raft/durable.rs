@@ -100,6 +100,11 @@ pub(super) fn promise(rows: &Rows) -> Result<Promise, Damaged> {
     row::<Promise>(rows, Room::Hard, PROMISE).map(Option::unwrap_or_default)
 }
 
+/// Whether the row of this key says what was promised.
+pub(super) fn is_promise(key: &str) -> bool {
+    key == PROMISE
+}
+
 /// Whether rows are a log, or none at all.
 pub fn check(rows: &Rows) -> Result<(), Damaged> {
     promise(rows)?;

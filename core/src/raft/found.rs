@@ -12,7 +12,7 @@ use crate::time::Instant;
 impl Raft {
     /// Whether it matters here who is behind the seeds.
     pub fn may_found(&self) -> bool {
-        self.settings.expect > 0 && self.settings.eligible && self.identity.genesis.is_none()
+        self.settings.expect > 0 && self.settings.eligible && !self.founders.sees_a_log()
     }
 
     /// Something became known that may make a difference to founders.

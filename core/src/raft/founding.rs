@@ -169,6 +169,11 @@ impl Founders {
         self.asking.is_some() || self.repeats_at.is_some() || !self.view.is_in(&self.node)
     }
 
+    /// Whether a log is known, here or elsewhere.
+    pub(super) fn sees_a_log(&self) -> bool {
+        self.view.has_log
+    }
+
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         let given_up = self.asking.as_ref().and_then(|asking| asking.until);
         if given_up.is_some_and(|until| until <= now) {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(super) use verbs::{
-    Audit, Ca, Config, Event, Gossip, Key, Kv, Lock, Member, Node, Query, Raft, Token, TokenNew,
-    Trace, Worker,
+    Audit, Ca, Config, Event, Gossip, Key, Kv, Lock, Member, Node, Query, Raft, Recover, Token,
+    TokenNew, Trace, Worker,
 };
 
 /// Coordination node for fleets of AI gateways.

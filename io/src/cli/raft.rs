@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::args::Raft;
 use super::client::{Client, Failure};
+use super::recover::recover;
 use super::show::{columns, items, print, text};
 
 pub(super) async fn raft(client: &Client, verb: Raft) -> Result<(), Failure> {
@@ -19,6 +20,7 @@ pub(super) async fn raft(client: &Client, verb: Raft) -> Result<(), Failure> {
             print(client, &answer, |_| "the lead is being handed over\n".to_owned());
             Ok(())
         }
+        Raft::Recover(words) => recover(&words, client.assume_yes),
         Raft::VotersMax { voters_max } => {
             let body = json!({ "voters_max": voters_max });
             let answer = client.put("/v0/operations/raft/settings", &body).await?;

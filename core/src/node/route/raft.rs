@@ -55,10 +55,7 @@ impl Node {
             }
             Output::Store { number, rows } => {
                 let ticket = self.ask(Question::Raft(number));
-                let batch = rows
-                    .into_iter()
-                    .map(|row| (crate::node::keyspace(row.room), row.key, row.value));
-                out.push(Effect::Store { ticket, batch: batch.collect() });
+                out.push(Effect::Store { ticket, batch: crate::node::batch(rows) });
             }
             Output::Send { to, message } => {
                 let message = link::Message::Raft(Blob::from(encode(&message)));

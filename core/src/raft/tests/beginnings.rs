@@ -67,6 +67,56 @@ fn a_crash_between_promise_and_log_ends_in_the_same_log() {
 }
 
 #[test]
+fn a_survivor_goes_on_alone_with_everything_it_holds_and_a_dropped_copy_is_taken_in_again() {
+    for seed in 1..6 {
+        let mut world = World::formed(seed, 3, 3);
+        world.settings.expect = 0;
+        for ticket in 0..30 {
+            world.propose(0, ticket, &format!("t{ticket}"), std::time::Duration::from_secs(20));
+            world.run(std::time::Duration::from_millis(100));
+        }
+        world.run(std::time::Duration::from_secs(2));
+        let (before, log_time) = (world.services[1].clone(), world.node(1).log_time());
+        assert_eq!(before.len(), 30);
+        (0..3).for_each(|index| world.crash(index, usize::MAX));
+        let survivor = recover::survivor(world.rows(1), Genesis(99)).expect("it holds all");
+        assert_eq!((survivor.node.clone(), survivor.was), (name(1), Genesis(7)));
+        assert_eq!(survivor.voters.len(), 3);
+        world.forget_what_was_seen();
+        world.apply(1, survivor.rows);
+        world.start(1);
+        world.run_until("it leads alone", |world| world.leader() == Some(1));
+        world.propose(1, 99, "after", std::time::Duration::from_secs(5));
+        world.run_until("it commits alone", |world| world.answer(1, 99).is_some());
+        assert_eq!(world.services[1].len(), 31, "nothing is lost, nothing is twice");
+        assert!(world.node(1).log_time() >= log_time, "RF-8");
+        assert_eq!(world.node(1).configuration().members().len(), 1);
+
+        let rows = recover::dropped(world.rows(0));
+        world.apply(0, rows);
+        assert!(world.rows(0).is_empty());
+        world.start(0);
+        assert_eq!(world.node(0).genesis(), None);
+        world.climbs = true;
+        (world.nodes.iter_mut().flatten()).for_each(|raft| raft.ladder.held = false);
+        world.introduce();
+        world.hand(1, Input::Linked { node: name(0), up: true });
+        up(&mut world, 1, 0);
+        world.run_until("it is added again", |world| world.services[0].len() == 31);
+        assert_eq!(world.node(0).genesis(), Some(Genesis(99)));
+    }
+}
+
+#[test]
+fn a_store_without_a_copy_has_no_survivor() {
+    let mut world = World::new(1, 1);
+    world.start(0);
+    world.crash(0, usize::MAX);
+    let unfit = recover::survivor(world.rows(0), Genesis(99)).expect_err("it never began");
+    assert_eq!(unfit, recover::Unfit::NoCopy);
+}
+
+#[test]
 fn who_meets_another_log_says_so_once_and_keeps_its_own() {
     let mut world = World::new(1, 2);
     world.begin(1);

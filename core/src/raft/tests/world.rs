@@ -171,7 +171,7 @@ impl World {
     /// The process is gone; the first `kept` batches that waited reached the disk.
     pub(super) fn crash(&mut self, index: usize, kept: usize) {
         self.nodes[index] = None;
-        for _ in 0..kept {
+        for _ in 0..kept.min(self.disks[index].pending.len()) {
             self.sync(index);
         }
         self.disks[index].pending.clear();
@@ -187,6 +187,20 @@ impl World {
 
     pub(super) fn pending(&self, index: usize) -> usize {
         self.disks[index].pending.len()
+    }
+
+    /// An operator changes a disk.
+    pub(super) fn apply(&mut self, index: usize, rows: Vec<Row>) {
+        self.disks[index].pending.push_back((0, rows));
+        self.sync(index);
+    }
+
+    /// Another log begins: what was seen of the one before says nothing about it.
+    pub(super) fn forget_what_was_seen(&mut self) {
+        self.leaders.clear();
+        self.committed.clear();
+        self.hashes.clear();
+        self.log_time.clear();
     }
 
     pub(super) fn stored(&self, index: usize) -> usize {

@@ -389,6 +389,21 @@ pub(in crate::cli) enum Raft {
         #[arg(value_parser = clap::value_parser!(u64).range(0..=7))]
         voters_max: u64,
     },
+    /// Where a majority is gone for good: let one stopped node go on alone, or drop another's copy
+    #[command(
+        after_help = "Examples:\n  quorate raft recover --store /var/lib/quorate\n  quorate raft recover --store /var/lib/quorate --rejoin"
+    )]
+    Recover(Recover),
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Recover {
+    /// The data folder of the node, which does not run
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) store: PathBuf,
+    /// Drop its copy instead, so that it is added again to the log that the survivor goes on with
+    #[arg(long)]
+    pub(in crate::cli) rejoin: bool,
 }
 
 #[derive(Debug, Subcommand)]
