@@ -1,4 +1,4 @@
-//! `quorate dev`: three real nodes on this machine, two workers, a trickle of requests.
+//! `quorate dev`: three real nodes on this machine that keep one log, two workers, a trickle of requests.
 //!
 //! Every node is a child process with its own configuration file, store and sockets; what works here
 //! works on three machines. Children end when this process does: they watch their standard input.
@@ -125,7 +125,7 @@ fn is_context(path: &Path) -> bool {
     found.is_ok() && found.ok() == looked.ok()
 }
 
-/// Waits until every node is ready and each has seen both workers well.
+/// Waits until every node is ready, knows who leads the log and has seen both workers well.
 async fn wait_ready(nodes: &mut [Node], workers: &[DemoWorker]) -> Result<(), Failure> {
     let deadline = Instant::now() + READY_WITHIN;
     for node in nodes {
@@ -155,7 +155,9 @@ async fn is_ready(node: &Node, workers: usize) -> bool {
     let count = |list: Result<serde_json::Value, Failure>| {
         list.map_or(0, |list| super::show::items(&list).len())
     };
-    count(members) == nodes::NAMES.len() && count(routable) == workers
+    let led = node.client.get("/v0/operations/raft").await;
+    let led = led.is_ok_and(|log| log.get("leader").is_some_and(|leader| leader.is_string()));
+    led && count(members) == nodes::NAMES.len() && count(routable) == workers
 }
 
 fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, plan: &Plan, took: Duration) {
@@ -165,7 +167,16 @@ fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, plan: &Plan, 
     let workers = list(
         workers.iter().map(|worker| format!("{} http://{}", worker.name, worker.address)).collect(),
     );
-    let tries = ["member list", "worker list", "worker pick --model demo", "event follow"];
+    let tries = [
+        "member list",
+        "worker list",
+        "worker pick --model demo",
+        "raft status",
+        "kv put app/greeting hello",
+        "kv get app/greeting",
+        "lock app/nightly -- echo held",
+        "event follow",
+    ];
     // Where other commands do not find the context by themselves they are told.
     let target = if is_context(&plan.directory.join("context")) {
         String::new()
@@ -173,7 +184,7 @@ fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, plan: &Plan, 
         format!(" --address {} --token {}", plan.first_address(), plan.token)
     };
     let tries: Vec<String> =
-        tries.iter().map(|words| format!("{program} {words}{target}")).collect();
+        tries.iter().map(|words| format!("{program}{target} {words}")).collect();
     println!("  nodes     {addresses}      ready in {:.1} s", took.as_secs_f64());
     println!("  workers   {workers}      model {}", demo::MODEL);
     println!(

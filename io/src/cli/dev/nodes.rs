@@ -17,6 +17,8 @@ use crate::cli::demo::{DemoWorker, MODEL, listen_from};
 
 /// The nodes, in order.
 pub(super) const NAMES: [&str; 3] = ["a", "b", "c"];
+/// A tick of the log. On one machine nodes need not wait as long for each other as over a network.
+const TICK_MS: u64 = 25;
 /// The exit code by which a node asks to be started again.
 const RESTART: i32 = 75;
 /// How long a node may take to leave.
@@ -98,12 +100,14 @@ impl Plan {
         let directory = self.directory.join(name);
         let mut text = format!(
             "schema = 1\ndata = \"{}\"\nlisten.http = \"{http}\"\n\n[node]\nid = \"{name}\"\n\n\
-             [cluster]\nid = \"dev\"\nlisten = \"{peers}\"\njoin = [{}]\n\n\
+             [cluster]\nid = \"dev\"\nlisten = \"{peers}\"\njoin = [{}]\nexpect = {}\n\n\
              [membership]\nprofile = \"local\"\n\n\
+             [raft]\ntick_ms = {TICK_MS}\n\n\
              [[access.tokens]]\nhash = \"{}\"\nscopes = [\"admin\", \"use\"]\nlabel = \"dev\"\n\n\
              [workers]\nallow = [\"127.0.0.0/8\"]\n",
             directory.display(),
             seeds.join(", "),
+            NAMES.len(),
             self.token_hash,
         );
         // The first node owns the first worker, the second the second; the third only hears of both.

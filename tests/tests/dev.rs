@@ -1,0 +1,79 @@
+//! `quorate dev`: what it says that one may try is what works when it is pasted.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use quorate_tests::eventually;
+use quorate_tests::node::{Directory, Said, binary};
+
+/// The demonstration; asked to stop when it goes.
+struct Dev(Child);
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let id = self.0.id().to_string();
+        drop(Command::new("kill").args(["-TERM", &id]).status());
+        drop(self.0.wait());
+    }
+}
+
+/// Starts it, and reads what may be tried.
+fn tries(directory: &Directory) -> (Dev, Vec<String>) {
+    let child = Command::new(binary())
+        .args(["dev", "--directory"])
+        .arg(directory.0.join("dev"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut dev = Dev(child.expect("the binary runs"));
+    let mut said = BufReader::new(dev.0.stdout.take().expect("it is piped")).lines();
+    let mut tries = Vec::new();
+    for line in said.by_ref() {
+        let line = line.expect("it speaks text");
+        if let Some(first) = line.strip_prefix("  try this  ") {
+            tries.push(first.to_owned());
+        } else if let Some(more) = line.strip_prefix("            ").filter(|_| !tries.is_empty()) {
+            tries.push(more.to_owned());
+        }
+        if line.contains("event follow") {
+            break; // The last of them.
+        }
+    }
+    // It goes on to say what happens, and must find somebody who listens.
+    std::thread::spawn(move || said.for_each(drop));
+    (dev, tries)
+}
+
+#[test]
+fn every_line_that_one_may_try_works() {
+    let directory = Directory::new("dev");
+    let (_dev, tries) = tries(&directory);
+    assert!(tries.len() >= 8, "{tries:?}");
+    for line in &tries {
+        if line.contains("event follow") {
+            // It has no end of its own.
+            let said = Said::of(Command::new("timeout").args(["2", "sh", "-c", line]));
+            assert_eq!(said.code, Some(124), "{line}: {said:?}");
+            continue;
+        }
+        let said = Said::of(Command::new("sh").args(["-c", line]));
+        assert_eq!(said.code, Some(0), "{line}: {said:?}");
+        let wanted = match line {
+            line if line.contains("kv get") => "hello",
+            line if line.contains("lock ") => "held",
+            line if line.contains("raft status") => "voter",
+            line if line.contains("member list") => "alive",
+            _ => "",
+        };
+        assert!(said.data.contains(wanted), "{line}: {said:?}");
+    }
+    for word in ["kv put", "kv get", "lock "] {
+        assert!(tries.iter().any(|line| line.contains(word)), "{word} is shown: {tries:?}");
+    }
+    let status = tries.iter().find(|line| line.contains("raft status")).expect("it is shown");
+    eventually("all three vote", || {
+        let said = Said::of(Command::new("sh").args(["-c", status]));
+        let voters = said.data.lines().filter(|line| line.contains("voter") && !line.contains(':'));
+        if voters.count() == 3 { Ok(()) } else { Err(said.data) }
+    });
+}
