@@ -19,11 +19,14 @@ pub(super) fn next(view: &View) -> Option<Step> {
         return finish(view);
     }
     let candidates = choose(view);
-    let target = target(candidates.len(), view.voters_max);
-    if target == 0 {
+    if candidates.is_empty() {
         return None; // Nobody says that it may vote: whoever votes keeps the log.
     }
-    let (chosen, rest) = candidates.split_at(target);
+    // A voter of whom nothing was heard yet keeps its place: a leader that has just started knows few.
+    let unheard = unheard(view);
+    let target = target(candidates.len() + unheard, view.voters_max);
+    let places = target.saturating_sub(unheard).clamp(1, candidates.len());
+    let (chosen, rest) = candidates.split_at(places);
     let standbys = rest.get(..view.standbys_max.min(rest.len())).unwrap_or_default();
     let goal = Goal { view, target, chosen, standbys };
     goal.add_learner()
@@ -33,6 +36,15 @@ pub(super) fn next(view: &View) -> Option<Step> {
         .or_else(|| goal.remove())
         .or_else(|| goal.remove_lost())
         .or_else(|| goal.change_standbys())
+}
+
+/// The voters that may well live and have not said yet who they are.
+fn unheard(view: &View) -> usize {
+    let says = |id: &MemberId| {
+        let node = view.members.get(id).and_then(|member| view.nodes.get(&member.node));
+        node.is_some_and(|node| node.facts.is_some())
+    };
+    view.voters.iter().filter(|id| !view.fate(**id).is_over() && !says(id)).count()
 }
 
 /// The configuration that the view calls for.

@@ -38,6 +38,25 @@ fn one_voter_grows_to_five_and_four_stand_by() {
 }
 
 #[test]
+fn a_leader_that_has_heard_of_few_so_far_takes_no_vote_away() {
+    check::<LadderScript>(
+        "
+        when   0s      plan nodes=a,b,c,d,e voters=a*,b,c,d,e unread=e
+        then   settled
+        when   0s      plan nodes=a,b,c voters=a*,b,c,d,e
+        then   settled
+        when   0s      plan nodes=a,b,c,d,f voters=a*,b,c,d,e
+        then   add f as standby
+        then   unsettled
+        # Once it is lost it is one less.
+        when   0s      plan nodes=a,b,c,d,e,f voters=a*,b,c,d,e unread=e lost=e
+        then   add f as learner
+        then   unsettled
+        ",
+    );
+}
+
+#[test]
 fn zones_fill_evenly_then_priority_then_habit_then_names() {
     check::<LadderScript>(
         "
