@@ -90,12 +90,19 @@ impl Callers {
         Callers { stop, acknowledged, count, threads }
     }
 
-    /// Waits until so many more were acknowledged.
-    fn go_on(&self, more: u64) {
+    /// Waits until so many more were acknowledged; who is there tells why not.
+    fn go_on(&self, nodes: &[Node], more: u64) {
         let before = self.count.load(Ordering::SeqCst);
         eventually("callers are answered", || {
             let now = self.count.load(Ordering::SeqCst);
-            if now >= before + more { Ok(()) } else { Err(format!("{} of {more}", now - before)) }
+            if now >= before + more {
+                return Ok(());
+            }
+            let logs = nodes.iter().filter_map(|node| {
+                let log = node.ask("GET", "/v0/operations/raft", None).ok()?;
+                Some(format!("{}: {}\n", node.name, log.body))
+            });
+            Err(format!("{} of {more}\n{}", now - before, logs.collect::<String>()))
         });
     }
 
@@ -147,7 +154,7 @@ fn whichever_minority_is_killed_or_all_at_once_every_acknowledged_write_is_found
     let callers = Callers::start(&nodes);
     let mut rng = Rng::from_number(rounds);
     for round in 0..rounds {
-        callers.go_on(20);
+        callers.go_on(&nodes, 20);
         let mut order: Vec<usize> = (0..5).collect();
         rng.shuffle(&mut order);
         // All of them every fourth time; else one or two, whoever they are.
@@ -155,11 +162,11 @@ fn whichever_minority_is_killed_or_all_at_once_every_acknowledged_write_is_found
         order.truncate(count);
         order.iter().for_each(|index| nodes[*index].kill());
         if count < 5 {
-            callers.go_on(5); // The others go on without them.
+            callers.go_on(&nodes, 5); // The others go on without them.
         }
         order.iter().for_each(|index| begin(&mut nodes[*index], Command::new(binary())));
     }
-    callers.go_on(20);
+    callers.go_on(&nodes, 20);
     let acknowledged = callers.end();
     agree(&nodes.iter().collect::<Vec<_>>(), 5);
     all_found(&nodes.iter().collect::<Vec<_>>(), &acknowledged);

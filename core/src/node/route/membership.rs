@@ -72,7 +72,6 @@ impl Node {
             }
             Output::Changed { node } => {
                 self.know_raft(node.clone());
-                self.tell_seeds();
                 self.touched.members.insert(node.clone());
                 out.push(Effect::Announce(Announcement::MemberChanged { node }));
             }

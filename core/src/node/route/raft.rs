@@ -111,6 +111,7 @@ impl Node {
     pub(super) fn know_raft(&mut self, node: NodeId) {
         let peer = self.membership.member(&node).and_then(|row| raft::Peer::read(&row.facts));
         self.raft_step(raft::Input::Known { node, peer });
+        self.tell_seeds();
     }
 
     /// Members or what seeds stand for changed: whoever may found a log hears who is behind them.
