@@ -115,9 +115,8 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         let wrong = || Err(format!("`{key}={value}` cannot be used"));
         let legal = match key.as_str() {
             "nodes" => value.parse().is_ok_and(|nodes: usize| (1..=1000).contains(&nodes)),
-            "seeds" => value.parse().is_ok_and(|seeds: usize| (1..=1000).contains(&seeds)),
             "time" => parse_phases(value).is_some(),
-            "store" | "core" | "late" | "voters" | "outside" => {
+            "store" | "core" | "late" | "voters" | "outside" | "seeds" => {
                 names(value, plan.nodes()).is_some()
             }
             "wire" => wires(value, plan.nodes()).is_some(),
@@ -239,8 +238,9 @@ pub fn of_node(plan: &Plan, index: usize) -> Settings {
     settings.membership.node = node_id(index);
     settings.membership.address = address;
     settings.link.address = address;
-    let seeds = plan.given.get("seeds").and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
-    let seeds = (0..plan.nodes().min(seeds)).filter(|seed| *seed != index);
+    let seeds = plan.given.get("seeds").and_then(|seeds| names(seeds, plan.nodes()));
+    let seeds = seeds.unwrap_or_else(|| (0..plan.nodes().min(SEEDS)).collect());
+    let seeds = seeds.into_iter().filter(|seed| *seed != index);
     settings.membership.join =
         seeds.map(|seed| format!("{}:{}", node_id(seed), address.port())).collect();
     let listed = |key: &str| plan.given.get(key).map(String::as_str);

@@ -152,6 +152,10 @@ fn a_node_on_a_new_disk_is_another_member_and_its_old_vote_is_not_cast_again() {
     begin(&mut c);
     c.comes_up();
     a.sees_members(&["a alive", "b failed", "c alive"]);
+    eventually("a leads no more, if it did", || {
+        let log = log_of(&a)?;
+        if log["leader"].is_null() { Ok(()) } else { Err(log.to_string()) }
+    });
     // Two of three processes run, and one of them promised and voted on a disk that is gone: with a it would
     // be a majority. For longer than two elections take nothing is decided.
     let until = std::time::Instant::now() + std::time::Duration::from_secs(4);

@@ -8,7 +8,7 @@ pub(super) fn without(plan: &Plan, number: usize) -> Option<Plan> {
     let nodes = plan.nodes();
     let mut fewer = plan.clone();
     fewer.given.insert("nodes".to_owned(), (nodes - 1).to_string());
-    for key in ["store", "core", "late", "voters", "outside"] {
+    for key in ["store", "core", "late", "voters", "outside", "seeds"] {
         let Some(text) = plan.given.get(key) else { continue };
         if !["all", "none"].contains(&text.as_str()) {
             fewer.given.insert(key.to_owned(), listed(text, nodes, number)?);
