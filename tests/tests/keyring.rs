@@ -114,7 +114,7 @@ impl Eavesdropper {
         std::thread::spawn(move || {
             let mut buffer = [0; 2048];
             while let Ok((length, _)) = ear.recv_from(&mut buffer) {
-                let bytes = buffer[..length].to_vec();
+                let bytes = buffer.get(..length).expect("it was received into it").to_vec();
                 drop(ear.send_to(&bytes, node)); // A network promises nothing.
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
             }
