@@ -90,6 +90,8 @@ impl Membership {
         );
         self.identity.replica.incarnation = incarnation;
         self.swim.rename(now, self.identity.clone());
+        // Whoever led to a seed that held our life for over need not wait to be heard in the new one (M-10).
+        self.seeds.begin_anew();
         sometimes!("membership.raised");
         self.events.raised += 1;
         let replica = self.identity.replica.clone();

@@ -115,6 +115,11 @@ impl Seeds {
         }
     }
 
+    /// Whatever they refused is over: the waits begin anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.attempt_at = None;
+    }
+
     /// Tries these seeds once, now.
     pub(super) fn attempt(&mut self, seeds: &[String], out: &mut Vec<Output>) {
         for seed in seeds {
@@ -281,6 +286,24 @@ mod tests {
             seeds.tick(now, known, &mut out);
             assert_eq!(out, [Output::Resolve { seed: "b:1".into() }], "M-10");
         }
+    }
+
+    #[test]
+    fn who_is_born_again_while_it_is_alone_waits_for_nothing() {
+        let mut seeds = Seeds::new(&["a:1".into()], Instant::ZERO, Rng::from_number(1));
+        seeds.pursue(Instant::ZERO, true);
+        let mut now = Instant::ZERO;
+        for _ in 0..8 {
+            seeds.tick(now, |_| false, &mut Vec::new());
+            now = seeds.next_wake();
+        }
+        seeds.tick(now, |_| false, &mut Vec::new());
+        let now = now + Duration::from_secs(1);
+        seeds.pursue(now, true);
+        assert!(seeds.next_wake() > now);
+        seeds.begin_anew();
+        seeds.pursue(now, true);
+        assert_eq!((seeds.next_wake(), seeds.delay), (now, DELAY_MIN), "M-10");
     }
 
     #[test]
