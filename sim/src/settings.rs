@@ -1,7 +1,8 @@
 //! What nodes are configured to be in a run: every key that a plan may name, with its legal range.
 //!
 //! Times are milliseconds, as in a configuration file. A swarm draws half of all keys from their ranges,
-//! the smallest legal value included.
+//! the smallest legal value included. A key behind a node's name, as in `n3.replica.tombstones_max`, is that
+//! node's alone.
 
 use std::time::Duration;
 
@@ -102,11 +103,20 @@ const WORLD_KEYS: [&str; 12] = [
 
 /// Whether a `given` line may name `key`.
 pub fn known(key: &str) -> Result<(), String> {
-    let all = || SETTINGS.iter().map(|known| known.key).chain(EXTRA_KEYS).chain(WORLD_KEYS);
-    if all().any(|known| known == key) {
+    let own = || SETTINGS.iter().map(|known| known.key).chain(EXTRA_KEYS);
+    let all = || own().chain(WORLD_KEYS);
+    if all().any(|known| known == key)
+        || own_key(key).is_some_and(|(_, key)| own().any(|known| known == key))
+    {
         return Ok(());
     }
     Err(format!("no key is called `{key}`{}", nearest(key, all())))
+}
+
+/// The number of the node whose own a key is, counted from 1, and the key.
+pub(crate) fn own_key(key: &str) -> Option<(usize, &str)> {
+    let (node, key) = key.strip_prefix('n')?.split_once('.')?;
+    Some((node.parse().ok()?, key))
 }
 
 /// Whether every value of a plan's `given` lines can be used.
@@ -124,7 +134,8 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             "zones" => zones(value).is_some(),
             "membership.profile" => ["local", "lan", "wan"].contains(&value.as_str()),
             name => {
-                let value = value.parse().ok();
+                let (node, name) = own_key(name).unwrap_or((1, name));
+                let value = value.parse().ok().filter(|_| (1..=plan.nodes()).contains(&node));
                 value.is_some_and(|value| {
                     set_number(&mut base(&Plan::default()), name, value).is_ok()
                 })
@@ -134,7 +145,10 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             return wrong();
         }
     }
-    base(plan).conflicts().first().map_or(Ok(()), |conflict| Err(conflict.to_string()))
+    let own = plan.given.keys().filter_map(|key| own_key(key)?.0.checked_sub(1));
+    let all = std::iter::once(base(plan)).chain(own.map(|node| of_node(plan, node)));
+    let conflict = all.flat_map(|settings| settings.conflicts()).next();
+    conflict.map_or(Ok(()), |conflict| Err(conflict.to_string()))
 }
 
 /// Positions of the nodes that a list like `n1,n3..n5`, `all` or `none` names.
@@ -234,6 +248,11 @@ fn set_number(settings: &mut Settings, name: &str, value: u64) -> Result<(), Str
 /// The settings of the node at `index`.
 pub fn of_node(plan: &Plan, index: usize) -> Settings {
     let mut settings = base(plan);
+    for (key, value) in &plan.given {
+        if let Some((_, key)) = own_key(key).filter(|(node, _)| *node == index + 1) {
+            set(&mut settings, key, value);
+        }
+    }
     let address = Machine::address_of(index, 0);
     settings.membership.node = node_id(index);
     settings.membership.address = address;
@@ -319,6 +338,20 @@ mod tests {
             draw(&mut plan, &Rng::from_number(seed));
             assert_eq!(check(&plan), Ok(()), "seed {seed}: {plan}");
         }
+    }
+
+    #[test]
+    fn a_key_behind_a_nodes_name_is_that_nodes_alone() {
+        let key = "n2.replica.tombstones_max";
+        assert_eq!(known(key), Ok(()));
+        assert!(known("n2.nodes").is_err() && known("n2.gossip.fanuot").is_err());
+        let given = [(key, "7"), ("nodes", "2"), ("replica.tombstones_max", "9")];
+        let given = given.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let mut plan = Plan { name: "a/b".to_owned(), given: given.into(), ..Plan::default() };
+        assert_eq!(check(&plan), Ok(()));
+        assert_eq!([0, 1].map(|node| of_node(&plan, node).tombstones_max), [9, 7]);
+        plan.given.insert("nodes".to_owned(), "1".to_owned());
+        assert!(check(&plan).is_err(), "there is no second node");
     }
 
     #[test]

@@ -257,6 +257,9 @@ impl Wish<'_> {
         }
         if let Some(bytes) = self.key("value").and_then(|text| text.parse::<usize>().ok()) {
             labels.insert("filling".to_owned(), "x".repeat(bytes.min(255)));
+            // One label holds 255 bytes: more are many.
+            let others = (1..(bytes / 255).min(28)).map(|number| format!("filling{number}"));
+            labels.extend(others.map(|name| (name, "x".repeat(255))));
         }
         if !labels.is_empty() {
             spec.insert("labels".to_owned(), serde_json::json!(labels));

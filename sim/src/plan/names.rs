@@ -47,7 +47,7 @@ pub const CLASSES: [Word; 40] = [
     word("slow_reader", &["rate"]),
     word("lie", &["max"]),
     word("crash", &["power"]),
-    word("restart", &["address"]),
+    word("restart", &["address", "clock"]),
     word("wipe", &[]),
     word("crash_effect", &["rate"]),
     word("pause", &[]),

@@ -16,6 +16,13 @@ pub(super) fn without(plan: &Plan, number: usize) -> Option<Plan> {
     }
     fewer.given.remove("zones");
     fewer.given.remove("wire");
+    let own = plan.given.iter().filter_map(|(key, value)| Some((settings::own_key(key)?, value)));
+    for ((node, key), value) in own {
+        fewer.given.remove(&format!("n{node}.{key}"));
+        if node != number {
+            fewer.given.insert(format!("{}.{key}", name(down(node, number))), value.clone());
+        }
+    }
     for load in &mut fewer.loads {
         if let Some(on) = load.keys.get_mut("on") {
             *on = listed(on, nodes, number)?;

@@ -54,7 +54,7 @@ fn a_plan_is_named_by_where_it_lies() {
 fn a_node_goes_with_everything_that_only_it_was_about() {
     let plan = text::parse(
         "a.scn",
-        "scenario a/b\ngiven nodes=4 store=n2,n4 core=n1..n3\nwhen 1s crash n2\n\
+        "scenario a/b\ngiven nodes=4 store=n2,n4 core=n1..n3\ngiven n2.gossip.burst=2 n3.gossip.burst=3\nwhen 1s crash n2\n\
          when 2s cut {n2,n3}|{n1,n4} for 1s\nwhen 3s pause n1..n4\nwhen 4s evict n1 node=n3\n",
     );
     let fewer = nodes::without(&plan.expect("a plan"), 2).expect("nothing insists");
@@ -62,4 +62,5 @@ fn a_node_goes_with_everything_that_only_it_was_about() {
     assert_eq!(events, ["2s cut n2|{n1,n3} for 1s", "3s pause n1..n3", "4s evict n1 node=n2"]);
     let given = |key: &str| fewer.given.get(key).map(String::as_str);
     assert_eq!((given("store"), given("core")), (Some("n3"), Some("n1,n2")));
+    assert_eq!((given("n2.gossip.burst"), given("n3.gossip.burst")), (Some("3"), None));
 }

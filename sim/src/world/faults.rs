@@ -276,6 +276,7 @@ impl World {
                 if fault.key("address").is_some() {
                     self.relocate(machine);
                 }
+                self.machine_mut(machine).behind = fault.key("clock").is_some();
                 self.start(machine);
             }
             "upgrade" => self.upgrade(machine, fault),

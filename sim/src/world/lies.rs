@@ -7,6 +7,7 @@
 //! | a head far beyond what the receiver has seen of a map | refused |
 //! | news of lives that are long over | ignored |
 //! | that a third node is retired for ever, or a former life of the receiver departed | ignored |
+//! | a question, over the link, about the receiver itself | ignored, about a former life |
 //!
 //! Absent on purpose: what no receiver can tell from the truth. Segments carry no signature of their owner,
 //! so whoever holds the keys may write a third node's entries as that would, or tell a node that its present
@@ -16,7 +17,10 @@ use quorate_core::ids::{Incarnation, Replica};
 use quorate_core::node::Input;
 use quorate_core::node::workers::claim;
 use quorate_core::wire::datagram::{Kind, Writer};
-use quorate_core::wire::message::{Departed, Retired, Row, Rows};
+use quorate_core::wire::frame::{Class, Frame};
+use quorate_core::wire::message::{
+    Departed, Gossip, Listed, ListedState, Members, Purpose, Retired, Row, Rows,
+};
 use quorate_core::wire::segment::{Entry, Key, Progress, Segment, Topic};
 use quorate_core::wire::{Blob, encode};
 
@@ -43,13 +47,35 @@ impl World {
         else {
             return;
         };
-        let which = draws.below(7);
+        let which = draws.below(8);
+        if which == 7 {
+            return self.question(machine, to);
+        }
         let from = self.machine(machine).address;
         let Some(bytes) = self.false_words(machine, to, about, which) else { return };
         let number = self.machine(to).process.as_ref().map(|process| process.number);
         self.faults.count("lie");
         if let Some(number) = number {
             self.input(to, number, Input::Datagram { from, bytes });
+        }
+    }
+
+    /// Asks a peer about its own former life, as about somebody whom the liar holds failed.
+    fn question(&mut self, liar: usize, to: usize) {
+        let Some(hearer) = &self.machine(to).process else { return };
+        let Some(former) = hearer.born.0.checked_sub(1).map(Incarnation) else { return };
+        let replica = Replica { node: hearer.node.local().node.clone(), incarnation: former };
+        let about = Listed {
+            replica,
+            born: former,
+            address: self.machine(to).address,
+            refutation: 0,
+            state: ListedState::Down,
+        };
+        let list = Members { purpose: Purpose::Question, members: vec![about].into() };
+        let frame = Frame::new(Class::Gossip, encode(&Gossip::Members(list)));
+        if self.write_between(liar, to, Blob::from(frame.encode())) {
+            self.faults.count("lie");
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Machine {
     pub durable: Option<Incarnation>,
     /// The greatest that a process here ever had.
     pub lived: Incarnation,
+    /// Whether the clock that names its next life stands before the last one.
+    pub behind: bool,
     /// What its processes are configured to be.
     pub settings: Settings,
     /// The process that runs now.
@@ -54,6 +56,7 @@ pub struct Machine {
 
 /// The longest that a loop may be busy with one turn. `operations.md` §3.
 const LOOP_SILENCE_US: Micros = 10_000_000;
+const AN_HOUR_US: Micros = 3_600_000_000;
 
 /// One process: a node, and what waits for it.
 pub struct Process {
@@ -102,6 +105,7 @@ impl Machine {
             disk_busy_until: 0,
             durable: None,
             lived: Incarnation(0),
+            behind: false,
             settings,
             process: None,
             ended_at: None,
@@ -122,8 +126,12 @@ impl Machine {
     pub fn boot(&mut self, now: Micros, number: u64, seed: [u8; 32]) {
         let stored = self.disk.as_ref().and_then(|disk| subject::stored_incarnation(disk.image()));
         // Nothing but the wall clock names a life without a stored predecessor: whoever starts one sees to it
-        // that the clock stands beyond all former lives. Set back further, a life would be lived twice.
-        let fresh = Incarnation(self.clock.wall(now)).max(self.lived.next());
+        // that the clock stands beyond all former lives. Set back further, a life could be lived twice: a
+        // scenario that does it sees to it that all of the last life were heard of.
+        let behind =
+            std::mem::take(&mut self.behind).then(|| self.lived.0.saturating_sub(AN_HOUR_US));
+        let beyond = Incarnation(self.clock.wall(now)).max(self.lived.next());
+        let fresh = behind.map_or(beyond, Incarnation);
         let incarnation = stored.map_or(fresh, Incarnation::next);
         self.lived = self.lived.max(incarnation);
         if let Some(disk) = &mut self.disk {

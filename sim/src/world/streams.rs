@@ -115,6 +115,20 @@ impl World {
         self.give(machine, process, connection, Piece::Bytes(bytes));
     }
 
+    /// Gives bytes to whichever connection is open from one machine to another; false if none is.
+    pub(super) fn write_between(&mut self, from: usize, to: usize, bytes: Blob) -> bool {
+        let open = self.streams.table.values().filter(|stream| stream.open);
+        let near = open.filter_map(|Stream { ends: [one, other], .. }| {
+            let both = one.here && other.here;
+            let dialled = (one.machine, other.machine) == (from, to);
+            let accepted = (other.machine, one.machine) == (from, to);
+            (both && (dialled || accepted)).then_some(if dialled { *one } else { *other })
+        });
+        let Some(End { process, connection, .. }) = near.last() else { return false };
+        self.write(from, process, connection, bytes);
+        true
+    }
+
     pub(super) fn hang_up(&mut self, machine: usize, process: u64, connection: ConnectionId) {
         self.give(machine, process, connection, Piece::End);
         let Some(running) = self.process_mut(machine, process) else { return };
