@@ -178,7 +178,6 @@ pub const MARKS: &[&str] = &[
     "replica.row_5_gap",
     "replica.row_6_known",
     "replica.row_8_advanced",
-    "replica.seen_and_gone",
     "replica.slept",
     "replica.sweep_bound",
     "replica.sweep_done",
@@ -189,7 +188,6 @@ pub const MARKS: &[&str] = &[
     "replica.switched_ready",
     "replica.tombstones_halved",
     "workers.another_claim_chosen",
-    "workers.claim_lingers_on",
     "workers.ejected",
     "workers.failed_for_long",
     "workers.handed_over",
@@ -243,8 +241,6 @@ pub const MARKS: &[&str] = &[
     "workers.t7_unwell",
     "workers.t8_recovered",
     "workers.t9_failed",
-    "workers.unclaimed_by_a_former_life",
-    "workers.version_fell",
 ];
 
 /// Every point.

@@ -93,7 +93,7 @@ impl Workers {
             let fell = before.incarnation == life
                 && !before.inherited
                 && (claim.version < before.version || claim.revision < before.revision);
-            sometimes!("workers.version_fell", before.incarnation > life || fell);
+            // No mark: what a map shows of a key only ever becomes newer, unless its owner counts backwards.
             if before.incarnation > life || fell {
                 self.counters.refuse("version_fell");
                 return;
@@ -134,16 +134,9 @@ impl Workers {
 
     fn unclaimed(&mut self, now: Instant, owner: &Replica, id: &Id, out: &mut Vec<Output>) {
         let Some(number) = self.by_id.get(id).copied() else { return };
-        let Some(known) = self.owners.get(&owner.node) else { return };
-        // A node that left without removing its workers keeps them for a while: that its map went
-        // says nothing. Nor does a former life's word about what a later one wrote.
-        let lingers = known.lingering.is_some_and(|(last, _)| owner.incarnation <= last);
+        // A map that went, or gave way to a newer life's, says nothing more: this is of the life in view.
         let claim = self.entries.get(&number).and_then(|entry| entry.claims.get(&owner.node));
-        let mine =
-            claim.is_some_and(|claim| claim.id == *id && claim.incarnation <= owner.incarnation);
-        sometimes!("workers.unclaimed_by_a_former_life", !mine);
-        sometimes!("workers.claim_lingers_on", mine && lingers);
-        if mine && !lingers {
+        if claim.is_some_and(|claim| claim.id == *id) {
             self.drop_claim(now, number, &owner.node, out);
         }
     }

@@ -92,7 +92,6 @@ fn the_claims_of_a_node_that_left_linger_and_then_go() {
         when   1s      good w7
         then   w7 Pending > Ready ProbesGood
         when   2s      dropped b/1 left
-        when   2s      peer b/1 unclaims w7
         when   2s      view w7
         then   Ready by b of b/1:Lingering:Healthy good=0 bad=0 next=6860ms
         when   62s     tick
@@ -235,7 +234,6 @@ fn a_claim_that_did_not_change_over_a_restart_is_the_new_lifes_word() {
         when   2s      switched b/1 b/2
         when   2001ms  tick
         then   w7 Ready > NotReady Statement
-        when   3s      peer b/1 unclaims w7
         when   3s      view w7
         then   NotReady by b of b/2:Fresh:Unhealthy good=0 bad=0 next=5860ms
         ",
