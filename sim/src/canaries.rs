@@ -7,10 +7,12 @@
 
 use quorate_core::canary::Freed;
 
+use crate::invariants::TABLE;
 use crate::plan::draw::{self, World};
 use crate::plan::text;
 use crate::run::{self, Options, Outcome};
 use crate::swarm::cpu_seconds;
+use crate::verdict::{Failure, Kind};
 
 /// A mistake and who must notice it.
 #[derive(Debug)]
@@ -72,14 +74,14 @@ pub const CANARIES: &[Canary] = &[
     Canary {
         name: "workers.believes_words_of_the_failed",
         mistake: "an owner's word moves a worker out of Failed",
-        breaks: &["W-5"],
+        breaks: &["W-5", "W-6"],
         story: Some(include_str!("../../tests/scenarios/workers/failed_hears_words.scn")),
     },
     Canary {
         name: "workers.probes_twice",
         mistake: "a worker is probed while a probe of it is under way",
         breaks: &["W-10"],
-        story: None,
+        story: Some(include_str!("../../tests/scenarios/workers/changed_while_it_hangs.scn")),
     },
 ];
 
@@ -127,11 +129,18 @@ fn broken(canary: &Canary, seed: u64) -> Vec<String> {
     };
     let once = || run::run(&plan, seed, &Options::default());
     let first = once();
-    let mut ids: Vec<String> = first.failure.iter().map(|failure| failure.id.clone()).collect();
+    let mut ids: Vec<String> = first.failure.iter().map(promise).collect();
     if differs(&first, &once()) {
         ids.push("D-1".to_owned());
     }
     ids
+}
+
+/// The promise that broke; where the machine itself noticed, its assertion begins with it.
+fn promise(failure: &Failure) -> String {
+    let said = failure.message.split(':').next().unwrap_or_default();
+    let known = TABLE.iter().any(|row| row.id == said);
+    if failure.kind == Kind::Panic && known { said.to_owned() } else { failure.id.clone() }
 }
 
 fn differs(one: &Outcome, other: &Outcome) -> bool {

@@ -16,7 +16,8 @@ impl Workers {
     /// Keeps the schedule true: an entry is in it exactly if it is probed and not in flight.
     pub(super) fn reschedule(&mut self, now: Instant, number: u64) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
-        let wanted = entry.is_probed() && entry.probe.in_flight.is_none();
+        let free = entry.probe.in_flight.is_none() || canary!("workers.probes_twice");
+        let wanted = entry.is_probed() && free;
         match (wanted, entry.probe.due) {
             (true, None) => {
                 entry.probe.due = Some(now);
@@ -40,8 +41,7 @@ impl Workers {
         if let Some(due) = entry.probe.due.take() {
             self.schedule.remove(&(due, number));
         }
-        let free = entry.probe.in_flight.is_none() || canary!("workers.probes_twice");
-        if entry.is_probed() && free {
+        if entry.is_probed() && entry.probe.in_flight.is_none() {
             entry.probe.due = Some(at);
             self.schedule.insert((at, number));
         }
