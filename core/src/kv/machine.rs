@@ -190,6 +190,7 @@ impl Kv {
             | Pending::Acquiring(_)
             | Pending::Withdrawing(_)
             | Pending::Duty(_)
+            | Pending::Unheard
             | Pending::Poll(_) => {}
         }
     }

@@ -54,6 +54,8 @@ pub(super) enum Pending {
     Duty(Duty),
     /// What a watch at a node with a copy brings.
     Poll(Ticket),
+    /// An answer for nobody: who asked has gone on without it.
+    Unheard,
 }
 
 /// How an outcome becomes an answer.
@@ -244,6 +246,7 @@ impl Kv {
             | Pending::Querying { .. }
             | Pending::AskAgain { .. }
             | Pending::InLine(_)
+            | Pending::Unheard
             | Pending::Poll(_) => panic!("the log answered {ticket:?}, which proposed nothing"),
         }
     }

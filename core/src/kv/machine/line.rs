@@ -185,6 +185,11 @@ impl Kv {
         if line.is_empty() {
             self.lines.remove(&prefix);
         }
+        if standing.asked {
+            let (operation, until) = (call.operation, call.until);
+            let unheard = Call { caller: None, operation, until, what: Pending::Unheard };
+            self.calls.insert(ticket, unheard);
+        }
         call
     }
 

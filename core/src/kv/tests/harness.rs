@@ -1,7 +1,8 @@
 //! The grammar of the scripts: a store whose log commits at once, and, for a node without a copy, another
 //! node that has one.
 //!
-//! Entries carry the script's own time as log time. `log off` keeps proposals waiting until `log on`.
+//! Entries carry the script's own time as log time. `log off` keeps proposals waiting until `log on`, and
+//! `answers off` questions to the other node until `answers on`.
 
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ pub(super) struct KvScript {
     now: Instant,
     log: bool,
     waiting: Vec<(Ticket, Blob)>,
+    /// Whether nodes with a copy answer.
+    answers: bool,
+    asked: Vec<(Ticket, Blob)>,
     told: Vec<String>,
     requests: u64,
 }
@@ -54,6 +58,8 @@ impl Script for KvScript {
             now: Instant::ZERO,
             log: true,
             waiting: Vec::new(),
+            answers: true,
+            asked: Vec::new(),
             told: Vec::new(),
             requests: 0,
         };
@@ -76,6 +82,13 @@ impl Script for KvScript {
                 self.log = true;
                 for (ticket, payload) in std::mem::take(&mut self.waiting) {
                     self.commit_for(ticket, &payload);
+                }
+            }
+            ["answers", "off"] => self.answers = false,
+            ["answers", "on"] => {
+                self.answers = true;
+                for (ticket, question) in std::mem::take(&mut self.asked) {
+                    self.put_to_the_other(ticket, question);
                 }
             }
             ["lose", why] => {
@@ -142,17 +155,10 @@ impl KvScript {
             }
             Output::Propose { ticket, payload, .. } => self.waiting.push((ticket, payload)),
             Output::Read { ticket, .. } => self.put_in(Input::ReadReady { ticket, result: Ok(()) }),
-            Output::Query { ticket, question, .. } => {
-                let remote = self.remote.as_mut().expect("a member asks nobody");
-                let mut out = Vec::new();
-                remote.handle(self.now, Input::Answer { number: 1, question }, &mut out);
-                let answer = out.into_iter().find_map(|output| match output {
-                    Output::Answered { answer, .. } => Some(answer),
-                    _ => None,
-                });
-                let result = Ok(answer.expect("a question is answered at once"));
-                self.put_in(Input::Queried { ticket, result });
+            Output::Query { ticket, question, .. } if self.answers => {
+                self.put_to_the_other(ticket, question);
             }
+            Output::Query { ticket, question, .. } => self.asked.push((ticket, question)),
             Output::Reply { ticket, answer } => {
                 self.told.push(format!("#{} {}", ticket.0, word(&answer)));
             }
@@ -165,6 +171,19 @@ impl KvScript {
             | Output::Section { .. }
             | Output::Waiting { .. } => {}
         }
+    }
+
+    /// The node with a copy answers.
+    fn put_to_the_other(&mut self, ticket: Ticket, question: Blob) {
+        let remote = self.remote.as_mut().expect("a member asks nobody");
+        let mut out = Vec::new();
+        remote.handle(self.now, Input::Answer { number: 1, question }, &mut out);
+        let answer = out.into_iter().find_map(|output| match output {
+            Output::Answered { answer, .. } => Some(answer),
+            _ => None,
+        });
+        let result = Ok(answer.expect("a question is answered at once"));
+        self.put_in(Input::Queried { ticket, result });
     }
 
     fn commit_for(&mut self, ticket: Ticket, payload: &Blob) {

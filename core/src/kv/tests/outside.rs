@@ -110,3 +110,27 @@ fn a_caller_in_line_at_a_node_without_a_copy_is_served() {
         ",
     );
 }
+
+#[test]
+fn a_caller_in_line_that_went_on_does_not_hear_what_it_asked() {
+    check::<KvScript>(
+        "
+        given  outside=true
+        when   0ms     grant 60s
+        then   #1 lease 1 for 60000ms
+        when   0ms     acquire app/db lease=1
+        then   #2 held fence=1 lease=1
+        when   0ms     acquire app/db ttl=60s wait=10s
+        when   0ms     answers off
+        when   1s      tick
+        when   2s      release app/db lease=1
+        then   #4 released r3
+        when   3s      restore
+        when   3s      member on
+        when   3500ms  tick
+        then   #3 held fence=2 lease=3
+        when   4s      answers on
+        when   5s      tick
+        ",
+    );
+}
