@@ -118,13 +118,13 @@ impl World {
     /// Gives bytes to whichever connection is open from one machine to another; false if none is.
     pub(super) fn write_between(&mut self, from: usize, to: usize, bytes: Blob) -> bool {
         let open = self.streams.table.values().filter(|stream| stream.open);
-        let near = open.filter_map(|Stream { ends: [one, other], .. }| {
+        let mut near = open.filter_map(|Stream { ends: [one, other], .. }| {
             let both = one.here && other.here;
             let dialled = (one.machine, other.machine) == (from, to);
             let accepted = (other.machine, one.machine) == (from, to);
             (both && (dialled || accepted)).then_some(if dialled { *one } else { *other })
         });
-        let Some(End { process, connection, .. }) = near.last() else { return false };
+        let Some(End { process, connection, .. }) = near.next_back() else { return false };
         self.write(from, process, connection, bytes);
         true
     }
