@@ -28,12 +28,14 @@ struct Proxy {
     request: WatchRequest,
     /// The first part of a revision that fits no message.
     parts: Vec<Changed>,
+    /// The question that is open. What answers another is of a former watch of this ticket.
+    asked: Option<Ticket>,
     told_at: Instant,
 }
 
 impl Proxies {
     pub(super) fn open(&mut self, now: Instant, ticket: Ticket, request: WatchRequest) {
-        self.open.insert(ticket, Proxy { request, parts: Vec::new(), told_at: now });
+        self.open.insert(ticket, Proxy { request, parts: Vec::new(), asked: None, told_at: now });
         self.due.insert((now, ticket));
     }
 
@@ -67,6 +69,9 @@ impl Kv {
             let what = Pending::Poll(watch);
             let call = Call { caller: None, operation: Operation::Other, until: deadline, what };
             let ticket = self.open(call);
+            if let Some(proxy) = self.proxies.open.get_mut(&watch) {
+                proxy.asked = Some(ticket);
+            }
             let question = Blob::from(encode(&question));
             out.push(Output::Query { ticket, question, deadline });
         }
@@ -75,11 +80,12 @@ impl Kv {
     pub(super) fn polled(
         &mut self,
         now: Instant,
-        watch: Ticket,
+        (asked, watch): (Ticket, Ticket),
         told: Result<Told, Unavailable>,
         out: &mut Vec<Output>,
     ) {
-        let Some(proxy) = self.proxies.open.get_mut(&watch) else { return };
+        let proxy = self.proxies.open.get_mut(&watch);
+        let Some(proxy) = proxy.filter(|proxy| proxy.asked == Some(asked)) else { return };
         let mut next = now + limits::KV_POLL_INTERVAL;
         match told.map(|told| told.what) {
             Ok(Found::Changes(changes)) => {

@@ -138,7 +138,7 @@ impl Kv {
                 });
                 self.line_told(now, (ticket, call), standing, line, out);
             }
-            Pending::Poll(watch) => self.polled(now, watch, told, out),
+            Pending::Poll(watch) => self.polled(now, (ticket, watch), told, out),
             Pending::Unheard => {}
             what => panic!("the log answered {ticket:?}, which asked nothing: {what:?}"),
         }

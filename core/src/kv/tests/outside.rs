@@ -134,3 +134,22 @@ fn a_caller_in_line_that_went_on_does_not_hear_what_it_asked() {
         ",
     );
 }
+
+#[test]
+fn a_watch_that_moved_does_not_hear_what_it_asked_before() {
+    check::<KvScript>(
+        "
+        given  outside=true
+        when   0ms     put app/a=0
+        then   #1 done r1 [put c1 v1]
+        when   0ms     answers off
+        when   0ms     watch 1 app/a from=1
+        when   1s      restore
+        when   1s      member on
+        then   watch 1: r1 [a=0 c1 m1 v1]
+        when   2s      member off
+        when   3s      answers on
+        when   4s      tick
+        ",
+    );
+}
