@@ -46,6 +46,41 @@ pub struct Turn {
     pub change: Vec<(String, Option<String>)>,
 }
 
+impl Turn {
+    /// A turn in words; what it changed is for whoever sees states.
+    pub(super) fn of(
+        (number, at): (u64, Micros),
+        machine: usize,
+        inputs: &[Input],
+        effects: &[Effect],
+        names: &Names,
+    ) -> Turn {
+        let news = effects.iter().filter_map(|effect| match effect {
+            Effect::Announce(announcement) => words::of_announcement(announcement),
+            Effect::Datagram { .. }
+            | Effect::Send { .. }
+            | Effect::Connect { .. }
+            | Effect::Disconnect { .. }
+            | Effect::Store { .. }
+            | Effect::Call { .. }
+            | Effect::Reply { .. } => None,
+        });
+        let news: Vec<String> = news.collect();
+        let asked = |input: &Input| matches!(input, Input::Start | Input::Request { .. });
+        Turn {
+            number,
+            at,
+            machine,
+            inputs: inputs.iter().map(|input| words::of_input(input, names)).collect(),
+            outputs: effects.iter().map(|effect| words::of_effect(effect, names)).collect(),
+            notable: !news.is_empty() || inputs.iter().any(asked),
+            news,
+            fresh: false,
+            change: Vec::new(),
+        }
+    }
+}
+
 /// One message, from the turn that sent it to the turn that read it.
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -136,33 +171,14 @@ impl Lens {
         for effect in effects {
             self.left((machine, number, at), effect);
         }
-        let news = effects.iter().filter_map(|effect| match effect {
-            Effect::Announce(announcement) => words::of_announcement(announcement),
-            Effect::Datagram { .. }
-            | Effect::Send { .. }
-            | Effect::Connect { .. }
-            | Effect::Disconnect { .. }
-            | Effect::Store { .. }
-            | Effect::Call { .. }
-            | Effect::Reply { .. } => None,
-        });
-        let news: Vec<String> = news.collect();
-        let asked = |input: &Input| matches!(input, Input::Start | Input::Request { .. });
         let shown = state::of(&process.node);
         let old = self.now.entry(machine).or_default();
         let change = state::difference(old, &shown);
         *old = shown;
-        self.turns.push_back(Turn {
-            number,
-            at,
-            machine,
-            inputs: inputs.iter().map(|input| words::of_input(input, &self.names)).collect(),
-            outputs: effects.iter().map(|effect| words::of_effect(effect, &self.names)).collect(),
-            fresh: inputs.contains(&Input::Start),
-            notable: !news.is_empty() || inputs.iter().any(asked),
-            news,
-            change,
-        });
+        let mut turn = Turn::of((number, at), machine, inputs, effects, &self.names);
+        turn.fresh = inputs.contains(&Input::Start);
+        turn.change = change;
+        self.turns.push_back(turn);
         self.forget_eldest();
     }
 

@@ -107,29 +107,7 @@ impl Watched {
         let at = at.saturating_sub(*self.began.get_or_insert(at));
         let mut seen: Vec<Seen> = inputs.iter().filter_map(|input| self.heard(input)).collect();
         seen.extend(effects.iter().filter_map(|effect| self.said(effect)));
-        let news = effects.iter().filter_map(|effect| match effect {
-            Effect::Announce(announcement) => words::of_announcement(announcement),
-            Effect::Datagram { .. }
-            | Effect::Send { .. }
-            | Effect::Connect { .. }
-            | Effect::Disconnect { .. }
-            | Effect::Store { .. }
-            | Effect::Call { .. }
-            | Effect::Reply { .. } => None,
-        });
-        let news: Vec<String> = news.collect();
-        let asked = |input: &Input| matches!(input, Input::Start | Input::Request { .. });
-        let turn = Turn {
-            number,
-            at,
-            machine: 0,
-            inputs: inputs.iter().map(|input| words::of_input(input, &self.names)).collect(),
-            outputs: effects.iter().map(|effect| words::of_effect(effect, &self.names)).collect(),
-            notable: !news.is_empty() || inputs.iter().any(asked),
-            news,
-            fresh: false,
-            change: Vec::new(),
-        };
+        let turn = Turn::of((number, at), 0, inputs, effects, &self.names);
         self.turns.push_back((turn, seen));
         if self.turns.len() > TURNS_MAX {
             self.turns.pop_front();
