@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::Digest as _;
 
 use crate::limits;
 
@@ -217,6 +218,18 @@ pub enum Reason {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ClusterId(pub Arc<str>);
 
+impl CredentialHandle {
+    /// Of the credential `id` of `tenant`.
+    pub fn of(tenant: &str, id: &str) -> CredentialHandle {
+        let mut hasher = sha2::Sha256::new();
+        hasher.update(tenant.as_bytes());
+        hasher.update([0]);
+        hasher.update(id.as_bytes());
+        let hash = hasher.finalize();
+        CredentialHandle(u64::from_be_bytes(*hash.first_chunk().expect("a hash has 32 bytes")))
+    }
+}
+
 /// One transport connection in one process: its number is never used again, so an event that carries
 /// an old one changes nothing. Even numbers were dialled by the node, odd ones accepted by the host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -244,6 +257,55 @@ impl ConnectionId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct MemberId(pub u64);
 
+/// A credential as metrics, logs, pools and peers name it: the first 8 bytes of the SHA-256 over its tenant,
+/// a zero byte and its id. Shown as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct CredentialHandle(pub u64);
+
+/// A text is no [`CredentialHandle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a credential's handle is 16 hexadecimal digits in lower case")]
+pub struct CredentialHandleError;
+
+impl fmt::Display for CredentialHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for CredentialHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for CredentialHandle {
+    type Err = CredentialHandleError;
+
+    fn from_str(text: &str) -> Result<CredentialHandle, CredentialHandleError> {
+        let digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+        if text.len() != 16 || !text.bytes().all(digit) {
+            return Err(CredentialHandleError);
+        }
+        u64::from_str_radix(text, 16).map(CredentialHandle).map_err(|_| CredentialHandleError)
+    }
+}
+
+impl From<CredentialHandle> for String {
+    fn from(handle: CredentialHandle) -> String {
+        handle.to_string()
+    }
+}
+
+impl TryFrom<String> for CredentialHandle {
+    type Error = CredentialHandleError;
+
+    fn try_from(text: String) -> Result<CredentialHandle, CredentialHandleError> {
+        text.parse()
+    }
+}
+
 /// A question waiting for its answer. Tickets of requests are minted by the host, those of stores and
 /// calls by the node; the two never meet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -260,6 +322,16 @@ mod tests {
         }
         for bad in ["", "-a", "a-", "Gw", "a b", "watch", "ä", "@0", &"x".repeat(64)] {
             assert!(bad.parse::<NodeId>().is_err(), "{bad} must be refused");
+        }
+    }
+
+    #[test]
+    fn a_handle_is_the_head_of_a_hash() {
+        let handle = CredentialHandle::of("default", "openai-default");
+        assert_eq!(handle.to_string(), "04ef958ab3e85752");
+        assert_eq!("04ef958ab3e85752".parse(), Ok(handle));
+        for wrong in ["", "04EF958ab3e85752", "04ef958ab3e8575", "+4ef958ab3e85752"] {
+            assert_eq!(wrong.parse::<CredentialHandle>(), Err(CredentialHandleError), "{wrong}");
         }
     }
 

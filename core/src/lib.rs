@@ -31,6 +31,7 @@ pub mod replica;
 
 // Services: what callers come for.
 pub mod kv;
+pub mod pools;
 pub mod workers;
 
 // Composition: routes outputs to inputs.

@@ -280,6 +280,39 @@ pub const WORKER_KEY_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a probe's answer that are read.
 pub const PROBE_BODY_BYTES_MAX: usize = 4 * 1024;
 
+// Pools.
+
+/// Bytes of a pool's name, and of a target of an auth reset.
+pub const POOL_NAME_BYTES_MAX: usize = 64;
+/// Pools.
+pub const POOLS_MAX: usize = 1024;
+/// Members that a definition may list.
+pub const POOL_LISTED_MAX: usize = 1000;
+/// Members of all pools.
+pub const POOL_MEMBERS_MAX: usize = 10_000;
+/// The greatest weight of a member.
+pub const POOL_WEIGHT_MAX: u32 = 1_000_000;
+/// Bytes of the name of a model that a pool keeps apart.
+pub const POOL_MODEL_BYTES_MAX: usize = 256;
+/// Lanes of a pool.
+pub const POOL_LANES_MAX: usize = 64;
+/// Targets of a credential, a group or a provider; beyond them what rests is the whole.
+pub const POOL_TARGETS_MAX: usize = 16;
+/// Entries of one node's map of pools.
+pub const POOL_ENTRIES_MAX: usize = 4096;
+/// Failures in a row that count.
+pub const POOL_LEVEL_MAX: u32 = 32;
+/// Lives whose rests one clear covers.
+pub const POOL_COVERS_MAX: usize = 64;
+/// Bytes of the name of where a wait stood.
+pub const POOL_SOURCE_BYTES_MAX: usize = 128;
+/// Leases out at a time.
+pub const POOL_LEASES_MAX: usize = 65_536;
+/// Bytes of what joins the leases of one request.
+pub const POOL_REQUEST_BYTES_MAX: usize = 128;
+/// Bytes of a credential's id.
+pub const CREDENTIAL_ID_BYTES_MAX: usize = 512;
+
 // Keys and values.
 
 /// Bytes of a namespace.

@@ -30,7 +30,7 @@ pub use contract::{
 pub use publish::{Members, Published};
 
 /// The machines, for the values that hosts show and check. Hosts name them through the node alone.
-pub use crate::{gossip, kv, link, membership, raft, replica, workers};
+pub use crate::{gossip, kv, link, membership, pools, raft, replica, workers};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -1,0 +1,121 @@
+//! What an answer of an upstream means for the member that got it.
+//!
+//! Absent on purpose: how it is read from an answer, and for how long it holds.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// It works.
+    Ok,
+    /// The request's own fault.
+    ClientError,
+    /// No evidence.
+    Transient,
+    /// The provider's capacity.
+    Overloaded,
+    /// A throttle.
+    RateLimited,
+    /// A window of hours.
+    QuotaExhausted,
+    /// Money.
+    Billing,
+    /// The credential is refused.
+    AuthFailed,
+    /// Not for this credential.
+    PermissionDenied,
+    /// This credential has no such model.
+    ModelUnavailable,
+}
+
+impl Class {
+    /// All of them, in order.
+    pub const ALL: [Class; 10] = [
+        Class::Ok,
+        Class::ClientError,
+        Class::Transient,
+        Class::Overloaded,
+        Class::RateLimited,
+        Class::QuotaExhausted,
+        Class::Billing,
+        Class::AuthFailed,
+        Class::PermissionDenied,
+        Class::ModelUnavailable,
+    ];
+
+    /// The word on every surface.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::Ok => "ok",
+            Class::ClientError => "client_error",
+            Class::Transient => "transient",
+            Class::Overloaded => "overloaded",
+            Class::RateLimited => "rate_limited",
+            Class::QuotaExhausted => "quota_exhausted",
+            Class::Billing => "billing",
+            Class::AuthFailed => "auth_failed",
+            Class::PermissionDenied => "permission_denied",
+            Class::ModelUnavailable => "model_unavailable",
+        }
+    }
+
+    /// Whether something rests because of it.
+    pub const fn rests(self) -> bool {
+        !matches!(self, Class::Ok | Class::ClientError | Class::Transient)
+    }
+
+    /// Whether only a success, an operator or a changed credential ends its half-open state.
+    pub const fn needs_proof(self) -> bool {
+        matches!(
+            self,
+            Class::Billing | Class::AuthFailed | Class::PermissionDenied | Class::ModelUnavailable
+        )
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Of what an answer speaks, seen from the request that got it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Of nothing that is kept.
+    None,
+    /// The request's model, of this credential.
+    Model,
+    /// Every model that has this word in its name, of this credential.
+    Family(Arc<str>),
+    /// This credential.
+    Credential,
+    /// The request's model there, whoever asks.
+    ProviderModel,
+    /// This node's address there.
+    Provider,
+}
+
+/// What an answer means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What happened.
+    pub class: Class,
+    /// To what.
+    pub scope: Scope,
+    /// Where the wait stood (`header:retry-after`, `message`, …), `default` where none was stated, `None`
+    /// where nothing rests.
+    pub source: Option<Arc<str>>,
+    /// The wait that the answer stated, in ms, unclamped but for its ceiling of 31 days.
+    pub stated_wait_ms: Option<u64>,
+    /// Whether a throttle is of requests at once, not of requests in a time.
+    pub is_concurrency: bool,
+    /// The first bytes of SHA-256 over status and the text the wait was read from.
+    pub evidence: [u8; 8],
+}
