@@ -30,6 +30,7 @@ pub mod raft;
 pub mod replica;
 
 // Services: what callers come for.
+pub mod credentials;
 pub mod kv;
 pub mod pools;
 pub mod workers;

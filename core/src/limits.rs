@@ -310,8 +310,43 @@ pub const POOL_SOURCE_BYTES_MAX: usize = 128;
 pub const POOL_LEASES_MAX: usize = 65_536;
 /// Bytes of what joins the leases of one request.
 pub const POOL_REQUEST_BYTES_MAX: usize = 128;
+
+// Credentials.
+
 /// Bytes of a credential's id.
 pub const CREDENTIAL_ID_BYTES_MAX: usize = 512;
+/// Bytes of a tenant's name.
+pub const TENANT_BYTES_MAX: usize = 64;
+/// Bytes of a credential's body.
+pub const CREDENTIAL_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a text that is shown of a credential.
+pub const CREDENTIAL_TEXT_BYTES_MAX: usize = 1024;
+/// Models that a credential names.
+pub const CREDENTIAL_MODELS_MAX: usize = 1024;
+/// Weight of a credential.
+pub const CREDENTIAL_WEIGHT_MAX: u32 = 1_000_000;
+/// Credentials in use: files of a folder.
+pub const CREDENTIALS_MAX: usize = 4096;
+/// Deleted credentials whose revision is remembered; beyond them the oldest give way.
+pub const CREDENTIAL_TOMBSTONES_MAX: usize = 65_536;
+/// Credentials that wait to be looked at.
+pub const AUTH_UPDATES_MAX: usize = 256;
+/// Depth from which a queue that overflowed takes up everything again.
+pub const AUTH_UPDATES_RESUME: usize = 128;
+/// Credentials that are taken from the queue at a time.
+pub const AUTH_DRAIN_KEYS_MAX: usize = 64;
+/// Looks at the store at a time.
+pub const AUTH_LOOKS_MAX: usize = 16;
+/// Between two looks that both find nothing, before that is believed.
+pub const CREDENTIAL_ABSENCE_GAP: Duration = Duration::from_millis(100);
+/// Longest time for which absences are gathered into one pass.
+pub const CREDENTIAL_ABSENCE_PASS: Duration = Duration::from_secs(1);
+/// A file that is no record is reported after so long; it may be in the middle of being written.
+pub const CREDENTIAL_INVALID_REPORT: Duration = Duration::from_secs(2);
+/// Every file is looked for at least so often.
+pub const CREDENTIAL_RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+/// A store that failed is asked again after one second, then after twice as long each time, up to this.
+pub const CREDENTIAL_RETRY_MAX: Duration = Duration::from_secs(30);
 
 // Keys and values.
 
@@ -399,16 +434,3 @@ pub const KV_FEED_INTERVAL: Duration = Duration::from_millis(1);
 pub const KV_LOCK_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// Longest deadline of a call.
 pub const KV_DEADLINE_MAX: Duration = Duration::from_secs(60);
-
-// Pools.
-
-/// Bytes of an upstream's answer that are looked at, after content decoding.
-pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
-/// Milliseconds of a stated wait that are believed: 31 days.
-pub const STATED_WAIT_MS_MAX: u64 = 31 * 24 * 3600 * 1000;
-/// Milliseconds of a stated wait up to which a throttle is no quota.
-pub const THROTTLE_WAIT_MS_MAX: u64 = 3600 * 1000;
-/// Milliseconds from which a stated wait is believed where a quota of a day is violated.
-pub const DAILY_WAIT_MS_MIN: u64 = 900 * 1000;
-/// Milliseconds by which an answer's `Date` may differ from our clock and still be what it measures from.
-pub const ANSWER_DATE_SKEW_MS_MAX: u64 = 24 * 3600 * 1000;

@@ -30,11 +30,12 @@ pub use contract::{
 pub use publish::{Members, Published};
 
 /// The machines, for the values that hosts show and check. Hosts name them through the node alone.
-pub use crate::{gossip, kv, link, membership, pools, raft, replica, workers};
+pub use crate::{credentials, gossip, kv, link, membership, pools, raft, replica, workers};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::credentials::Credentials;
 use crate::gossip::Gossip;
 use crate::ids::{Incarnation, MemberId, NodeId, Replica, Ticket};
 use crate::kv::Kv;
@@ -67,6 +68,7 @@ pub struct Node {
     maps: Timed<Maps>,
     gossip: Timed<Gossip>,
     workers: Timed<Workers>,
+    credentials: Timed<Credentials>,
     raft: Timed<Raft>,
     kv: Timed<Kv>,
     local: Replica,
@@ -115,6 +117,7 @@ impl Node {
         let gossip = Gossip::new(settings.gossip, local.clone(), now, rng.child("gossip"));
         let kept = kept(image);
         let workers = Workers::new(workers, local.clone(), &kept);
+        let credentials = Credentials::new(settings.credentials, &kept);
         let raft = Raft::new(settings.raft, local.clone(), &rows(image), now, rng.child("raft"));
         let raft = raft.expect("RF-12: hosts check the log before they start a node");
         let published = Arc::new(Published::new(local.clone(), now));
@@ -124,6 +127,7 @@ impl Node {
             maps: Timed::new(maps),
             gossip: Timed::new(gossip),
             workers: Timed::new(workers),
+            credentials: Timed::new(credentials),
             raft: Timed::new(raft),
             kv: Timed::new(Kv::new(settings.kv)),
             born: incarnation,
@@ -156,6 +160,7 @@ impl Node {
         self.maps.settle();
         self.gossip.settle();
         self.workers.settle();
+        self.credentials.settle();
         self.raft.settle();
         self.kv.settle();
     }
@@ -211,6 +216,11 @@ impl Node {
         &self.kv
     }
 
+    /// The credentials, for whoever checks them.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
     /// The workers, for whoever checks them.
     pub fn workers(&self) -> &Workers {
         &self.workers
@@ -244,6 +254,7 @@ impl Machine for Node {
             self.maps.wake(),
             self.gossip.wake(),
             self.workers.wake(),
+            self.credentials.wake(),
             self.raft.wake(),
             self.kv.wake(),
         ];
@@ -258,6 +269,7 @@ impl Counted for Node {
         self.maps.counts(visit);
         self.gossip.counts(visit);
         self.workers.counts(visit);
+        self.credentials.counts(visit);
         self.raft.counts(visit);
         self.kv.counts(visit);
         self.misbehaviour.counts(visit);
@@ -278,6 +290,8 @@ enum Question {
     Resolve(String),
     /// A probe, by the number that workers gave it.
     Probe(Ticket),
+    /// An errand to the store of credentials, by the number that they gave it.
+    Errand(Ticket),
 }
 
 #[derive(Debug, Default)]

@@ -216,6 +216,7 @@ impl Host {
                 let took = Duration::from_millis(u64::from(material.byte()));
                 Answer::Probed { outcome: outcome.unwrap_or(ProbeOutcome::Good), took }
             }
+            Call::Credential(_) => unreachable!("a node without a store of credentials asks none"),
         };
         Some(Input::Answered { ticket, answer })
     }

@@ -136,6 +136,7 @@ fn settings(name: &str, seed: Option<SocketAddr>, record: Option<PathBuf>) -> Se
         insecure: false,
         tls: None,
         worker_keys: BTreeMap::new(),
+        credentials: None,
         record: record.map(|directory| RecordSettings { directory, bytes_max: 1 << 32 }),
     }
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod client;
+mod credentials;
 mod demo;
 mod dev;
 mod doctor;
@@ -69,6 +70,8 @@ fn remote(target: &args::Target, noun: Noun) -> Result<(), Failure> {
             Noun::Members => members::run(&client, args::Member::default()).await,
             Noun::Worker(verb) => workers::run(&client, verb).await,
             Noun::Workers => workers::run(&client, args::Worker::default()).await,
+            Noun::Credential(verb) => credentials::run(&client, verb).await,
+            Noun::Credentials => credentials::run(&client, args::Credential::default()).await,
             Noun::Kv(verb) => kv::run(&client, verb).await,
             Noun::Lock(lock) => lock::run(&client, &lock).await,
             Noun::Gossip(args::Gossip::Show) => show::gossip(&client).await,

@@ -9,7 +9,7 @@
 //! | `loop` | ● | ● | ● |
 //! | `boot` | | ● | ● |
 //! | `store` | fatal only | ● | ● |
-//! | `mesh` `workers` `drain` | | | ● |
+//! | `mesh` `workers` `credentials` `drain` | | | ● |
 //! | `raft` | | | shown; counted where `ready.require` names it |
 //!
 //! Absent on purpose: checks of parts that do not exist; a node without a store has no `store`.
@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use quorate_core::node::credentials;
 use quorate_core::node::membership::State;
 use quorate_core::node::raft::{Standing, Status};
 use quorate_core::node::{Members, Published};
@@ -253,7 +254,8 @@ impl Health {
 }
 
 /// Every name that can be asked for or left out.
-pub(crate) const NAMES: [&str; 7] = ["loop", "boot", "store", "mesh", "workers", "raft", "drain"];
+pub(crate) const NAMES: [&str; 8] =
+    ["loop", "boot", "store", "mesh", "workers", "credentials", "raft", "drain"];
 
 fn evaluate(vitals: &Vitals, published: &Published, now: Instant) -> Vec<Finding> {
     let age = now.since(vitals.started);
@@ -264,6 +266,7 @@ fn evaluate(vitals: &Vitals, published: &Published, now: Instant) -> Vec<Finding
     }
     findings.push(guarded("mesh", || mesh(&published.members.load(), age)));
     findings.push(guarded("workers", || workers(published, age)));
+    findings.push(guarded("credentials", || credentials(&published.credentials.load())));
     findings.push(Finding { shown: true, ..guarded("raft", || raft(&published.raft.load())) });
     findings
 }
@@ -326,6 +329,18 @@ fn workers(published: &Published, age: Duration) -> Finding {
         count => format!("{count} not probed yet"),
     };
     Finding::new("workers", passed, detail)
+}
+
+/// A node without its store serves what it has, and has nothing before the store was read once.
+fn credentials(known: &credentials::Snapshot) -> Finding {
+    let detail = match (&known.failure, &known.breaker) {
+        _ if !known.enabled => "none are kept".to_owned(),
+        (Some(failure), _) => format!("the store does not answer: {failure}"),
+        (None, _) if !known.loaded => "the store was not read yet".to_owned(),
+        (None, Some((_, held))) => format!("the breaker is open: {} are missing", held.len()),
+        (None, None) => format!("{} in use", known.live().count()),
+    };
+    Finding::new("credentials", known.loaded || !known.enabled, detail)
 }
 
 /// A node without a copy of the log serves all the same; a log without a leader serves nobody.

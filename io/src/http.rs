@@ -24,7 +24,7 @@ mod request_id;
 mod problem;
 mod raft;
 
-mod strict;
+pub(crate) mod strict;
 
 mod lists;
 
@@ -39,6 +39,8 @@ mod cluster;
 mod members;
 
 mod workers;
+
+mod credentials;
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "a request has one answer; any other is a bug")]
 mod kv;
@@ -67,6 +69,7 @@ use crate::clock;
 use crate::handle::Handle;
 use crate::health::{Health, Question, Vitals};
 use crate::metrics::Meters;
+use crate::vault::Vault;
 
 pub use host::{BareHost, Host, ReloadError};
 pub use serve::{Listener, serve};
@@ -101,6 +104,8 @@ pub struct HttpSettings {
     pub ready_exclude: Vec<String>,
     /// Checks that count for readiness though they are only shown (`ready.require`).
     pub ready_require: Vec<String>,
+    /// Whether only this machine reaches the surface by TCP: then secrets may be revealed there.
+    pub loopback: bool,
     /// Whether seeds are configured: then a node without company is alone, not just small.
     pub has_seeds: bool,
 }
@@ -118,6 +123,7 @@ pub struct Surface {
     events: Events,
     idempotency: Idempotency,
     picks: Picks,
+    vault: Vault,
     requests: Semaphore,
     streams: Arc<Semaphore>,
 }
@@ -138,6 +144,8 @@ pub struct Parts {
     pub meters: Arc<Meters>,
     /// What the shell knows of itself.
     pub vitals: Arc<Vitals>,
+    /// The bodies of credentials.
+    pub vault: Vault,
 }
 
 impl fmt::Debug for Surface {
@@ -149,7 +157,7 @@ impl fmt::Debug for Surface {
 impl Surface {
     /// A surface; [`tend`] must run beside it.
     pub fn new(parts: Parts) -> Arc<Surface> {
-        let Parts { handle, settings, host, access, audit, meters, vitals } = parts;
+        let Parts { handle, settings, host, access, audit, meters, vitals, vault } = parts;
         let health = Health::new(
             vitals.clone(),
             settings.ready_exclude.clone(),
@@ -168,6 +176,7 @@ impl Surface {
             events: Events::new(instance),
             idempotency: Idempotency::default(),
             picks: Picks::default(),
+            vault,
             requests: Semaphore::new(REQUESTS_MAX),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         })

@@ -28,6 +28,7 @@ pub mod serve;
 mod shell;
 pub mod store;
 pub mod traffic;
+pub mod vault;
 
 const _: () = assert!(
     !quorate_core::canary::BUILT,

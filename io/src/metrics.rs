@@ -52,6 +52,8 @@ pub struct Meters {
     pub probe_duration: Histogram,
     /// Duration of one operation of the embedded store.
     pub store_duration: Histogram,
+    drain_batch: Histogram,
+    drain_duration: Histogram,
     pub(crate) request_duration: Histogram,
     pub(crate) sse_readers: Gauge,
     audit_lines: Counter,
@@ -123,6 +125,8 @@ impl Meters {
                 "Duration of one operation of the embedded store",
                 &COARSE,
             ),
+            drain_batch: histogram("auth_updates_drain_batch_size", "Keys of a batch", &SIZES),
+            drain_duration: histogram("auth_updates_apply_duration_seconds", "Of a batch", &FINE),
             request_duration: histogram(
                 "http_request_duration_seconds",
                 "From the request's head to the answer's",
@@ -175,6 +179,12 @@ impl Meters {
         self.request_duration.observe(took.as_secs_f64());
     }
 
+    /// A batch of changed credentials was looked at.
+    pub(crate) fn drained(&self, batch: usize, took: Duration) {
+        self.drain_batch.observe(f64::from(u32::try_from(batch).unwrap_or(u32::MAX)));
+        self.drain_duration.observe(took.as_secs_f64());
+    }
+
     /// Counts a caller that was not let in; `reason` is one of [`AUTH_FAILURES`].
     pub(crate) fn auth_failure(&self, reason: &'static str) {
         self.auth_failures.get_or_create(&vec![("reason", reason.to_owned())]).inc();
@@ -206,10 +216,12 @@ impl Meters {
 
 /// 1 µs to 10 s by tens: turns are microseconds, and a slow one must show.
 const FINE: [f64; 8] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0];
+/// 1 to what is taken at a time.
+const SIZES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// 5 ms to 10 s.
 const COARSE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Families of this module, by full name: a machine that counts the same is not shown twice.
-const OWN: [&str; 16] = [
+const OWN: [&str; 18] = [
     "build_info",
     "start_timestamp_seconds",
     "loop_turn_duration_seconds",
@@ -219,6 +231,8 @@ const OWN: [&str; 16] = [
     "link_round_trip_seconds",
     "worker_probe_duration_seconds",
     "store_operation_duration_seconds",
+    "auth_updates_drain_batch_size",
+    "auth_updates_apply_duration_seconds",
     "http_request_duration_seconds",
     "sse_readers",
     "audit_lines_total",

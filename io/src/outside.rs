@@ -10,6 +10,7 @@ use crate::metrics::Meters;
 use crate::probe::Prober;
 use crate::resolve;
 use crate::serve::SharedKeys;
+use crate::vault::Vault;
 
 /// The answer to a call, in time.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -26,12 +27,18 @@ pub(crate) struct World {
     published: Arc<Published>,
     prober: Arc<Prober>,
     meters: Arc<Meters>,
+    vault: Vault,
 }
 
 impl World {
-    /// `keys` are secrets by URL prefix.
-    pub(crate) fn new(published: Arc<Published>, keys: SharedKeys, meters: Arc<Meters>) -> World {
-        World { published, prober: Arc::new(Prober::new(keys)), meters }
+    /// `keys` are secrets by URL prefix; `vault` holds the bodies of credentials.
+    pub(crate) fn new(
+        published: Arc<Published>,
+        keys: SharedKeys,
+        meters: Arc<Meters>,
+        vault: Vault,
+    ) -> World {
+        World { published, prober: Arc::new(Prober::new(keys)), meters, vault }
     }
 }
 
@@ -49,6 +56,10 @@ impl Outside for World {
                     meters.probe_duration.observe(took.as_secs_f64());
                     Answer::Probed { outcome, took }
                 })
+            }
+            Call::Credential(errand) => {
+                let vault = self.vault.clone();
+                Box::pin(async move { Answer::Credential(vault.run(errand).await) })
             }
         }
     }

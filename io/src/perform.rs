@@ -106,6 +106,7 @@ impl<N: Net> Hands<N> {
             | Announcement::WorkerChanged { .. }
             | Announcement::Misbehaved { .. }
             | Announcement::JoinFailed { .. }
+            | Announcement::Credential(_)
             | Announcement::Led { .. }
             | Announcement::GenesisConflict { .. }
             | Announcement::NeedsUpgrade { .. } => None,

@@ -39,6 +39,7 @@ use crate::secure::{Secure, SecureError, TlsFiles};
 use crate::shell::{Ears, Mind, Shell};
 use crate::store::{Directory, Keeper, Store, StoreError, Watch};
 use crate::traffic::Traffic;
+use crate::vault::Vault;
 
 pub use process::{Exit, run};
 
@@ -64,6 +65,8 @@ pub struct ServeSettings {
     pub tls: Option<TlsFiles>,
     /// Bearer keys of workers by URL prefix.
     pub worker_keys: BTreeMap<String, Secret>,
+    /// The folder of credentials, if the node keeps any.
+    pub credentials: Option<PathBuf>,
     /// Where every turn is recorded, if anywhere.
     pub record: Option<RecordSettings>,
 }
@@ -83,6 +86,7 @@ impl From<&Config> for ServeSettings {
             insecure: true,
             tls: config.tls.clone(),
             worker_keys: config.worker_keys.clone(),
+            credentials: config.credentials.clone(),
             record: config
                 .record
                 .clone()
@@ -123,6 +127,14 @@ pub enum StartError {
     /// The store is not to be had.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The folder of credentials is not to be had.
+    #[error("failed to open the folder of credentials {path}: {error}; see `credentials.folder`")]
+    Credentials {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// No record can be written there.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -143,6 +155,8 @@ pub struct Running {
     pub vitals: Arc<Vitals>,
     /// Bearer keys of workers by URL prefix, in use.
     pub(crate) worker_keys: SharedKeys,
+    /// The bodies of credentials.
+    pub vault: Vault,
     /// The keys in use.
     pub(crate) keyring: SharedKeyring,
     /// The certificates in use.
@@ -190,15 +204,24 @@ impl Running {
 }
 
 /// Starts a node on the network of this machine; `counted` is shown among its metrics.
-pub async fn start(serve: ServeSettings, counted: Vec<Source>) -> Result<Running, StartError> {
+pub async fn start(mut serve: ServeSettings, counted: Vec<Source>) -> Result<Running, StartError> {
+    serve.node.credentials.enabled = serve.credentials.is_some();
+    let vault = vault(serve.credentials.as_deref())?;
     let boot = |settings, incarnation, image: &Image, seed, now| {
         Node::boot(settings, incarnation, image, seed, now)
     };
     let world = |published: &Arc<Published>, meters: &Arc<Meters>, keys: &SharedKeys| {
-        let world = World::new(published.clone(), keys.clone(), meters.clone());
+        let world = World::new(published.clone(), keys.clone(), meters.clone(), vault.clone());
         Arc::new(world) as Arc<dyn Outside>
     };
-    start_on(TokioNet, serve, counted, boot, world).await
+    let running = start_on(TokioNet, serve, counted, boot, world).await?;
+    vault.watch(running.handle.clone());
+    Ok(Running { vault, ..running })
+}
+
+fn vault(folder: Option<&Path>) -> Result<Vault, StartError> {
+    let Some(path) = folder else { return Ok(Vault::default()) };
+    Vault::open(path).map_err(|error| StartError::Credentials { path: path.to_owned(), error })
 }
 
 /// Starts a node on `net`: `boot` makes it, `outside` performs its calls.
@@ -242,8 +265,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     let (outbox, incoming) =
         datagrams::start(&net, udp, keyring.clone(), traffic.clone(), closed.clone());
     net.spawn(peers::accept_all(net.clone(), listener, secure.clone(), events.clone(), closed));
-    let (halt, halted) = oneshot::channel();
-    let (end, ended) = oneshot::channel();
+    let ((halt, halted), (end, ended)) = (oneshot::channel(), oneshot::channel());
     let hands = Hands {
         net: net.clone(),
         outbox,
@@ -264,6 +286,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
         meters: meters.clone(),
         vitals: vitals.clone(),
         worker_keys,
+        vault: Vault::default(),
         keyring,
         secure,
         tracer: Arc::new(tracer),

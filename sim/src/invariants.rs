@@ -13,6 +13,8 @@
 //! Absent on purpose: promises of domains that do not exist yet; each brings its row to [`TABLE`].
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
+pub mod credentials;
+#[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod gossip;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod kv;
@@ -142,6 +144,10 @@ promises! {
     KV3 "KV-3" Step "a watch tells every change after its start once, in order, or that it is too late",
     KV5 "KV-5" Step "whoever is told that it holds a lock stands first in line, and goes by release or lease",
     KV9 "KV-9" History "a resource that keeps the greatest fence never acts for an earlier holder after a later one",
+    K1 "K1" Step "the revision of a credential never falls",
+    K5 "K5" Step "what waits to be looked at stays within its bound",
+    K7 "K7" History "a credential goes by a word, or because it was missed twice",
+    K8 "K8" Quiet "what is in use is what is in the folder, but for what the breaker holds",
     W1 "W-1" Step "every claim carries the id of its author and its URL",
     W2 "W-2" Quiet "an entry exists exactly while a claim of its URL does",
     W3 "W-3" Step "the version of a claim's statement never falls",
@@ -258,6 +264,8 @@ pub struct Checks {
     pub raft: raft::Watch,
     /// Promises of the consistent store.
     pub kv: kv::Watch,
+    /// Promises of credentials.
+    pub credentials: credentials::Watch,
     /// Promises of workers.
     pub workers: workers::Watch,
     /// Whether anything is looked at; off only to see what looking costs.
@@ -276,6 +284,7 @@ impl Checks {
             gossip: gossip::Watch::default(),
             raft: raft::Watch::default(),
             kv: kv::Watch::default(),
+            credentials: credentials::Watch::default(),
             workers: workers::Watch::new(machines),
             on: true,
             turned: BTreeMap::new(),
@@ -286,6 +295,7 @@ impl Checks {
     pub fn started(&mut self, machine: usize, replica: &Replica, machines: &[Machine]) {
         self.membership.started(machine, replica, machines);
         self.replica.started(machine);
+        self.credentials.started(machine);
         self.workers.started(machine);
     }
 
@@ -336,6 +346,7 @@ impl Checks {
         self.gossip.turn(turn, ledger)?;
         self.raft.turn(turn, ledger)?;
         self.kv.turn(turn, ledger)?;
+        self.credentials.turn(turn, ledger)?;
         self.workers.turn(turn, ledger)
     }
 }

@@ -20,6 +20,7 @@ pub mod backend;
 pub mod canaries;
 pub mod clock;
 pub mod disk;
+pub mod folder;
 pub mod history;
 pub mod invariants;
 pub mod marks;

@@ -60,12 +60,20 @@ pub struct Outside {
     rng: Rng,
     /// One stream of draws per machine that asks.
     draws: BTreeMap<usize, Rng>,
+    /// And one more for its folder.
+    folders: BTreeMap<usize, Rng>,
 }
 
 impl Outside {
     /// A world in which every model server is well.
     pub fn new(rng: Rng) -> Outside {
-        Outside { servers: BTreeMap::new(), lies: 0, rng, draws: BTreeMap::new() }
+        Outside {
+            servers: BTreeMap::new(),
+            lies: 0,
+            rng,
+            draws: BTreeMap::new(),
+            folders: BTreeMap::new(),
+        }
     }
 
     /// The server at `url` is `health` from now on.
@@ -82,6 +90,14 @@ impl Outside {
     /// What the server at `url` truly is.
     pub fn health(&self, url: &str) -> Health {
         self.servers.get(url).copied().unwrap_or_default()
+    }
+
+    /// How long the folder of a machine takes: little, and now and then long enough for much to happen.
+    pub fn folder(&mut self, machine: usize) -> Micros {
+        let child = || self.rng.child(&format!("folder/{machine}"));
+        let draws = self.folders.entry(machine).or_insert_with(child);
+        let slow = draws.below(16) == 0;
+        50 + draws.below(if slow { 1_500_000 } else { 5000 })
     }
 
     /// Answers a probe: how it ends, after how long, and whether that was a lie.

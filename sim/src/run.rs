@@ -10,6 +10,7 @@
 //! Times in a plan count from the beginning of safety.
 
 pub mod agenda;
+mod folders;
 mod parts;
 pub mod verify;
 
@@ -321,6 +322,7 @@ impl Run<'_> {
             checks.gossip.quiet(&part, machines, ledger)?;
             checks.raft.quiet(&part, machines, ledger)?;
             checks.raft.even(&part, machines, ledger)?;
+            checks.credentials.quiet(&part, machines, ledger)?;
             checks.workers.quiet(&part, machines, ledger)?;
         }
         Ok(())

@@ -86,7 +86,7 @@ const PACES: [(&str, u64); 5] = [
 const SEEDS: usize = 3;
 
 /// Keys of a `given` line that are about the world.
-const WORLD_KEYS: [&str; 12] = [
+const WORLD_KEYS: [&str; 13] = [
     "nodes",
     "time",
     "seeds",
@@ -99,6 +99,7 @@ const WORLD_KEYS: [&str; 12] = [
     "outside",
     "restart_on_red",
     "wire",
+    "credentials",
 ];
 
 /// Whether a `given` line may name `key`.
@@ -126,7 +127,7 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         let legal = match key.as_str() {
             "nodes" => value.parse().is_ok_and(|nodes: usize| (1..=1000).contains(&nodes)),
             "time" => parse_phases(value).is_some(),
-            "store" | "core" | "late" | "voters" | "outside" | "seeds" => {
+            "store" | "core" | "late" | "voters" | "outside" | "seeds" | "credentials" => {
                 names(value, plan.nodes()).is_some()
             }
             "wire" => wires(value, plan.nodes()).is_some(),
@@ -265,6 +266,8 @@ pub fn of_node(plan: &Plan, index: usize) -> Settings {
     let listed = |key: &str| plan.given.get(key).map(String::as_str);
     let outside = listed("outside").and_then(|text| names(text, plan.nodes())).unwrap_or_default();
     settings.raft.eligible = !outside.contains(&index);
+    let keepers = listed("credentials").and_then(|text| names(text, plan.nodes()));
+    settings.credentials.enabled = keepers.is_some_and(|keepers| keepers.contains(&index));
     let wires = listed("wire").and_then(|text| wires(text, plan.nodes())).unwrap_or_default();
     if let Some((_, versions)) = wires.into_iter().find(|(node, _)| *node == index) {
         set_wire(&mut settings, versions);

@@ -7,7 +7,7 @@ use quorate_core::node::workers::route::Reason;
 use quorate_core::node::workers::{
     self, Command, Outcome, PickPolicy, Query, Refusal, Spec, Target,
 };
-use quorate_core::node::{Reply, Request, kv};
+use quorate_core::node::{Reply, Request, credentials, kv};
 use quorate_core::time::micros;
 use quorate_core::wire::Blob;
 
@@ -353,6 +353,11 @@ pub fn words_of(reply: &Reply) -> String {
         Reply::Kv(kv::Answer::Failed(failure)) => format!("failed {failure}"),
         Reply::Kv(kv::Answer::Held { fence, .. }) => format!("held {fence}"),
         Reply::Kv(_) => "done".to_owned(),
+        Reply::Credential(credentials::Answer::Applied { head, changed }) => {
+            format!("revision {}{}", head.revision, if *changed { "" } else { " unchanged" })
+        }
+        Reply::Credential(credentials::Answer::Full) => "refused full".to_owned(),
+        Reply::Credential(_) => "done".to_owned(),
         Reply::Watching { .. } => "watching".to_owned(),
     }
 }

@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
         &["machine", "mark", "canary", "time", "random", "ids", "limits", "fences", "wire"],
     ),
     ("mechanisms", &["link", "membership", "gossip", "replica", "raft"]),
-    ("services", &["workers", "pools", "kv"]),
+    ("services", &["workers", "pools", "credentials", "kv"]),
     ("composition", &["node"]),
 ];
 

@@ -2,7 +2,6 @@
 //!
 //! Absent on purpose: thresholds. A shared machine would fail them at random; the table is read by people.
 
-mod answers;
 mod fixtures;
 mod gossip;
 mod membership;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ConnectionId, NodeId, Notice, Replica, Ticket};
 use crate::wire::frame::Frame;
 use crate::wire::{Blob, Transport};
-use crate::{gossip, kv, link, membership, raft, workers};
+use crate::{credentials, gossip, kv, link, membership, raft, workers};
 
 /// Everything that a node is configured to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Settings {
     pub raft: raft::Settings,
     /// What it asks of the consistent store.
     pub kv: kv::Settings,
+    /// Whether it keeps credentials.
+    #[serde(default)]
+    pub credentials: credentials::Settings,
     /// Tombstones of one owner map.
     pub tombstones_max: usize,
     /// How long a node's old maps wait for its new life.
@@ -195,6 +198,8 @@ pub enum Call {
     },
     /// Probe a worker.
     Probe(workers::Probe),
+    /// Ask the store of credentials.
+    Credential(credentials::Errand),
 }
 
 /// The answer to a [`Call`].
@@ -209,6 +214,8 @@ pub enum Answer {
         /// How long it took.
         took: Duration,
     },
+    /// What the store of credentials says.
+    Credential(credentials::Found),
 }
 
 /// What a caller may ask of a node. Everything that can be read from [`Published`] is not here.
@@ -245,6 +252,8 @@ pub enum Request {
     },
     /// Something about workers.
     Worker(workers::Command),
+    /// Something about credentials.
+    Credential(credentials::Command),
     /// Something about the agreed log.
     Raft(raft::Operation),
     /// Something of the consistent store.
@@ -291,6 +300,8 @@ pub enum Reply {
     Refused(membership::Refusal),
     /// The answer of workers.
     Worker(workers::Answer),
+    /// The answer of credentials.
+    Credential(credentials::Answer),
     /// The answer of the agreed log.
     Raft(Result<(), raft::Refusal>),
     /// The answer of the consistent store.
@@ -350,6 +361,8 @@ pub enum Announcement {
         /// Canonical URL.
         url: String,
     },
+    /// Something about a credential, or about where they are kept.
+    Credential(credentials::Event),
     /// Who leads the agreed log, as far as is known here.
     Led {
         /// In which term.

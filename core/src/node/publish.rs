@@ -9,7 +9,7 @@ use super::Node;
 use crate::ids::{Incarnation, NodeId, Replica};
 use crate::machine::{Count, Counted};
 use crate::time::Instant;
-use crate::{gossip, kv, link, membership, raft, replica, workers};
+use crate::{credentials, gossip, kv, link, membership, raft, replica, workers};
 
 /// The newest snapshots of a node, read by any thread without a lock.
 ///
@@ -20,6 +20,8 @@ pub struct Published {
     pub members: ArcSwap<Members>,
     /// Every worker entry and the lanes to pick from.
     pub workers: ArcSwap<workers::Snapshot>,
+    /// Every credential's head, and how changes of them arrive.
+    pub credentials: ArcSwap<credentials::Snapshot>,
     /// What gossip holds back and owes.
     pub gossip: ArcSwap<gossip::Snapshot>,
     /// Links by peer.
@@ -87,6 +89,7 @@ impl Published {
         Published {
             members: ArcSwap::from_pointee(members),
             workers: ArcSwap::default(),
+            credentials: ArcSwap::default(),
             gossip: ArcSwap::default(),
             links: ArcSwap::default(),
             replicas: ArcSwap::default(),
@@ -108,6 +111,11 @@ impl Node {
             && let Some(snapshot) = self.workers.publish()
         {
             self.published.workers.store(snapshot);
+        }
+        if self.credentials.is_touched()
+            && let Some(snapshot) = self.credentials.publish()
+        {
+            self.published.credentials.store(Arc::new(snapshot));
         }
         if self.kv.is_touched()
             && let Some(view) = self.kv.publish(now)

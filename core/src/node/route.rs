@@ -4,6 +4,7 @@
 //! `route/` has one file per machine that speaks, each one exhaustive match: a new output has to visit it.
 //! Steps are applied in the order in which they arose, so that a turn has one total order.
 
+mod credentials;
 mod gossip;
 mod kv;
 mod link;
@@ -30,6 +31,7 @@ pub(super) enum Step {
     Maps(crate::replica::Input),
     Gossip(crate::gossip::Input),
     Workers(crate::workers::Input),
+    Credentials(crate::credentials::Input),
     Raft(crate::raft::Input),
     Kv(crate::kv::Input),
     /// What seeds stand for may have changed.
@@ -48,6 +50,7 @@ impl Node {
             Input::Start => {
                 self.membership_step(crate::membership::Input::Start);
                 self.workers_step(crate::workers::Input::Start);
+                self.credentials_step(crate::credentials::Input::Start);
                 self.raft_step(crate::raft::Input::Start);
             }
             Input::Wake => self.tick(now),
@@ -118,6 +121,11 @@ impl Node {
                 self.workers.handle(now, input, &mut outputs);
                 outputs.into_iter().for_each(|output| self.workers_say(output, out));
             }
+            Step::Credentials(input) => {
+                let mut outputs = Vec::new();
+                self.credentials.handle(now, input, &mut outputs);
+                outputs.into_iter().for_each(|output| self.credentials_say(output, out));
+            }
             Step::Raft(input) => {
                 let mut outputs = Vec::new();
                 self.raft.handle(now, input, &mut outputs);
@@ -150,6 +158,9 @@ impl Node {
         if self.workers.is_due(now) {
             self.workers_step(crate::workers::Input::Tick);
         }
+        if self.credentials.is_due(now) {
+            self.credentials_step(crate::credentials::Input::Tick);
+        }
         if self.raft.is_due(now) {
             self.raft_step(crate::raft::Input::Tick);
         }
@@ -180,6 +191,9 @@ impl Node {
             (Some(Question::Probe(ticket)), Answer::Probed { outcome, took }) => {
                 self.workers_step(crate::workers::Input::Probed { ticket, outcome, took });
             }
+            (Some(Question::Errand(ticket)), Answer::Credential(found)) => {
+                self.credentials_step(crate::credentials::Input::Found { ticket, found });
+            }
             (question, answer) => panic!("the host answered {question:?} with {answer:?}"),
         }
     }
@@ -193,6 +207,7 @@ impl Node {
                 if remove_workers {
                     self.workers_step(crate::workers::Input::RemoveOwn);
                 }
+                self.credentials_step(crate::credentials::Input::Stop);
                 self.membership_step(crate::membership::Input::Leave {
                     ticket: Some(ticket),
                     restarting,
@@ -212,6 +227,9 @@ impl Node {
             }
             Request::Worker(command) => {
                 self.workers_step(crate::workers::Input::Command { ticket, command });
+            }
+            Request::Credential(command) => {
+                self.credentials_step(crate::credentials::Input::Command { ticket, command });
             }
             Request::Raft(operation) => {
                 self.raft_step(crate::raft::Input::Operate { ticket, operation });

@@ -1,11 +1,13 @@
 //! The command line's words.
 
+mod credentials;
 mod verbs;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub(super) use credentials::{BreakerDecision, Credential};
 pub(super) use verbs::{
     Audit, Ca, Config, Event, Gossip, Key, Kv, Lock, Member, Node, Query, Raft, Recover, Token,
     TokenNew, Trace, Worker,
@@ -149,6 +151,18 @@ pub(super) enum Noun {
         after_help = "Examples:\n  quorate workers\n  quorate workers --output json"
     )]
     Workers,
+    /// Accounts that this node may use
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate credential list\n  quorate credential put codex-1 --file codex-1.json"
+    )]
+    Credential(Credential),
+    /// List credentials
+    #[command(
+        hide = true,
+        after_help = "Examples:\n  quorate credentials\n  quorate credentials --output json"
+    )]
+    Credentials,
     /// Keys and values that everybody agrees on
     #[command(
         subcommand,

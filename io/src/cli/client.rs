@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::handshake;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -20,6 +20,8 @@ use super::args::{Output, Target};
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What `dev` leaves for other commands of the same folder.
 pub(super) const CONTEXT: &str = ".quorate-dev/context";
+/// As a revision: that nothing is there yet.
+pub(super) const NEW: &str = "(new)";
 /// The socket of a node with the default data folder.
 const SOCKET: &str = "/var/lib/quorate/quorate.sock";
 
@@ -213,9 +215,11 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        if let Some(revision) = revision {
-            request = request.header(IF_MATCH, revision);
-        }
+        request = match revision {
+            Some(NEW) => request.header(IF_NONE_MATCH, "*"),
+            Some(revision) => request.header(IF_MATCH, revision),
+            None => request,
+        };
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
@@ -254,6 +258,18 @@ async fn exchange(
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(broken)
+}
+
+/// Percent-encodes one part of a path or query.
+pub(super) fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 fn parse_address(text: &str) -> Result<Address, Failure> {

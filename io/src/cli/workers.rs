@@ -4,7 +4,7 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::args::{Query, Worker};
-use super::client::{Client, Failure};
+use super::client::{Client, Failure, encode};
 use super::show::{columns, items, print, text, whole_list, yaml};
 
 pub(super) async fn run(client: &Client, verb: Worker) -> Result<(), Failure> {
@@ -161,16 +161,6 @@ fn body(wanted: &Query) -> Value {
 
 /// A query string, percent-encoded.
 fn query<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> String {
-    let encode = |text: &str| -> String {
-        text.bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    char::from(byte).to_string()
-                }
-                byte => format!("%{byte:02X}"),
-            })
-            .collect()
-    };
     let pairs: Vec<String> =
         pairs.map(|(key, value)| format!("{key}={}", encode(&value))).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }

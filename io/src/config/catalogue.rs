@@ -74,6 +74,8 @@ const KEYS: &[Key] = &[
     key("cluster.keyring", Texts, "[]", Node, true, "1 to 4 keys of 32 bytes in base64; the first seals, all open"),
     key("cluster.keyring_file", Text, "", Node, true, "a file of such keys, one a line; wins over cluster.keyring"),
     key("cluster.listen", Text, "\"127.0.0.1:7420\"", Node, false, "UDP and TCP address for peers"),
+    key("credentials.folder", Text, "\"\"", Node, false, "the folder of credentials, one `<id>.json` each; default: `auths` in the data folder"),
+    key("credentials.store", Choice(&["file", "none"]), "\"file\"", Node, false, "where credentials are kept: in a folder, or not at all"),
     key("data", Text, "\"/var/lib/quorate\"", Node, false, "the folder for store, socket and audit log"),
     key("http.hosts", Texts, "[]", Node, true, "names beside loopback by which the HTTP surface may be called"),
     key("link.verify_names", Flag, "true", Node, true, "whether a peer's certificate must name the node that shows it"),

@@ -35,6 +35,8 @@ pub struct Config {
     pub keyring_file: Option<PathBuf>,
     /// What secures links.
     pub tls: Option<TlsFiles>,
+    /// The folder of credentials, if the node keeps any.
+    pub credentials: Option<PathBuf>,
     /// Secrets by URL prefix.
     pub worker_keys: BTreeMap<String, Secret>,
     /// The HTTP surface.
@@ -111,12 +113,15 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
     let keyring_file = reader.text("cluster.keyring_file").filter(|text| !text.is_empty());
     let keyring_file = keyring_file.map(PathBuf::from);
     let keyring = reader.keyring(keyring_file.as_ref());
+    let data = PathBuf::from(reader.text("data")?);
+    let credentials = reader.credentials(&data);
     let http = reader.http()?;
     let tls = reader.tls();
     reader.open_binds(cluster_listen, (&keyring, tls.is_some()), &http);
     Some(Config {
         node: settings,
-        data: PathBuf::from(reader.text("data")?),
+        data,
+        credentials,
         cluster_listen,
         advertised: advertise.is_some(),
         keyring,
@@ -368,6 +373,15 @@ impl Reader<'_> {
                 self.problem("value_out_of_range", &path, message, None);
             }
         }
+    }
+
+    /// A store without a folder of its own has one beside the node's.
+    fn credentials(&self, data: &std::path::Path) -> Option<PathBuf> {
+        if self.text("credentials.store").as_deref() == Some("none") {
+            return None;
+        }
+        let folder = self.text("credentials.folder").filter(|folder| !folder.is_empty());
+        Some(folder.map_or_else(|| data.join("auths"), PathBuf::from))
     }
 
     fn worker_keys(&mut self) -> BTreeMap<String, Secret> {

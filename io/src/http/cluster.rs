@@ -166,7 +166,11 @@ pub(super) async fn ask(surface: &Surface, request: Request) -> Result<(), Probl
     match surface.handle.ask(request, WITHIN).await.map_err(unanswered)? {
         Reply::Done => Ok(()),
         Reply::Refused(refusal) => Err(refused(&refusal)),
-        reply @ (Reply::Worker(_) | Reply::Raft(_) | Reply::Kv(_) | Reply::Watching { .. }) => {
+        reply @ (Reply::Worker(_)
+        | Reply::Credential(_)
+        | Reply::Raft(_)
+        | Reply::Kv(_)
+        | Reply::Watching { .. }) => {
             unreachable!("membership is answered by itself, not by {reply:?}")
         }
     }

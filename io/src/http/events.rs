@@ -14,6 +14,7 @@ use axum::body::Bytes;
 use axum::http::HeaderMap;
 use quorate_core::ids::{Notice, Reason};
 use quorate_core::node::Announcement;
+use quorate_core::node::credentials::Event as CredentialEvent;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -29,7 +30,14 @@ const RING_MAX: usize = 4096;
 const WAITING_MAX: usize = 256;
 
 /// Every type of event.
-pub(super) const TYPES: [&str; 23] = [
+pub(super) const TYPES: [&str; 30] = [
+    "credential.added",
+    "credential.changed",
+    "credential.file",
+    "credential.removed",
+    "credentials.breaker",
+    "credentials.limit",
+    "credentials.store",
     "events.missed",
     "link.down",
     "link.up",
@@ -95,6 +103,11 @@ impl Events {
         }
         if let Announcement::RoundTrip { took, .. } = &heard.announcement {
             surface.meters.round_trip.observe(took.as_secs_f64());
+        }
+        if let Announcement::Credential(CredentialEvent::Drained { batch, took }) =
+            &heard.announcement
+        {
+            surface.meters.drained(*batch, *took);
         }
         if let Some((kind, details)) = describe(&heard.announcement) {
             self.push(surface, kind, surface.wall_of(heard.at), details);
@@ -237,6 +250,7 @@ fn describe(announcement: &Announcement) -> Option<(&'static str, Value)> {
         Announcement::JoinFailed { seed, failures } => {
             ("node.join_failed", json!({"seed": seed, "failures": failures}))
         }
+        Announcement::Credential(event) => return super::credentials::event(event),
         Announcement::Led { term, leader, here } => {
             ("raft.led", json!({"term": term, "leader": leader, "here": here}))
         }

@@ -55,7 +55,7 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
-fn caller(parts: &Parts) -> Caller {
+pub(super) fn caller(parts: &Parts) -> Caller {
     let unknown = Caller::Tcp(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
     parts.extensions.get::<Caller>().copied().unwrap_or(unknown)
 }

@@ -49,6 +49,7 @@ async fn ask_within(call: &Call, request: kv::Request, within: Duration) -> Resu
         reply @ (Reply::Done
         | Reply::Refused(_)
         | Reply::Worker(_)
+        | Reply::Credential(_)
         | Reply::Raft(_)
         | Reply::Watching { .. }) => {
             unreachable!("a request to the store is answered by it, not by {reply:?}")

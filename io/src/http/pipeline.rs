@@ -21,7 +21,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Surface;
-use super::guard::{admit, authorise, check_size};
+use super::guard::{admit, authorise, caller, check_size};
 use super::idempotency::{Kept, Key};
 use super::lists::Query;
 use super::problem::{Code, Problem};
@@ -30,7 +30,7 @@ use super::route::{
     Answer, AnswerBody, AuditRule, Call, Needs, Outcome, Route, Takes, Trace, Verb,
 };
 use super::strict;
-use crate::access::Actor;
+use crate::access::{Actor, Caller, Scope};
 use crate::audit::{AuditError, Record};
 use crate::health::Phase;
 
@@ -153,11 +153,13 @@ async fn prepare(
     } else {
         (decode(route, &parts.headers, &bytes)?, None)
     };
+    let local = matches!(caller(&parts), Caller::Unix { .. });
     let once = key.as_ref().map(|(key, body)| once(key, body));
     let call = Call {
         surface: surface.clone(),
         actor,
         request_id: request_id.to_owned(),
+        local,
         headers: parts.headers,
         parameters,
         query: Query::of(&parts.uri)?,
@@ -230,7 +232,8 @@ fn idempotency_key(
     body: &Bytes,
 ) -> Result<Option<(Key, [u8; 32])>, Problem> {
     let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    if route.method != Verb::Post {
+    // An answer that holds a secret is not kept.
+    if route.method != Verb::Post || route.needs == Needs::Scope(Scope::Secrets) {
         return Ok(None);
     }
     let key = value.to_str().ok().filter(|key| (1..=128).contains(&key.len()));

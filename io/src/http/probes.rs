@@ -155,6 +155,8 @@ fn parts(call: &Call, findings: &[Finding]) -> Value {
         "store": store,
         "mesh": {"status": mesh, "alive": alive, "known": known},
         "workers": {"status": worker_status, "ready": ready, "total": total},
+        "credentials": super::credentials::health(surface, passed("credentials")),
+        "queue": super::credentials::queue_health(surface),
         "raft": {"status": raft, "leader": log.leader, "conflicts": log.conflicts},
         "drain": {"status": if passed("drain") { "ok" } else { "degraded" }},
     })

@@ -129,6 +129,7 @@ async fn operate(surface: &Surface, operation: Operation) -> Result<(), Problem>
         Reply::Done
         | Reply::Refused(_)
         | Reply::Worker(_)
+        | Reply::Credential(_)
         | Reply::Kv(_)
         | Reply::Watching { .. } => {
             unreachable!("the log answers for itself")

@@ -16,7 +16,9 @@ use sha2::{Digest as _, Sha256};
 use super::lists::Query;
 use super::problem::{Code, Problem};
 use super::strict::Fields;
-use super::{Surface, cluster, events, kv, members, operations, pipeline, probes, raft, workers};
+use super::{
+    Surface, cluster, credentials, events, kv, members, operations, pipeline, probes, raft, workers,
+};
 use crate::access::{Actor, Scope};
 
 /// A function that answers one route.
@@ -192,6 +194,8 @@ pub(super) struct Call {
     pub(super) surface: Arc<Surface>,
     pub(super) actor: Option<Actor>,
     pub(super) request_id: String,
+    /// Whether it came over the Unix socket.
+    pub(super) local: bool,
     pub(super) headers: HeaderMap,
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) query: Query,
@@ -320,6 +324,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(cluster::routes());
     routes.extend(members::routes());
     routes.extend(workers::routes());
+    routes.extend(credentials::routes());
     routes.extend(kv::routes());
     routes.extend(events::routes());
     routes.extend(operations::routes());

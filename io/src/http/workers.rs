@@ -318,6 +318,7 @@ async fn ask(surface: &Surface, command: Command) -> Result<Done, Problem> {
         Reply::Worker(done) => Ok(done),
         reply @ (Reply::Done
         | Reply::Refused(_)
+        | Reply::Credential(_)
         | Reply::Raft(_)
         | Reply::Kv(_)
         | Reply::Watching { .. }) => {

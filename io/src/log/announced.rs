@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quorate_core::ids::{Notice, Reason};
 use quorate_core::node::Announcement;
+use quorate_core::node::credentials::Event;
 use quorate_core::time::Instant;
 use quorate_core::wire::Transport;
 use tokio::sync::broadcast::error::RecvError;
@@ -63,6 +64,7 @@ impl Told {
             Announcement::JoinFailed { seed, failures } => {
                 self.join_failed(heard.at, seed, *failures);
             }
+            Announcement::Credential(event) => credential(event),
             Announcement::Led { term, leader: Some(leader), here } => {
                 info!(term, %leader, here, "the log is led");
             }
@@ -126,5 +128,39 @@ fn asymmetric(peer: &str, missing: Option<Transport>) {
             warn!(peer, "its datagrams arrive and its frames do not: is TCP filtered?");
         }
         None => info!(peer, "datagrams and frames both arrive again"),
+    }
+}
+
+fn credential(event: &Event) {
+    match event {
+        Event::Changed { handle, provider, revision, change } => {
+            let provider = &**provider;
+            info!(%handle, provider, revision, ?change, "credential");
+        }
+        Event::FileInvalid { handle, what } => {
+            warn!(%handle, what, "a credential's file is no record; the last good one stays in use");
+        }
+        Event::FileExposed { handle } => {
+            warn!(%handle, "others on this machine may read a credential's file: chmod 600");
+        }
+        Event::BreakerOpened { held } => {
+            warn!(
+                held,
+                "so many credentials are missing at once that none is removed: \
+                 `quorate credential breaker accept` or `restore`"
+            );
+        }
+        Event::BreakerClosed => info!("no credential is missing any more"),
+        Event::LimitReached { left_out } => {
+            warn!(
+                left_out,
+                "the folder of credentials holds more than 4096; the rest is not in use"
+            );
+        }
+        Event::Store { failure: Some(failure) } => {
+            warn!(failure, "the store of credentials does not answer; what was read stays in use");
+        }
+        Event::Drained { .. } => {} // Measured, not told.
+        Event::Store { failure: None } => info!("the store of credentials answers again"),
     }
 }

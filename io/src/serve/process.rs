@@ -200,6 +200,7 @@ impl Process {
             audit: Some(audit.clone()),
             meters: running.meters.clone(),
             vitals: running.vitals.clone(),
+            vault: running.vault.clone(),
         });
         let tending = tokio::spawn(http::tend(surface.clone()));
         let (stop_serving, stopped) = oneshot::channel();
@@ -347,6 +348,7 @@ impl Process {
         config.node.link.cluster = present.node.link.cluster.clone();
         config.node.link.address = present.node.link.address;
         config.data = present.data.clone();
+        config.credentials = present.credentials.clone();
         config.cluster_listen = present.cluster_listen;
         config.http.listen = present.http.listen;
         config
@@ -445,6 +447,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         ready_exclude: config.http.ready_exclude.clone(),
         ready_require: config.http.ready_require.clone(),
         has_seeds: !config.node.membership.join.is_empty(),
+        loopback: config.http.listen.ip().is_loopback(),
     }
 }
 
@@ -506,6 +509,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("cluster.id", old.node.link.cluster != new.node.link.cluster),
         ("cluster.listen", old.cluster_listen != new.cluster_listen),
         ("data", old.data != new.data),
+        ("credentials", old.credentials != new.credentials),
         ("listen.http", old.http.listen != new.http.listen),
         ("http.hosts", old.http.hosts != new.http.hosts),
         ("metrics.open", old.http.metrics_open != new.http.metrics_open),

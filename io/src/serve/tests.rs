@@ -29,6 +29,7 @@ fn settings(node: &str, join: &[SocketAddr]) -> ServeSettings {
         insecure: false,
         tls: None,
         worker_keys: BTreeMap::new(),
+        credentials: None,
         record: None,
     }
 }

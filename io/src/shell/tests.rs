@@ -72,6 +72,7 @@ impl Outside for Literal {
             match call {
                 Call::Resolve { name } => Answer::Resolved(name.parse().into_iter().collect()),
                 Call::Probe(_) => panic!("nobody probes here"),
+                Call::Credential(_) => panic!("nobody keeps credentials here"),
             }
         })
     }
@@ -89,6 +90,7 @@ fn settings() -> ServeSettings {
         insecure: false,
         tls: None,
         worker_keys: Default::default(),
+        credentials: None,
         record: None,
     }
 }
@@ -108,6 +110,7 @@ pub(crate) fn published(local: Replica, at: Instant) -> Published {
     Published {
         members: ArcSwap::from_pointee(members),
         workers: Default::default(),
+        credentials: Default::default(),
         gossip: Default::default(),
         links: Default::default(),
         raft: Default::default(),

@@ -75,7 +75,7 @@ pub const CLASSES: [Word; 40] = [
 ];
 
 /// What callers, operators and services do.
-pub const OPERATIONS: [Word; 26] = [
+pub const OPERATIONS: [Word; 28] = [
     word(
         "worker.add",
         &[
@@ -102,7 +102,9 @@ pub const OPERATIONS: [Word; 26] = [
     absent("names.register", "names"),
     absent("groups.join", "groups"),
     absent("pool.request", "pools"),
-    absent("credential.put", "credentials"),
+    word("credential.put", &["keys", "on"]),
+    word("credential.edit", &["keys", "on", "lost"]),
+    word("credential.operate", &[]),
     absent("config.publish", "config"),
     word("locks.acquire", &["keys", "on", "ttl", "wait", "hold"]),
     word("resource.write", &["by"]),

@@ -209,6 +209,9 @@ impl Run<'_> {
             "kv.watch" => return self.watch(machine, wish),
             "locks.acquire" => return self.acquire(machine, wish),
             "resource.write" => return self.write(machine, wish),
+            "credential.edit" => return self.edit(machine, wish),
+            "credential.put" => return self.put_credential(machine, wish),
+            "credential.operate" => return self.operate(machine, wish),
             _ => {}
         }
         match wish.request() {

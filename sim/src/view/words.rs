@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use quorate_core::ids::{Incarnation, Notice, Reason, Replica};
 use quorate_core::limits;
+use quorate_core::node::credentials::{self, Errand, Found, Seen};
 use quorate_core::node::kv;
 use quorate_core::node::membership::words_of;
 use quorate_core::node::workers::{Command, Target};
@@ -189,6 +190,17 @@ fn of_answer(answer: &Answer) -> String {
     match answer {
         Answer::Resolved(addresses) => format!("a name resolves to {addresses:?}"),
         Answer::Probed { outcome, .. } => format!("a probe ends: {outcome:?}").to_lowercase(),
+        Answer::Credential(found) => match found {
+            Found::Look(look) => match &look.seen {
+                Seen::Absent => "a look finds nothing".to_owned(),
+                Seen::Invalid { what } => format!("a look finds no record: {what}"),
+                Seen::Failed { what } => format!("the store of credentials fails: {what}"),
+                Seen::Record { .. } => "a look finds a record".to_owned(),
+            },
+            Found::Listing(Ok(listing)) => format!("{} records are listed", listing.found.len()),
+            Found::Listing(Err(what)) => format!("the store of credentials fails: {what}"),
+            Found::Done => "the store of credentials has done it".to_owned(),
+        },
     }
 }
 
@@ -201,6 +213,7 @@ pub fn of_request(request: &Request) -> String {
         Request::SetLabels { .. } => "set its labels".to_owned(),
         Request::TellAudit { .. } => "tell its audit head".to_owned(),
         Request::Worker(command) => of_command(command),
+        Request::Credential(command) => of_credentials(command).to_owned(),
         Request::Raft(operation) => format!("of the log: {operation:?}").to_lowercase(),
         Request::Kv { request, .. } => of_keys(request).to_owned(),
         Request::Watch(_) => "watch keys".to_owned(),
@@ -208,6 +221,18 @@ pub fn of_request(request: &Request) -> String {
         Request::Unwatch { watch } => format!("hear no more of watch {}", watch.0),
         Request::Drain { on } => if *on { "drain" } else { "undrain" }.to_owned(),
         Request::Reload { .. } => "reload its settings".to_owned(),
+    }
+}
+
+fn of_credentials(command: &credentials::Command) -> &'static str {
+    use credentials::Command;
+    match command {
+        Command::Hint { .. } => "look at credentials",
+        Command::Rescan => "look at all credentials",
+        Command::Wrote { .. } => "take up what was written of a credential",
+        Command::Accept => "believe that credentials are gone",
+        Command::Restore => "write credentials back",
+        Command::Purge { .. } => "forget deleted credentials",
     }
 }
 
@@ -265,6 +290,12 @@ pub fn of_effect(effect: &Effect, names: &Names) -> String {
         Effect::Call { call, .. } => match call {
             Call::Resolve { name } => format!("resolves {name}"),
             Call::Probe(probe) => format!("probes {}", probe.url),
+            Call::Credential(Errand::Look { key }) => format!("looks at credential {key}"),
+            Call::Credential(Errand::List) => "lists credentials".to_owned(),
+            Call::Credential(Errand::Forget { key }) => format!("lets credential {key} go"),
+            Call::Credential(Errand::Restore { keys }) => {
+                format!("restores {} credentials", keys.len())
+            }
         },
         Effect::Reply { reply, .. } => format!("answers {}", crate::surfaces::words_of(reply)),
         Effect::Announce(announcement) => {
@@ -310,6 +341,7 @@ pub fn of_announcement(announcement: &Announcement) -> Option<String> {
             format!("knows {leader} as leader of term {term}")
         }
         Announcement::Led { term, leader: None, .. } => format!("knows no leader in term {term}"),
+        Announcement::Credential(event) => format!("of credentials: {event:?}"),
         Announcement::GenesisConflict { with } => format!("keeps another log than {with}"),
         Announcement::NeedsUpgrade { index } => format!("does not understand entry {index}"),
         Announcement::Stopped => "has left and stops".to_owned(),

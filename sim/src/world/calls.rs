@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quorate_core::ids::Ticket;
+use quorate_core::node::credentials::Errand;
 use quorate_core::node::workers::Probe;
 use quorate_core::node::{Answer, Call, Request, kv};
+use quorate_core::time::UnixTime;
 
 use super::{Event, World};
 use crate::clock::Micros;
@@ -15,6 +17,7 @@ impl World {
         let (took, answer) = match call {
             Call::Resolve { name } => (500, Answer::Resolved(self.resolve(&name))),
             Call::Probe(probe) => self.probe(machine, &probe),
+            Call::Credential(errand) => self.errand(machine, errand),
         };
         let at = self.now + took;
         self.queue.push(at, Event::Answered { machine, process, ticket, answer });
@@ -36,6 +39,14 @@ impl World {
         if revision > 0 {
             self.request(machine, Request::Taken { watch, revision });
         }
+    }
+
+    /// What is there is looked at now; the answer may be late.
+    fn errand(&mut self, machine: usize, errand: Errand) -> (Micros, Answer) {
+        let took = self.outside.folder(machine);
+        let host = self.machine_mut(machine);
+        let found = host.folder.run(UnixTime(took / 1000), errand);
+        (took, Answer::Credential(found))
     }
 
     fn resolve(&self, name: &str) -> Vec<SocketAddr> {

@@ -15,6 +15,7 @@ use quorate_core::time::Instant;
 
 use crate::clock::{Clock, Micros};
 use crate::disk::Disk;
+use crate::folder::Folder;
 use crate::subject;
 
 /// The port that every node listens on.
@@ -40,6 +41,8 @@ pub struct Machine {
     pub lived: Incarnation,
     /// Whether the clock that names its next life stands before the last one.
     pub behind: bool,
+    /// Its folder of credentials.
+    pub folder: Folder,
     /// What its processes are configured to be.
     pub settings: Settings,
     /// The process that runs now.
@@ -106,6 +109,7 @@ impl Machine {
             durable: None,
             lived: Incarnation(0),
             behind: false,
+            folder: Folder::default(),
             settings,
             process: None,
             ended_at: None,
@@ -139,6 +143,7 @@ impl Machine {
             disk.sync();
             self.durable = Some(incarnation);
         }
+        self.folder.begin();
         let empty = Image::new();
         let image = self.disk.as_ref().map_or(&empty, Disk::image);
         let local = self.clock.local(now);
@@ -175,6 +180,7 @@ impl Machine {
         self.durable = None;
         if let Some(disk) = &mut self.disk {
             disk.wipe();
+            self.folder.wipe();
         }
     }
 

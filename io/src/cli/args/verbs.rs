@@ -79,7 +79,7 @@ pub(in crate::cli) enum Token {
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct TokenNew {
     /// What it permits
-    #[arg(long = "scope", required = true, value_parser = ["read", "use", "operate", "admin"])]
+    #[arg(long = "scope", required = true, value_parser = ["read", "use", "operate", "admin", "secrets"])]
     pub(in crate::cli) scopes: Vec<String>,
     /// What it is for
     #[arg(long, default_value = "")]

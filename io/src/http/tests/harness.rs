@@ -36,6 +36,7 @@ use crate::health::Vitals;
 use crate::metrics::{Build, Meters, Source};
 use crate::record::TraceError;
 use crate::traffic::Traffic;
+use crate::vault::Vault;
 
 /// A clock that a test moves.
 pub(super) struct FalseHost {
@@ -242,6 +243,7 @@ impl World {
             audit: Some(audit),
             meters,
             vitals: vitals.clone(),
+            vault: Vault::default(),
         });
         tokio::spawn(super::super::tend(surface.clone()));
         let router = router(surface.clone());
@@ -323,6 +325,7 @@ fn settings() -> HttpSettings {
         ready_exclude: Vec::new(),
         ready_require: Vec::new(),
         has_seeds: true,
+        loopback: true,
     }
 }
 
@@ -386,6 +389,7 @@ fn published() -> Published {
     Published {
         members: ArcSwap::from_pointee(members),
         workers: ArcSwap::from_pointee(workers),
+        credentials: ArcSwap::default(),
         gossip: ArcSwap::default(),
         links: ArcSwap::default(),
         raft: ArcSwap::default(),
