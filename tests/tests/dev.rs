@@ -30,9 +30,11 @@ fn tries(directory: &Directory) -> (Dev, Vec<String>) {
     let mut tries = Vec::new();
     for line in said.by_ref() {
         let line = line.expect("it speaks text");
-        if let Some(first) = line.strip_prefix("  try this  ") {
+        if let Some(first) = line.strip_prefix("  try this     ") {
             tries.push(first.to_owned());
-        } else if let Some(more) = line.strip_prefix("            ").filter(|_| !tries.is_empty()) {
+        } else if let Some(more) =
+            line.strip_prefix("               ").filter(|_| !tries.is_empty())
+        {
             tries.push(more.to_owned());
         }
         if line.contains("event follow") {
@@ -63,6 +65,8 @@ fn every_line_that_one_may_try_works() {
             line if line.contains("lock ") => "held",
             line if line.contains("raft status") => "voter",
             line if line.contains("member list") => "alive",
+            line if line.contains("credential list") => "claude-2",
+            line if line.contains("credential show") => "demonstration account 1",
             _ => "",
         };
         assert!(said.data.contains(wanted), "{line}: {said:?}");
@@ -76,4 +80,36 @@ fn every_line_that_one_may_try_works() {
         let voters = said.data.lines().filter(|line| line.contains("voter") && !line.contains(':'));
         if voters.count() == 3 { Ok(()) } else { Err(said.data) }
     });
+    accounts_arrive(&directory, &tries);
+}
+
+/// An account that is added or deleted arrives on all three.
+fn accounts_arrive(directory: &Directory, tries: &[String]) {
+    let list = tries.iter().find(|line| line.contains("credential list")).expect("it is shown");
+    let at = |port: &str| {
+        let words = list.replace("credential list", "credential list --output json");
+        let (before, after) = words.split_once("--address http://").expect("it names a node");
+        let (_, after) = after.split_once(' ').expect("words follow");
+        Said::of(
+            Command::new("sh").args(["-c", &format!("{before}--address http://{port} {after}")]),
+        )
+    };
+    let configurations = ["a", "b", "c"].map(|name| {
+        let path = directory.0.join("dev").join(format!("{name}.toml"));
+        std::fs::read_to_string(path).expect("a configuration")
+    });
+    let addresses = configurations.map(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("listen.http = "));
+        line.expect("an address").trim_matches('"').to_owned()
+    });
+    let accounts = directory.0.join("dev/auths");
+    std::fs::write(accounts.join("codex-4.json"), r#"{"type":"codex"}"#).expect("its own folder");
+    std::fs::remove_file(accounts.join("claude-2.json")).expect("it was there");
+    for address in &addresses {
+        eventually(&format!("{address} follows the folder"), || {
+            let said = at(address);
+            let told = said.data.contains("codex-4") && !said.data.contains("claude-2");
+            if told { Ok(()) } else { Err(format!("{said:?}")) }
+        });
+    }
 }

@@ -171,6 +171,8 @@ fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, plan: &Plan, 
         "member list",
         "worker list",
         "worker pick --model demo",
+        "credential list",
+        "credential show codex-1",
         "raft status",
         "kv put app/greeting hello",
         "kv get app/greeting",
@@ -185,16 +187,20 @@ fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, plan: &Plan, 
     };
     let tries: Vec<String> =
         tries.iter().map(|words| format!("{program}{target} {words}")).collect();
-    println!("  nodes     {addresses}      ready in {:.1} s", took.as_secs_f64());
-    println!("  workers   {workers}      model {}", demo::MODEL);
+    println!("  nodes        {addresses}      ready in {:.1} s", took.as_secs_f64());
+    println!("  workers      {workers}      model {}", demo::MODEL);
     println!(
-        "  files     {}  (configuration, stores and logs of all three)",
+        "  credentials  {}  (edit, add or delete a file and watch it arrive on all three)",
+        plan.accounts().display()
+    );
+    println!(
+        "  files        {}  (configuration, stores and logs of all three)",
         args.directory.display()
     );
-    println!("  try this  {}", tries.join("\n            "));
+    println!("  try this     {}", tries.join("\n               "));
     if Keyboard::is_there() && !args.once {
         println!(
-            "  keys      1 alpha fails · 2 beta fails · k kill node b · z freeze node c for 10 s · q quit"
+            "  keys         1 alpha fails · 2 beta fails · k kill node b · z freeze node c for 10 s · q quit"
         );
     }
 }

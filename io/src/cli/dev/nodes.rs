@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,6 +18,8 @@ use crate::cli::demo::{DemoWorker, MODEL, listen_from};
 
 /// The nodes, in order.
 pub(super) const NAMES: [&str; 3] = ["a", "b", "c"];
+/// Accounts that there are at first, by provider.
+pub(super) const ACCOUNTS: [(&str, u32); 2] = [("codex", 3), ("claude", 2)];
 /// A tick of the log. On one machine nodes need not wait as long for each other as over a network.
 const TICK_MS: u64 = 25;
 /// The exit code by which a node asks to be started again.
@@ -71,8 +74,35 @@ impl Plan {
         self.addresses.first().map_or_else(String::new, |(http, _)| format!("http://{http}"))
     }
 
+    /// The folder of credentials that all three watch.
+    pub(super) fn accounts(&self) -> PathBuf {
+        self.directory.join("auths")
+    }
+
+    /// Writes the accounts of the demonstration, unless a folder with some is there.
+    fn write_accounts(&self) -> io::Result<()> {
+        let folder = self.accounts();
+        if folder.exists() {
+            return Ok(());
+        }
+        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        for (provider, count) in ACCOUNTS {
+            for number in 1..=count {
+                let name = format!("{provider}-{number}");
+                let account = json!({
+                    "type": provider,
+                    "label": format!("demonstration account {number}"),
+                    "access_token": format!("demo-{name}"),
+                });
+                write_private(&folder.join(format!("{name}.json")), &format!("{account:#}\n"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the configuration files and starts all three.
     pub(super) fn start(&self) -> io::Result<Vec<Node>> {
+        self.write_accounts()?;
         let mut nodes = Vec::new();
         for (index, (name, (http, _))) in NAMES.into_iter().zip(&self.addresses).enumerate() {
             let config = self.directory.join(format!("{name}.toml"));
@@ -104,11 +134,13 @@ impl Plan {
              [membership]\nprofile = \"local\"\n\n\
              [raft]\ntick_ms = {TICK_MS}\n\n\
              [[access.tokens]]\nhash = \"{}\"\nscopes = [\"admin\", \"use\"]\nlabel = \"dev\"\n\n\
+             [credentials]\nfolder = \"{}\"\n\n\
              [workers]\nallow = [\"127.0.0.0/8\"]\n",
             directory.display(),
             seeds.join(", "),
             NAMES.len(),
             self.token_hash,
+            self.accounts().display(),
         );
         // The first node owns the first worker, the second the second; the third only hears of both.
         if let Some(worker) = self.workers.get(index) {
