@@ -116,6 +116,10 @@ pub enum Input {
     Frame { connection: ConnectionId, frame: Frame },
     /// The stream is no sequence of frames.
     Broken { connection: ConnectionId, what: &'static str },
+    /// The connection could not be secured.
+    Unsecured { connection: ConnectionId },
+    /// The connection's certificate names another node than the one that speaks.
+    Misnamed { connection: ConnectionId },
     /// The connection ended.
     Closed { connection: ConnectionId },
     /// The host can take this many more bytes.
@@ -278,6 +282,8 @@ impl Machine for Links {
             Input::Accepted { connection, from } => self.accepted(now, connection, from, out),
             Input::Frame { connection, frame } => self.frame(now, connection, &frame, out),
             Input::Broken { connection, what } => self.misbehaved(now, connection, what, out),
+            Input::Unsecured { connection } => self.unsecured(now, connection, out),
+            Input::Misnamed { connection } => self.misnamed(now, connection, out),
             Input::Closed { connection } => self.lost(now, connection, "closed", out),
             Input::Writable { connection, bytes } => self.writable(now, connection, bytes, out),
             Input::Send { to, message } => self.send(now, &to, &message, None, out),

@@ -193,9 +193,11 @@ impl Host {
 
     fn end(&mut self, material: &mut Material<'_>) -> Option<Input> {
         let connection = self.any(material)?;
-        match material.below(4) {
-            // A broken one is still to be closed.
+        match material.below(6) {
+            // These are still to be closed.
             0 => Some(Input::Broken { connection, what: "garbage".to_owned() }),
+            1 => Some(Input::Unsecured { connection, what: "no certificate".to_owned() }),
+            2 => Some(Input::Misnamed { connection }),
             _ => {
                 self.forget(connection);
                 Some(Input::Closed { connection })

@@ -26,10 +26,10 @@ use tokio::io::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::net::Net;
-use crate::secure::{Names, Secure, Wire};
+use crate::secure::{self, Names, Secure, Wire};
 
 /// Accepted connections at a time; the node refuses them much earlier, this bounds what it has not seen.
 const ACCEPTED_MAX: usize = 4096;
@@ -69,6 +69,10 @@ pub(crate) enum What {
     Frame(Frame, OwnedSemaphorePermit),
     /// What arrives are no frames.
     Broken(String),
+    /// It could not be secured.
+    Unsecured(String),
+    /// Its certificate names another node than the one that greeted.
+    Misnamed,
     /// Bytes have left; [`Lane::take_freed`] says how many.
     Writable,
     /// It ended.
@@ -126,10 +130,7 @@ pub(crate) async fn accept_all<N: Net>(
             };
             match secured {
                 Ok(secured) => line.carry(carrying, secured).await,
-                Err(error) => {
-                    debug!(%from, %error, "a connection was not secured");
-                    line.tell(What::Closed);
-                }
+                Err(error) => line.unsecured(from, &error),
             }
             drop(permit);
         });
@@ -148,8 +149,10 @@ pub(crate) fn connect<N: Net>(
     let (dialling, secure) = (net.clone(), secure.clone());
     net.spawn(async move {
         let connecting = async {
-            let stream = dialling.connect(to).await?;
-            secure.dialled(stream).await
+            match dialling.connect(to).await {
+                Ok(stream) => Ok(secure.dialled(stream).await),
+                Err(error) => Err(error),
+            }
         };
         let connected = tokio::select! {
             biased;
@@ -157,10 +160,11 @@ pub(crate) fn connect<N: Net>(
             connected = connecting => connected,
         };
         match connected {
-            Ok(secured) => {
+            Ok(Ok(secured)) => {
                 line.tell(What::Connected);
                 line.carry(dialling, secured).await;
             }
+            Ok(Err(error)) => line.unsecured(to, &error),
             Err(error) => {
                 debug!(%to, %error, "a dial came to nothing");
                 line.tell(What::ConnectFailed);
@@ -199,6 +203,13 @@ fn line(connection: ConnectionId, events: UnboundedSender<Event>) -> (Lane, Line
 impl Line {
     fn tell(&self, what: What) {
         let _ = self.events.send(Event { connection: self.connection, what }); // The loop has ended.
+    }
+
+    /// Nothing is carried: `peer` and we do not trust each other, or one of us does not secure connections.
+    fn unsecured(&self, peer: SocketAddr, error: &std::io::Error) {
+        let what = secure::words(error);
+        warn!(%peer, what, "a connection with a peer is not secured");
+        self.tell(What::Unsecured(what));
     }
 
     /// Carries bytes both ways until either side ends.
@@ -242,7 +253,7 @@ async fn read_all<S: AsyncRead>(
     loop {
         match frames.next_frame() {
             Ok(Some(frame)) if names.is_some_and(|names| !names.admit(&frame)) => {
-                tell(What::Broken("a certificate that names another node".to_owned()));
+                tell(What::Misnamed);
                 return std::future::pending().await; // The node decides when it is closed.
             }
             Ok(Some(frame)) => {
@@ -250,7 +261,16 @@ async fn read_all<S: AsyncRead>(
                 tell(What::Frame(frame, permit.expect("the semaphore is never closed")));
             }
             Ok(None) => {
-                let Ok(length @ 1..) = reader.read(&mut buffer).await else { return };
+                let length = match reader.read(&mut buffer).await {
+                    Ok(length @ 1..) => length,
+                    // A dialer hears only now that its certificate was refused (RFC 8446 §4.4.2.4).
+                    Err(error) if secure::is_refusal(&error) => {
+                        let what = secure::words(&error);
+                        warn!(what, "a connection with a peer is not secured");
+                        return tell(What::Unsecured(what));
+                    }
+                    Ok(_) | Err(_) => return,
+                };
                 frames.push(buffer.get(..length).expect("no more is read than there is room"));
             }
             Err(error) => {

@@ -26,7 +26,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -179,6 +180,58 @@ impl Contexts {
         }))
     }
 }
+
+/// Whether the peer refused what we showed, rather than the connection ending.
+pub(crate) fn is_refusal(error: &std::io::Error) -> bool {
+    matches!(cause(error), Some(Error::AlertReceived(_)))
+}
+
+/// Why a connection is not secured, with the remedy.
+pub(crate) fn words(error: &std::io::Error) -> String {
+    let fixed = match cause(error) {
+        Some(Error::InvalidCertificate(wrong)) => of_certificate(wrong),
+        Some(Error::NoCertificatesPresented) => {
+            Some("it shows no certificate: set tls.cert and tls.key there")
+        }
+        Some(Error::AlertReceived(alert)) => of_alert(*alert),
+        // Whatever it says, it is not TLS 1.3.
+        Some(Error::InvalidMessage(_) | Error::PeerIncompatible(_)) => Some(PLAIN),
+        _ if error.kind() == std::io::ErrorKind::UnexpectedEof => Some(PLAIN),
+        _ => None,
+    };
+    fixed.map_or_else(|| error.to_string(), str::to_owned)
+}
+
+fn of_certificate(wrong: &CertificateError) -> Option<&'static str> {
+    use CertificateError as Wrong;
+    if matches!(wrong, Wrong::Expired | Wrong::ExpiredContext { .. }) {
+        return Some("its certificate has ended: issue it a new one, and compare the clocks");
+    }
+    if matches!(wrong, Wrong::NotValidYet | Wrong::NotValidYetContext { .. }) {
+        return Some("its certificate is not valid yet: compare the clocks");
+    }
+    let foreign = matches!(wrong, Wrong::UnknownIssuer | Wrong::BadSignature);
+    foreign.then_some("its certificate is of an authority that tls.ca does not hold here")
+}
+
+/// What a peer makes of our certificate, as far as it says (RFC 8446 §6.2).
+fn of_alert(alert: AlertDescription) -> Option<&'static str> {
+    use AlertDescription as Alert;
+    if alert == Alert::CertificateExpired {
+        return Some("it refuses our certificate, which has ended: issue a new one");
+    }
+    if alert == Alert::CertificateRequired {
+        return Some("it wants a certificate of ours: set tls.cert and tls.key here");
+    }
+    let foreign = matches!(alert, Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate);
+    foreign.then_some("it refuses our certificate: is its authority in tls.ca there?")
+}
+
+fn cause(error: &std::io::Error) -> Option<&Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
+}
+
+const PLAIN: &str = "it does not speak TLS: set tls.ca, tls.cert and tls.key on both sides";
 
 /// Accepts every certificate of the authority; its name is compared with the greeting.
 #[derive(Debug)]

@@ -218,6 +218,8 @@ impl<N: Net, M: Mind> Shell<N, M> {
             What::Connected => Input::Connected { connection },
             What::Frame(frame, _read_on) => Input::Frame { connection, frame },
             What::Broken(what) => Input::Broken { connection, what },
+            What::Unsecured(what) => Input::Unsecured { connection, what },
+            What::Misnamed => Input::Misnamed { connection },
             What::Writable => {
                 let bytes = lanes.get(&connection).map_or(0, Lane::take_freed);
                 Input::Writable { connection, bytes }

@@ -157,9 +157,9 @@ impl Counts {
     }
 }
 
-const OUTCOMES: [&str; 11] = [
-    "ok", "cluster", "node", "self", "version", "genesis", "settings", "stale", "full", "leaving",
-    "timeout",
+const OUTCOMES: [&str; 12] = [
+    "ok", "tls", "cluster", "node", "self", "version", "genesis", "settings", "stale", "full",
+    "leaving", "timeout",
 ];
 
 impl Counted for Links {

@@ -11,7 +11,8 @@
 //! | not fenced, no life below the known one | `Stale` |
 //! | room, not leaving | `Full`, `Leaving` |
 //!
-//! Absent on purpose: certificates, which the host checks before the first frame; and state: a verdict
+//! Absent on purpose: certificates, which the host checks before the first frame and whose names it compares
+//! with the greeting; and state: a verdict
 //! is a function of what both sides say.
 
 use crate::ids::{ClusterId, Incarnation, NodeId, Replica};

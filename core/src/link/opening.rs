@@ -55,6 +55,26 @@ impl Links {
         self.agenda.set(Subject::Connection(id), now + self.settings.handshake_timeout);
     }
 
+    /// The host could not secure a connection. Certificates are mended while nodes run: whoever dialled keeps
+    /// its schedule.
+    pub(super) fn unsecured(&mut self, now: Instant, id: ConnectionId, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if connection.pair().is_none() {
+            self.counts.handshake("tls");
+        }
+        self.hang_up(now, id, "tls", Wait::Backoff, out);
+    }
+
+    /// Whoever speaks has the certificate of another node. A dialer is told; whoever answered is left.
+    pub(super) fn misnamed(&mut self, now: Instant, id: ConnectionId, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if connection.stage == Stage::Accepted {
+            self.write_session(id, &Session::Refused(Refusal::WrongNode), out);
+        }
+        self.counts.handshake("tls");
+        self.misbehaved(now, id, "a certificate that names another node", out);
+    }
+
     /// Whether one more may wait here with its hello. Who is late with it gives way: a peer of which
     /// nothing arrives but its dials would keep everybody else out.
     fn has_place(&mut self, now: Instant, address: IpAddr, out: &mut Vec<Output>) -> bool {

@@ -154,6 +154,8 @@ fn input(words: &[&str]) -> Input {
             Input::Frame { connection: connection(id), frame: frame(words) }
         }
         ["broken", id] => Input::Broken { connection: connection(id), what: "unknown frame class" },
+        ["unsecured", id] => Input::Unsecured { connection: connection(id) },
+        ["misnamed", id] => Input::Misnamed { connection: connection(id) },
         ["closed", id] => Input::Closed { connection: connection(id) },
         ["writable", id, bytes] => {
             let bytes = bytes.parse().expect("a number");

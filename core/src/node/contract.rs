@@ -116,6 +116,19 @@ pub enum Input {
         /// What.
         request: Request,
     },
+    /// A connection could not be secured; the host has let it go.
+    Unsecured {
+        /// Which.
+        connection: ConnectionId,
+        /// Why, in the host's words.
+        what: String,
+    },
+    /// The certificate of a connection names another node than the one that speaks on it; the host has
+    /// stopped reading it.
+    Misnamed {
+        /// Which.
+        connection: ConnectionId,
+    },
 }
 
 /// What a node asks of its host. Performed in order.

@@ -124,6 +124,8 @@ pub fn write_input(input: &Input, bytes: &mut Vec<u8>) -> u8 {
         | Input::Accepted { .. }
         | Input::Frame { .. }
         | Input::Broken { .. }
+        | Input::Unsecured { .. }
+        | Input::Misnamed { .. }
         | Input::Writable { .. }
         | Input::Closed { .. }
         | Input::Stored { .. }

@@ -71,6 +71,12 @@ impl Node {
                 let what = "a stream that is no sequence of frames";
                 self.link_step(crate::link::Input::Broken { connection, what });
             }
+            Input::Unsecured { connection, what: _ } => {
+                self.link_step(crate::link::Input::Unsecured { connection });
+            }
+            Input::Misnamed { connection } => {
+                self.link_step(crate::link::Input::Misnamed { connection });
+            }
             Input::Writable { connection, bytes } => {
                 self.link_step(crate::link::Input::Writable { connection, bytes });
             }

@@ -277,6 +277,8 @@ impl Lens {
             | Input::ConnectFailed { .. }
             | Input::Accepted { .. }
             | Input::Broken { .. }
+            | Input::Unsecured { .. }
+            | Input::Misnamed { .. }
             | Input::Writable { .. }
             | Input::Closed { .. }
             | Input::Stored { .. }

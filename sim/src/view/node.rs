@@ -132,6 +132,8 @@ impl Watched {
             | Input::ConnectFailed { .. }
             | Input::Accepted { .. }
             | Input::Broken { .. }
+            | Input::Unsecured { .. }
+            | Input::Misnamed { .. }
             | Input::Writable { .. }
             | Input::Closed { .. }
             | Input::Stored { .. }

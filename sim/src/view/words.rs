@@ -176,6 +176,12 @@ pub fn of_input(input: &Input, names: &Names) -> String {
             format!("on connection {}: {}", connection.0, of_frame(frame).1)
         }
         Input::Broken { connection, what } => format!("connection {} broke: {what}", connection.0),
+        Input::Unsecured { connection, what } => {
+            format!("connection {} is not secured: {what}", connection.0)
+        }
+        Input::Misnamed { connection } => {
+            format!("the certificate of connection {} names another node", connection.0)
+        }
         Input::Writable { connection, bytes } => {
             format!("connection {} takes {bytes} bytes more", connection.0)
         }

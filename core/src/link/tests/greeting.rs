@@ -72,6 +72,39 @@ fn each_refusal_of_a_hello_is_told_and_a_stranger_hears_nothing() {
 }
 
 #[test]
+fn what_cannot_be_secured_is_closed_and_dialled_again_and_a_false_name_is_told() {
+    check::<LinkScript>(
+        "
+        given  local=m/1
+        when   0ms     member b/1
+        when   500ms   tick
+        then   connect d1 to 10.0.0.98:7420
+        when   501ms   unsecured d1
+        then   disconnect d1
+        when   502ms   closed d1
+        when   600ms   accepted a1 z
+        when   601ms   unsecured a1
+        then   disconnect a1
+        when   610ms   accepted a2 z
+        when   611ms   misnamed a2
+        then   write a2 refused WrongNode
+        then   misbehaved Some(10.0.0.122:7420): a certificate that names another node
+        then   disconnect a2
+        when   620ms   seed y
+        then   connect d2 to 10.0.0.121:7420
+        when   621ms   connected d2
+        then   write d2 hello m/1 calls anybody
+        when   622ms   misnamed d2
+        then   misbehaved Some(10.0.0.121:7420): a certificate that names another node
+        then   disconnect d2
+        then   seed_failed 10.0.0.121:7420 refused=true
+        when   1100ms  tick
+        then   connect d3 to 10.0.0.98:7420
+        ",
+    );
+}
+
+#[test]
 fn whoever_keeps_another_log_is_refused_and_both_sides_hear_of_it() {
     check::<LinkScript>(
         "

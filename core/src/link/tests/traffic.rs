@@ -199,7 +199,7 @@ fn every_series_is_there_from_the_start_and_every_frame_is_counted_once() {
     let rng = Rng::from_number(1);
     let mut links = Links::new(settings(&node("m")), local, Incarnation(1), Instant::ZERO, rng);
     let fresh = counts(&links);
-    assert_eq!(fresh.len(), 73);
+    assert_eq!(fresh.len(), 74);
     assert!(fresh.values().all(|value| *value == 0));
     for line in [
         "accepted a1 z",
