@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use quorate_core::ids::NodeId;
 use rcgen::{
@@ -42,7 +43,7 @@ pub fn init(folder: &Path) -> Result<(), AuthorityError> {
 }
 
 /// Issues a certificate for `node`, valid for `years` from now on (0: it has ended already).
-pub fn issue(folder: &Path, node: &NodeId, years: i32) -> Result<(), AuthorityError> {
+pub fn issue(folder: &Path, node: &NodeId, years: u32) -> Result<(), AuthorityError> {
     let path = folder.join(KEY);
     let text = std::fs::read_to_string(&path).map_err(|error| AuthorityError::File(path, error))?;
     // The certificate of the authority says who it is, and that is the same for all of them.
@@ -53,9 +54,7 @@ pub fn issue(folder: &Path, node: &NodeId, years: i32) -> Result<(), AuthorityEr
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    let year = year();
-    leaf.not_before = date_time_ymd(year - 1, 1, 1);
-    leaf.not_after = date_time_ymd(year + years, 1, 1);
+    lasts(&mut leaf, years);
     let key = KeyPair::generate()?;
     let certificate = leaf.signed_by(&key, &issuer)?;
     let file = |kind: &str| folder.join(format!("{node}.{kind}"));
@@ -63,21 +62,22 @@ pub fn issue(folder: &Path, node: &NodeId, years: i32) -> Result<(), AuthorityEr
     replace(&file("pem"), &certificate.pem(), 0o644)
 }
 
-fn parameters(years: i32) -> CertificateParams {
+fn parameters(years: u32) -> CertificateParams {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.distinguished_name = rcgen::DistinguishedName::new();
     authority.distinguished_name.push(DnType::CommonName, "quorate cluster authority");
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    authority.not_before = date_time_ymd(year() - 1, 1, 1);
-    authority.not_after = date_time_ymd(year() + years, 1, 1);
+    lasts(&mut authority, years);
     authority
 }
 
-/// The calendar year, near enough: a day more or less at its ends.
-fn year() -> i32 {
-    let days = clock::wall().0 / 86_400_000;
-    1970 + i32::try_from(days * 100 / 36_525).expect("a year is small")
+/// From now on for `years`; 0 ended a second ago.
+fn lasts(certificate: &mut CertificateParams, years: u32) {
+    let now = Duration::from_secs(clock::wall().0 / 1000);
+    let origin = date_time_ymd(1970, 1, 1);
+    certificate.not_before = origin + now.saturating_sub(SKEW);
+    certificate.not_after = origin + (now + years * YEAR).saturating_sub(Duration::from_secs(1));
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), AuthorityError> {
@@ -103,4 +103,7 @@ fn replace(path: &Path, text: &str, mode: u32) -> Result<(), AuthorityError> {
 
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca.key";
-const AUTHORITY_YEARS: i32 = 10;
+const AUTHORITY_YEARS: u32 = 10;
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// A node whose clock is behind by less than this believes a certificate that was just issued.
+const SKEW: Duration = Duration::from_secs(24 * 3600);

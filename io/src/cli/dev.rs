@@ -1,7 +1,7 @@
 //! `quorate dev`: three real nodes on this machine that keep one log, two workers, a trickle of requests.
 //!
-//! Every node is a child process with its own configuration file, store and sockets; what works here
-//! works on three machines. Children end when this process does: they watch their standard input.
+//! Every node is a child process with its own configuration file, store, sockets and certificate; what
+//! works here works on three machines. Children end when this process does: they watch their standard input.
 
 mod keyboard;
 mod nodes;

@@ -89,10 +89,16 @@ pub(super) fn ca(verb: &Ca) -> Result<(), Failure> {
 }
 
 pub(super) fn key_new() -> Result<(), Failure> {
-    let mut key = [0_u8; 32];
-    getrandom::fill(&mut key).map_err(|error| Failure::Failed(format!("no entropy: {error}")))?;
-    println!("{}", STANDARD.encode(key));
+    println!("{}", new_key().map_err(|error| Failure::Failed(error.to_string()))?);
     Ok(())
+}
+
+/// A key of a keyring, as it is written.
+pub(super) fn new_key() -> std::io::Result<String> {
+    let mut key = [0_u8; 32];
+    let filled = getrandom::fill(&mut key);
+    filled.map_err(|error| std::io::Error::other(format!("no entropy: {error}")))?;
+    Ok(STANDARD.encode(key))
 }
 
 pub(super) fn token_new(args: &TokenNew) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ impl Folder {
         folder
     }
 
-    pub(crate) fn issue(&self, name: &str, years: i32) {
+    pub(crate) fn issue(&self, name: &str, years: u32) {
         authority::issue(&self.0, &node(name), years).expect("an authority");
     }
 

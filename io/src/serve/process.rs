@@ -312,13 +312,11 @@ impl Process {
         self.surface.access().replace(tokens(&config.http.tokens));
         let restart = needs_restart(&self.config, &config);
         let config = self.merged(config);
-        let certificates_changed = config.tls != self.config.tls;
         let request = Request::Reload { settings: Box::new(config.node.clone()) };
         let taken = self.running.handle.ask(request, ASK_TIME).await;
         self.config = config;
-        if certificates_changed {
-            self.load_certificates();
-        }
+        self.certificates_seen = certificates_seen(&self.config);
+        self.load_certificates();
         match taken {
             Ok(_) if restart.is_empty() => info!("the configuration was reloaded"),
             Ok(_) => {

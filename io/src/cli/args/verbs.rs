@@ -51,9 +51,9 @@ pub(in crate::cli) enum Ca {
         /// Where the authority is kept
         #[arg(long, default_value = "ca")]
         folder: PathBuf,
-        /// How many New Year's Days it is valid for
-        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=10))]
-        years: i32,
+        /// How many years it is valid for
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10))]
+        years: u32,
     },
 }
 

@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use quorate_core::ids::NodeId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::MintedToken;
+use crate::authority;
 use crate::cli::client::Client;
 use crate::cli::demo::{DemoWorker, MODEL, listen_from};
+use crate::cli::local::new_key;
 
 /// The nodes, in order.
 pub(super) const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -22,6 +25,11 @@ pub(super) const NAMES: [&str; 3] = ["a", "b", "c"];
 pub(super) const ACCOUNTS: [(&str, u32); 2] = [("codex", 3), ("claude", 2)];
 /// A tick of the log. On one machine nodes need not wait as long for each other as over a network.
 const TICK_MS: u64 = 25;
+/// Where the authority of the three and what it issued is kept.
+const AUTHORITY: &str = "ca";
+/// What seals their datagrams.
+const KEYRING: &str = "keyring";
+const CERTIFICATE_YEARS: u32 = 1;
 /// The exit code by which a node asks to be started again.
 const RESTART: i32 = 75;
 /// How long a node may take to leave.
@@ -103,6 +111,7 @@ impl Plan {
     /// Writes the configuration files and starts all three.
     pub(super) fn start(&self) -> io::Result<Vec<Node>> {
         self.write_accounts()?;
+        self.protect()?;
         let mut nodes = Vec::new();
         for (index, (name, (http, _))) in NAMES.into_iter().zip(&self.addresses).enumerate() {
             let config = self.directory.join(format!("{name}.toml"));
@@ -121,6 +130,28 @@ impl Plan {
         Ok(nodes)
     }
 
+    /// An authority of its own, a certificate for each node, and what seals their datagrams: as on three
+    /// machines. The authority and the keyring of an earlier run stay; certificates are issued anew.
+    fn protect(&self) -> io::Result<()> {
+        let folder = self.folder(AUTHORITY);
+        if !folder.join("ca.key").exists() {
+            authority::init(&folder).map_err(io::Error::other)?;
+        }
+        for name in NAMES {
+            let node = name.parse::<NodeId>().map_err(io::Error::other)?;
+            authority::issue(&folder, &node, CERTIFICATE_YEARS).map_err(io::Error::other)?;
+        }
+        let keyring = self.folder(KEYRING);
+        if !keyring.exists() {
+            write_private(&keyring, &new_key()?)?;
+        }
+        Ok(())
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// A node's configuration: what a person would write, nothing hidden.
     fn config(&self, index: usize, name: &str) -> String {
         let quoted = |address: &SocketAddr| format!("\"{address}\"");
@@ -128,9 +159,14 @@ impl Plan {
         let seeds: Vec<String> = seeds.map(|(_, (_, peers))| quoted(peers)).collect();
         let (http, peers) = self.addresses.get(index).expect("an address was chosen per name");
         let directory = self.directory.join(name);
+        let authority = self.folder(AUTHORITY);
+        let authority = authority.display();
         let mut text = format!(
             "schema = 1\ndata = \"{}\"\nlisten.http = \"{http}\"\n\n[node]\nid = \"{name}\"\n\n\
-             [cluster]\nid = \"dev\"\nlisten = \"{peers}\"\njoin = [{}]\nexpect = {}\n\n\
+             [cluster]\nid = \"dev\"\nlisten = \"{peers}\"\njoin = [{}]\nexpect = {}\n\
+             keyring_file = \"{}\"\n\n\
+             [tls]\nca = \"{authority}/ca.pem\"\ncert = \"{authority}/{name}.pem\"\n\
+             key = \"{authority}/{name}.key\"\n\n\
              [membership]\nprofile = \"local\"\n\n\
              [raft]\ntick_ms = {TICK_MS}\n\n\
              [[access.tokens]]\nhash = \"{}\"\nscopes = [\"admin\", \"use\"]\nlabel = \"dev\"\n\n\
@@ -139,6 +175,7 @@ impl Plan {
             directory.display(),
             seeds.join(", "),
             NAMES.len(),
+            self.folder(KEYRING).display(),
             self.token_hash,
             self.accounts().display(),
         );
