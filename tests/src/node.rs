@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use quorate::authority;
 use serde_json::Value;
 
 use crate::http::{self, Answer};
@@ -41,6 +42,23 @@ pub fn built(package: &str, release: bool) -> PathBuf {
     let built = build.output().expect("cargo runs");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     target.join(if release { "release" } else { "debug" }).join(package)
+}
+
+/// The folder of the authority of all tests, kept beside what was built.
+fn authority() -> &'static Path {
+    static AUTHORITY: OnceLock<PathBuf> = OnceLock::new();
+    AUTHORITY.get_or_init(|| {
+        let folder = profile_folder().join("test-authority");
+        if !folder.exists() {
+            let fresh = profile_folder().join(format!("test-authority-{}", std::process::id()));
+            authority::init(&fresh).expect("a fresh folder");
+            if std::fs::rename(&fresh, &folder).is_err() {
+                // Another test was faster.
+                std::fs::remove_dir_all(&fresh).expect("its own folder");
+            }
+        }
+        folder
+    })
 }
 
 fn profile_folder() -> PathBuf {
@@ -119,17 +137,56 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that is not yet started. `seeds` are joined; `extra` is appended to its file.
+    /// A node that is not yet started, with a certificate of the authority of all tests. `seeds` are joined;
+    /// `extra` is appended to its file.
     pub fn new(name: &str, seeds: &[SocketAddr], extra: &str) -> Node {
         Node::of_cluster("test", name, seeds, extra)
     }
 
     /// As [`Node::new`], in a cluster of another name.
     pub fn of_cluster(cluster: &str, name: &str, seeds: &[SocketAddr], extra: &str) -> Node {
+        Node::unprotected(cluster, name, seeds, extra).protected()
+    }
+
+    /// As [`Node::new`], listening for callers and peers at these addresses.
+    pub fn at(name: &str, listens: [SocketAddr; 2], seeds: &[SocketAddr]) -> Node {
+        Node::listening("test", name, listens, seeds, "").protected()
+    }
+
+    fn protected(self) -> Node {
+        let (node, name) = (&self, &self.name);
+        std::fs::create_dir(node.certificates()).expect("its own directory");
+        for file in ["ca.pem", "ca.key"] {
+            let copied = std::fs::copy(authority().join(file), node.certificates().join(file));
+            copied.expect("the authority of all tests");
+        }
+        node.issue(1);
+        let folder = node.certificates().display().to_string();
+        let tls = format!(
+            "tls.ca = \"{folder}/ca.pem\"\ntls.cert = \"{folder}/{name}.pem\"\n\
+             tls.key = \"{folder}/{name}.key\"\n"
+        );
+        let text = std::fs::read_to_string(node.config()).expect("its own file");
+        std::fs::write(node.config(), format!("{tls}{text}")).expect("its own file");
+        self
+    }
+
+    /// As [`Node::of_cluster`], with links that are not secured.
+    pub fn unprotected(cluster: &str, name: &str, seeds: &[SocketAddr], extra: &str) -> Node {
+        Node::listening(cluster, name, [free_address(), free_address()], seeds, extra)
+    }
+
+    fn listening(
+        cluster: &str,
+        name: &str,
+        [http, peers]: [SocketAddr; 2],
+        seeds: &[SocketAddr],
+        extra: &str,
+    ) -> Node {
         let node = Node {
             name: name.to_owned(),
-            http: free_address(),
-            peers: free_address(),
+            http,
+            peers,
             directory: Directory::new(name),
             child: None,
         };
@@ -149,6 +206,17 @@ impl Node {
         );
         std::fs::write(node.config(), text).expect("a configuration file");
         node
+    }
+
+    /// The folder of its certificate and of the authority that issued it.
+    pub fn certificates(&self) -> PathBuf {
+        self.directory.0.join("tls")
+    }
+
+    /// Issues its certificate anew, for so many years; with 0 it has ended already.
+    pub fn issue(&self, years: u32) {
+        let name = self.name.parse().expect("a node id");
+        authority::issue(&self.certificates(), &name, years).expect("its own folder");
     }
 
     /// Its configuration file.
@@ -222,6 +290,11 @@ impl Node {
         let id = self.child.as_ref().expect("it runs").id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
         assert!(sent.expect("kill runs").success(), "no {name} for {}", self.name);
+    }
+
+    /// The id of its process, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Kills it without a word.
