@@ -1,6 +1,7 @@
 //! The world beyond the peers, as the shell asks it.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -28,17 +29,19 @@ pub(crate) struct World {
     prober: Arc<Prober>,
     meters: Arc<Meters>,
     vault: Vault,
+    listens: IpAddr,
 }
 
 impl World {
-    /// `keys` are secrets by URL prefix; `vault` holds the bodies of credentials.
+    /// `keys` are secrets by URL prefix; `vault` holds the bodies of credentials; peers are met at `listens`.
     pub(crate) fn new(
         published: Arc<Published>,
         keys: SharedKeys,
         meters: Arc<Meters>,
         vault: Vault,
+        listens: IpAddr,
     ) -> World {
-        World { published, prober: Arc::new(Prober::new(keys)), meters, vault }
+        World { published, prober: Arc::new(Prober::new(keys)), meters, vault, listens }
     }
 }
 
@@ -46,7 +49,8 @@ impl Outside for World {
     fn answer(&self, call: Call) -> Answering {
         match call {
             Call::Resolve { name } => {
-                Box::pin(async move { Answer::Resolved(resolve::addresses(&name).await) })
+                let listens = self.listens;
+                Box::pin(async move { Answer::Resolved(resolve::peers(&name, listens).await) })
             }
             Call::Probe(probe) => {
                 let policy = self.published.workers.load().policy.clone();

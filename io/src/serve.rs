@@ -210,8 +210,10 @@ pub async fn start(mut serve: ServeSettings, counted: Vec<Source>) -> Result<Run
     let boot = |settings, incarnation, image: &Image, seed, now| {
         Node::boot(settings, incarnation, image, seed, now)
     };
+    let listens = serve.listen.ip();
     let world = |published: &Arc<Published>, meters: &Arc<Meters>, keys: &SharedKeys| {
-        let world = World::new(published.clone(), keys.clone(), meters.clone(), vault.clone());
+        let (meters, keys) = (meters.clone(), keys.clone());
+        let world = World::new(published.clone(), keys, meters, vault.clone(), listens);
         Arc::new(world) as Arc<dyn Outside>
     };
     let running = start_on(TokioNet, serve, counted, boot, world).await?;
@@ -372,9 +374,9 @@ impl Kept {
             return Ok(Kept { incarnation, image, store: None, took });
         };
         let directory = Directory::take(path, node)?;
-        let (store, mut image) = directory.open()?;
+        let (mut store, mut image) = directory.open()?;
         let began = clock::now();
-        let incarnation = next_life(&store, &mut image)?;
+        let incarnation = next_life(&mut store, &mut image)?;
         let took = clock::now().since(began);
         Ok(Kept { incarnation, image, store: Some((directory, store)), took })
     }
@@ -391,7 +393,7 @@ impl Kept {
     }
 }
 
-fn next_life(store: &Store, image: &mut Image) -> Result<Incarnation, StoreError> {
+fn next_life(store: &mut Store, image: &mut Image) -> Result<Incarnation, StoreError> {
     quorate_core::node::check(image).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let key = (Keyspace::Meta, INCARNATION_KEY.to_owned());
     let stored = match image.get(&key) {

@@ -1,17 +1,21 @@
-//! What a node keeps: rows of five keyspaces in one file, written whole batch by whole batch.
+//! What a node keeps: rows of five keyspaces, written whole batch by whole batch.
+//!
+//! A batch is durable as a record of the journal, after one sync. It enters the tree, an engine's file, together with
+//! some thousands of others: when the journal is full, and at every start.
 //!
 //! - S-1: a batch is there whole or not at all, and batches take effect in order.
 //! - S-2: what was reported stored survives the loss of power.
 //! - S-3: a file that says anything else than what was stored is refused by name, never guessed at. Each
 //!   row carries a checksum over its key and value, each keyspace the count and the sum of its rows, and
-//!   the engine checks every page when the file is opened.
+//!   the engine checks every page when the file is opened; each sector of the journal has its own.
 //! - S-4: one process at a time; a second one is told who holds the directory.
 //!
-//! The engine stands on a `StorageBackend`, so that a simulated disk can stand below it.
+//! Both files stand on a `StorageBackend`, so that a simulated disk can stand below them.
 //!
 //! Absent on purpose: reading. The node reads its image once, when it starts.
 
 mod directory;
+mod journal;
 mod keeper;
 
 use std::collections::BTreeMap;
@@ -20,9 +24,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use quorate_core::node::{Image, Keyspace};
-use quorate_core::wire::Blob;
+use quorate_core::wire::{Blob, decode, encode};
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use xxhash_rust::xxh3::xxh3_64;
+
+use journal::{FIRST_EPOCH, JOURNAL_BYTES, Journal};
 
 pub(crate) use directory::Directory;
 pub(crate) use keeper::{Keeper, Kept, Watch};
@@ -39,6 +45,9 @@ const ROWS: [(Keyspace, TableDefinition<'_, &str, &[u8]>); 5] = [
 ];
 /// Per keyspace: how many rows there are, and the sum of their checksums.
 const TALLIES: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("tallies");
+/// Which epoch of the journal goes on behind what the tree holds.
+const EPOCHS: TableDefinition<'_, &str, u64> = TableDefinition::new("journal");
+const EPOCH: &str = "epoch";
 
 /// One batch: rows to write or, without a value, to delete.
 pub type Batch = Vec<(Keyspace, String, Option<Blob>)>;
@@ -80,50 +89,101 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Store {
     database: Database,
+    journal: Journal,
+    /// What the journal holds and the tree does not.
+    pending: Vec<Batch>,
 }
 
 impl Store {
-    /// Opens, or makes, the store on `backend`, and checks every page and row of it.
-    pub fn open_on(backend: impl StorageBackend) -> Result<(Store, Image), StoreError> {
+    /// Opens, or makes, the store on `tree` and `journal`, and checks every page, row and sector of it.
+    pub fn open_on(
+        tree: impl StorageBackend,
+        journal: impl StorageBackend,
+    ) -> Result<(Store, Image), StoreError> {
         // The engine checks what it reads, but a page that lies may still surprise it.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let mut builder = Database::builder();
             builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-            let store = Store { database: builder.create_with_backend(backend).map_err(unusable)? };
+            let database = builder.create_with_backend(tree).map_err(unusable)?;
+            let mut store = Store::replayed(database, Box::new(journal))?;
+            // Also where nothing is to be brought in: pieces of a record that was cut off must not be taken
+            // for what comes to stand before them.
+            store.settle(&[])?;
             let image = store.image()?;
             Ok((store, image))
         }));
         opened.unwrap_or_else(|_| Err(StoreError::Corrupt("the engine gave up reading it".into())))
     }
 
+    /// The tree, and what the journal holds behind it.
+    fn replayed(database: Database, file: Box<dyn StorageBackend>) -> Result<Store, StoreError> {
+        let Some(epoch) = epoch(&database)? else {
+            let journal = Journal::create(file).map_err(unwritten)?;
+            let mut store = Store { database, journal, pending: Vec::new() };
+            store.write_tree(&[], FIRST_EPOCH)?;
+            return Ok(store);
+        };
+        let (journal, records) = Journal::read(file, epoch)?;
+        let mut pending = Vec::new();
+        for record in &records {
+            let batch = decode::<Batch, JOURNAL_BYTES>(record);
+            pending.push(batch.map_err(|_| StoreError::Corrupt("a record is no batch".into()))?);
+        }
+        Ok(Store { database, journal, pending })
+    }
+
     /// Makes all of `batches` durable, in order, with one sync.
-    pub fn apply(&self, batches: &[Batch]) -> Result<(), StoreError> {
+    pub fn apply(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+        let records: Vec<Vec<u8>> = batches.iter().map(encode).collect();
+        if !self.journal.append(&records).map_err(unwritten)? {
+            return self.settle(batches);
+        }
+        self.pending.extend_from_slice(batches);
+        Ok(())
+    }
+
+    /// Brings what the journal holds, and `more`, into the tree. The journal begins anew.
+    fn settle(&mut self, more: &[Batch]) -> Result<(), StoreError> {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.extend_from_slice(more);
+        let epoch = self.journal.epoch() + 1;
+        self.write_tree(&pending, epoch)?;
+        self.journal.begin(epoch);
+        Ok(())
+    }
+
+    fn write_tree(&mut self, batches: &[Batch], epoch: u64) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().map_err(unusable)?;
         // One sync would leave the choice between the last two states to their checksums, and a bit
         // that flipped in the last would silently bring back the one before.
         transaction.set_two_phase_commit(true);
-        let touched = |keyspace| batches.iter().flatten().any(|(of, _, _)| *of == keyspace);
-        for (keyspace, definition) in ROWS.into_iter().filter(|(keyspace, _)| touched(*keyspace)) {
+        for (keyspace, definition) in ROWS {
+            let mine = batches.iter().flatten().filter(|(of, _, _)| *of == keyspace);
+            // The last word about a key is the only one that counts.
+            let last: BTreeMap<&str, Option<&Blob>> =
+                mine.map(|(_, key, value)| (key.as_str(), value.as_ref())).collect();
+            if last.is_empty() {
+                continue;
+            }
             let mut rows = transaction.open_table(definition).map_err(unusable)?;
             let mut tallies = transaction.open_table(TALLIES).map_err(unusable)?;
             let mut tally = Tally::of(&tallies, keyspace)?;
-            let mine = batches.iter().flatten().filter(|(of, _, _)| *of == keyspace);
-            for (_, key, value) in mine {
-                match value {
+            for (key, value) in last {
+                let old = match value {
                     Some(value) => {
                         let record = seal(keyspace, key, value);
                         tally.add(&record);
-                        let old = rows.insert(key.as_str(), record.as_slice()).map_err(unusable)?;
-                        old.iter().for_each(|old| tally.remove(old.value()));
+                        rows.insert(key, record.as_slice()).map_err(unusable)?
                     }
-                    None => {
-                        let old = rows.remove(key.as_str()).map_err(unusable)?;
-                        old.iter().for_each(|old| tally.remove(old.value()));
-                    }
-                }
+                    None => rows.remove(key).map_err(unusable)?,
+                };
+                old.iter().for_each(|old| tally.remove(old.value()));
             }
             tallies.insert(name(keyspace), (tally.rows, tally.sum)).map_err(unusable)?;
         }
+        let mut epochs = transaction.open_table(EPOCHS).map_err(unusable)?;
+        epochs.insert(EPOCH, epoch).map_err(unusable)?;
+        drop(epochs);
         transaction.commit().map_err(unusable)
     }
 
@@ -151,6 +211,22 @@ impl Store {
         }
         Ok(image)
     }
+}
+
+/// The epoch that the tree names; none in a new one.
+fn epoch(database: &Database) -> Result<Option<u64>, StoreError> {
+    let transaction = database.begin_read().map_err(unusable)?;
+    let epochs = match transaction.open_table(EPOCHS) {
+        Ok(epochs) => epochs,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None), // A fresh file.
+        Err(error) => return Err(unusable(error)),
+    };
+    let epoch = epochs.get(EPOCH).map_err(unusable)?.map(|epoch| epoch.value());
+    epoch.map(Some).ok_or_else(|| StoreError::Corrupt("it names no epoch of its journal".into()))
+}
+
+fn unwritten(error: io::Error) -> StoreError {
+    StoreError::Write(format!("the journal: {error}"))
 }
 
 /// What the rows of a keyspace add up to.

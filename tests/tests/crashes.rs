@@ -208,7 +208,9 @@ fn a_leader_that_stood_still_finds_another_leading_and_tells_nobody_what_is_past
 
 /// The binary, whose files may grow by so many bytes.
 fn limited(node: &Node, more: u64) -> Command {
-    let size = std::fs::metadata(node.data().join("store/node.redb")).expect("a store").len();
+    let files = ["node.redb", "journal"].map(|name| node.data().join("store").join(name));
+    let sizes = files.map(|file| std::fs::metadata(file).expect("a store").len());
+    let size = sizes.into_iter().max().expect("two files");
     let mut command = Command::new("bash");
     let kibibytes = (size + more) / 1024;
     let script = format!("trap '' XFSZ; ulimit -f {kibibytes}; exec \"$0\" \"$@\"");

@@ -22,14 +22,14 @@ pub(super) fn recover(words: &Recover, assume_yes: bool) -> Result<(), Failure> 
     }
     let holder: NodeId = "recover".parse().expect("letters are a node id");
     let directory = Directory::take(path, &holder).map_err(unusable)?;
-    let (store, image) = directory.open().map_err(unusable)?;
+    let (mut store, image) = directory.open().map_err(unusable)?;
     if words.rejoin {
         let batch = quorate_core::node::dropped(&image);
         if batch.is_empty() {
             return Err(Failure::NotFound(format!("there is no copy of a log in {shown}")));
         }
         ask(assume_yes, &format!("drop the copy of the log in {shown}"), "drop")?;
-        apply(&store, batch)?;
+        apply(&mut store, batch)?;
         eprintln!("dropped; start the node: it waits to be added to the log that it meets");
         return Ok(());
     }
@@ -43,7 +43,7 @@ pub(super) fn recover(words: &Recover, assume_yes: bool) -> Result<(), Failure> 
     let (first, _) = log.split_at(8);
     eprintln!("the log is {log}");
     ask(assume_yes, &what, first)?;
-    apply(&store, batch)?;
+    apply(&mut store, batch)?;
     eprintln!(
         "start {} now; then, for every other node: quorate raft recover --store … --rejoin",
         survivor.node
@@ -76,7 +76,7 @@ fn unanswered(error: std::io::Error) -> Failure {
     Failure::Failed(format!("no answer: {error}"))
 }
 
-fn apply(store: &Store, batch: Batch) -> Result<(), Failure> {
+fn apply(store: &mut Store, batch: Batch) -> Result<(), Failure> {
     store.apply(&[batch]).map_err(unusable)
 }
 

@@ -42,11 +42,14 @@ impl Directory {
     /// Opens the store in it.
     pub(crate) fn open(&self) -> Result<(Store, Image), StoreError> {
         let rooms = self.path.join("store");
-        let file = make_private(&rooms).and_then(|()| private().open(rooms.join("node.redb")));
-        let file = file.map_err(|error| StoreError::Directory { path: rooms.clone(), error })?;
-        let backend = FileBackend::new(file).map_err(super::unusable)?;
-        let opened = Store::open_on(backend)?;
-        // The file's own entry must survive the loss of power as well.
+        let unusable = |error| StoreError::Directory { path: rooms.clone(), error };
+        make_private(&rooms).map_err(unusable)?;
+        let open = |name: &str| {
+            let file = private().open(rooms.join(name)).map_err(unusable)?;
+            FileBackend::new(file).map_err(super::unusable)
+        };
+        let opened = Store::open_on(open("node.redb")?, open("journal")?)?;
+        // The files' own entries must survive the loss of power as well.
         let entries = File::open(&rooms).and_then(|directory| directory.sync_all());
         entries.map_err(|error| StoreError::Directory { path: rooms, error })?;
         Ok(opened)

@@ -73,8 +73,8 @@ impl Keeper {
         let (batches, waiting) = mpsc::channel();
         let (kept, reports) = unbounded_channel();
         let work = move || {
-            let (_held, store) = (held, store); // The file is closed before it is let go.
-            write_all(&store, &waiting, &kept, &watch);
+            let (_held, mut store) = (held, store); // The file is closed before it is let go.
+            write_all(&mut store, &waiting, &kept, &watch);
         };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(work);
         thread.expect("the machine can start a thread");
@@ -122,7 +122,7 @@ impl Keeper {
 }
 
 fn write_all(
-    store: &Store,
+    store: &mut Store,
     waiting: &mpsc::Receiver<(Ticket, Batch)>,
     kept: &UnboundedSender<Kept>,
     watch: &Watch,

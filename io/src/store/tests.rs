@@ -8,22 +8,39 @@ use redb::backends::InMemoryBackend;
 
 use super::*;
 
-/// A disk in memory whose bytes the test can see, and that can refuse to write.
+/// The two files of a store in memory, whose bytes the test can see, and that can refuse to grow.
 #[derive(Debug, Clone, Default)]
 struct Disk {
+    tree: Medium,
+    journal: Medium,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Medium {
     bytes: Arc<Mutex<Vec<u8>>>,
     full: Arc<AtomicBool>,
 }
 
 impl Disk {
-    fn holding(bytes: Vec<u8>) -> Disk {
-        Disk { bytes: Arc::new(Mutex::new(bytes)), full: Arc::default() }
+    fn holding([tree, journal]: [Vec<u8>; 2]) -> Disk {
+        let medium = |bytes| Medium { bytes: Arc::new(Mutex::new(bytes)), full: Arc::default() };
+        Disk { tree: medium(tree), journal: medium(journal) }
     }
 
-    fn bytes(&self) -> Vec<u8> {
-        self.bytes.lock().unwrap().clone()
+    fn bytes(&self) -> [Vec<u8>; 2] {
+        [&self.tree, &self.journal].map(|medium| medium.bytes.lock().unwrap().clone())
     }
 
+    fn fill(&self, full: bool) {
+        [&self.tree, &self.journal].iter().for_each(|one| one.full.store(full, Ordering::Relaxed));
+    }
+
+    fn open(&self) -> Result<(Store, Image), StoreError> {
+        Store::open_on(self.tree.clone(), self.journal.clone())
+    }
+}
+
+impl Medium {
     fn room(&self) -> io::Result<()> {
         if self.full.load(Ordering::Relaxed) {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
@@ -32,7 +49,7 @@ impl Disk {
     }
 }
 
-impl StorageBackend for Disk {
+impl StorageBackend for Medium {
     fn len(&self) -> io::Result<u64> {
         Ok(self.bytes.lock().unwrap().len() as u64)
     }
@@ -84,7 +101,7 @@ fn temporary(name: &str) -> PathBuf {
 #[test]
 fn what_was_stored_is_there_after_a_restart() {
     let disk = Disk::default();
-    let (store, image) = Store::open_on(disk.clone()).expect("an empty disk");
+    let (mut store, image) = disk.open().expect("an empty disk");
     assert!(image.is_empty());
     let meta = (Keyspace::Meta, "incarnation".to_owned(), Some(Blob::from("7")));
     store.apply(&[vec![put("a", "1"), put("b", "1"), meta]]).expect("room");
@@ -92,7 +109,7 @@ fn what_was_stored_is_there_after_a_restart() {
         .apply(&[vec![put("a", "2")], vec![delete("b"), put("c", ""), delete("x")]])
         .expect("room");
     drop(store);
-    let (_, image) = Store::open_on(disk).expect("closed in order");
+    let (_, image) = disk.open().expect("closed in order");
     let rows: Vec<String> = image.iter().map(|(key, value)| format!("{key:?}={value:?}")).collect();
     assert_eq!(rows, [r#"(Meta, "incarnation")="7""#, r#"(Local, "a")="2""#, r#"(Local, "c")="""#]);
 }
@@ -100,11 +117,11 @@ fn what_was_stored_is_there_after_a_restart() {
 #[test]
 fn power_lost_without_warning_keeps_every_stored_batch() {
     let disk = Disk::default();
-    let (store, _) = Store::open_on(disk.clone()).expect("an empty disk");
+    let (mut store, _) = disk.open().expect("an empty disk");
     for round in 0..20 {
         store.apply(&[vec![put("round", &round.to_string())]]).expect("room");
         let survivor = Disk::holding(disk.bytes());
-        let (_, image) = Store::open_on(survivor).expect("a batch is whole");
+        let (_, image) = survivor.open().expect("a batch is whole");
         let stored = image.get(&(Keyspace::Local, "round".to_owned()));
         assert_eq!(stored, Some(&Blob::from(round.to_string().as_str())));
     }
@@ -113,7 +130,7 @@ fn power_lost_without_warning_keeps_every_stored_batch() {
 #[test]
 fn a_flipped_bit_is_refused_or_harmless_and_never_read() {
     let disk = Disk::default();
-    let (store, _) = Store::open_on(disk.clone()).expect("an empty disk");
+    let (mut store, _) = disk.open().expect("an empty disk");
     for round in 0..3_u32 {
         let rows = (0..40).map(|row| put(&format!("row/{row:02}"), &format!("{round}-{row}")));
         store.apply(&[rows.collect()]).expect("room");
@@ -123,23 +140,31 @@ fn a_flipped_bit_is_refused_or_harmless_and_never_read() {
     let closed = disk.bytes();
     std::panic::set_hook(Box::new(|_| {})); // The engine may give up loudly; that is caught.
     for (kind, bytes) in [("powerless", powerless), ("closed", closed)] {
-        let (_, whole) = Store::open_on(Disk::holding(bytes.clone())).expect("nothing flipped");
-        let mut refused = 0;
-        // Everything that is not zero may matter; zeros are unused space, and are sampled.
-        let places = (0..bytes.len()).filter(|at| bytes[*at] != 0 || at % 4099 == 0);
-        for at in places.step_by(7) {
-            let mut flipped = bytes.clone();
-            flipped[at] ^= 1 << (at % 8);
-            match Store::open_on(Disk::holding(flipped)) {
-                Ok((_, image)) => assert_eq!(image, whole, "{kind}: byte {at} changed the image"),
-                Err(StoreError::Corrupt(_)) => refused += 1,
-                Err(other) => panic!("{kind}: byte {at} gave {other}"),
+        let (_, whole) = Disk::holding(bytes.clone()).open().expect("nothing flipped");
+        for file in 0..2 {
+            let mut refused = 0;
+            // Everything that is not zero may matter; zeros are unused space, and are sampled.
+            let places = 0..bytes[file].len().min(LOOKED_AT);
+            let places = places.filter(|at| bytes[file][*at] != 0 || at % 4099 == 0);
+            for at in places.step_by(7) {
+                let mut flipped = bytes.clone();
+                flipped[file][at] ^= 1 << (at % 8);
+                match Disk::holding(flipped).open() {
+                    Ok((_, image)) => {
+                        assert_eq!(image, whole, "{kind}: byte {at} of {file} changed the image");
+                    }
+                    Err(StoreError::Corrupt(_)) => refused += 1,
+                    Err(other) => panic!("{kind}: byte {at} of {file} gave {other}"),
+                }
             }
+            assert!(refused > 0, "{kind}: no flip in {file} was noticed");
         }
-        assert!(refused > 0, "{kind}: no flip was noticed");
     }
     let _ = std::panic::take_hook();
 }
+
+/// Bytes of a file in which bits are flipped: more than this test writes.
+const LOOKED_AT: usize = 2 * 1024 * 1024;
 
 /// Something done to the rows behind the store's back.
 type Change<'a> = &'a dyn Fn(&mut redb::Table<'_, &str, &[u8]>);
@@ -148,13 +173,14 @@ type Change<'a> = &'a dyn Fn(&mut redb::Table<'_, &str, &[u8]>);
 fn a_row_under_another_key_or_missing_is_noticed_although_every_page_is_well() {
     let corrupt = |change: Change<'_>| {
         let disk = Disk::default();
-        let (store, _) = Store::open_on(disk.clone()).expect("an empty disk");
+        let (mut store, _) = disk.open().expect("an empty disk");
         store.apply(&[vec![put("a", "1"), put("b", "2")]]).expect("room");
+        store.settle(&[]).expect("room");
         let transaction = store.database.begin_write().expect("alone");
         change(&mut transaction.open_table(ROWS[1].1).expect("was made"));
         transaction.commit().expect("room");
         drop(store);
-        Store::open_on(disk).map(|_| ()).map_err(|error| error.to_string())
+        disk.open().map(|_| ()).map_err(|error| error.to_string())
     };
     let moved = corrupt(&|rows| {
         let record = rows.remove("a").expect("readable").expect("there").value().to_vec();
@@ -170,8 +196,8 @@ fn a_row_under_another_key_or_missing_is_noticed_although_every_page_is_well() {
 #[test]
 fn a_full_disk_is_named_and_nothing_is_reported_stored() {
     let disk = Disk::default();
-    let (store, _) = Store::open_on(disk.clone()).expect("an empty disk");
-    disk.full.store(true, Ordering::Relaxed);
+    let (mut store, _) = disk.open().expect("an empty disk");
+    disk.fill(true);
     let error = store.apply(&[vec![put("a", &"x".repeat(100_000))]]).expect_err("full");
     assert!(matches!(error, StoreError::Write(_)), "{error}");
 }
@@ -188,7 +214,7 @@ fn watch() -> Watch {
 #[tokio::test]
 async fn waiting_batches_are_reported_in_order_and_after_a_failure_none_is() {
     let disk = Disk::default();
-    let (store, _) = Store::open_on(disk.clone()).expect("an empty disk");
+    let (store, _) = disk.open().expect("an empty disk");
     let mut keeper = Keeper::of_store(store, (), watch());
     for number in 0..100 {
         keeper.store(Ticket(number), vec![put("n", &number.to_string())]);
@@ -197,11 +223,11 @@ async fn waiting_batches_are_reported_in_order_and_after_a_failure_none_is() {
         assert!(matches!(keeper.report().await, Kept::Stored(Ticket(n)) if n == number));
     }
     assert_eq!(keeper.waiting(), 0);
-    disk.full.store(true, Ordering::Relaxed);
+    disk.fill(true);
     keeper.store(Ticket(100), vec![put("n", &"x".repeat(100_000))]);
     keeper.store(Ticket(101), vec![put("n", "x")]);
     assert!(matches!(keeper.report().await, Kept::Failed(StoreError::Write(_))));
-    disk.full.store(false, Ordering::Relaxed);
+    disk.fill(false);
     keeper.store(Ticket(102), vec![put("n", "x")]);
     assert!(keeper.try_report().is_none());
 }
@@ -218,7 +244,7 @@ fn a_directory_is_private_and_names_its_holder() {
     use std::os::unix::fs::PermissionsExt as _;
     let path = temporary("held");
     let directory = Directory::take(&path, &node()).expect("nobody has it");
-    let (store, _) = directory.open().expect("an empty directory");
+    let (mut store, _) = directory.open().expect("an empty directory");
     store.apply(&[vec![put("a", "1")]]).expect("room");
     let mode =
         |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -252,7 +278,95 @@ fn a_place_that_is_no_directory_or_no_store_is_refused() {
 
 #[test]
 fn the_engine_itself_is_asked_through_its_backend() {
-    let (store, image) = Store::open_on(InMemoryBackend::new()).expect("memory");
+    let files = (InMemoryBackend::new(), InMemoryBackend::new());
+    let (mut store, image) = Store::open_on(files.0, files.1).expect("memory");
     assert!(image.is_empty());
     store.apply(&[]).expect("nothing to do");
+}
+
+/// What a store holds, as `key=value`.
+fn held(image: &Image) -> Vec<String> {
+    let text = |value: &Blob| String::from_utf8_lossy(value).into_owned();
+    image.iter().map(|((_, key), value)| format!("{key}={}", text(value))).collect()
+}
+
+#[test]
+fn of_a_write_that_was_cut_off_whole_batches_are_there_in_order_or_none() {
+    let disk = Disk::default();
+    let (mut store, _) = disk.open().expect("an empty disk");
+    store.apply(&[vec![put("a", "told")]]).expect("room");
+    let before = disk.bytes();
+    // Three sectors, one, and two: whatever was told of stands before them.
+    let (long, longer) = ("b".repeat(1200), "d".repeat(700));
+    store
+        .apply(&[vec![put("b", &long)], vec![put("c", "c")], vec![put("d", &longer)]])
+        .expect("room");
+    let after = disk.bytes();
+    let place = |sector: usize| (1 + sector) * 512..(2 + sector) * 512;
+    for reached in 0_u32..1 << 6 {
+        let mut torn = before.clone();
+        for sector in (0..6).filter(|sector| reached >> sector & 1 == 1) {
+            torn[1][place(sector)].copy_from_slice(&after[1][place(sector)]);
+        }
+        let (_, image) = Disk::holding(torn).open().expect("nobody was told of more");
+        let whole = (reached & 0b111 == 0b111, reached & 0b1000 != 0, reached >> 4 == 0b11);
+        let expected = match whole {
+            (false, ..) => 1,
+            (true, false, _) => 2,
+            (true, true, false) => 3,
+            (true, true, true) => 4,
+        };
+        assert_eq!(image.len(), expected, "{reached:06b}: {:?}", image.keys());
+    }
+}
+
+#[test]
+fn what_is_left_of_a_write_that_was_cut_off_is_not_taken_for_a_later_one() {
+    let disk = Disk::default();
+    drop(disk.open().expect("an empty disk"));
+    let (mut store, _) = disk.open().expect("closed in order");
+    store.apply(&[vec![put("lost", "x")], vec![put("ghost", "x")]]).expect("room");
+    let mut bytes = disk.bytes();
+    bytes[1][..512].fill(0); // The first of the two never reached the disk.
+    let disk = Disk::holding(bytes);
+    let (mut store, image) = disk.open().expect("nobody was told");
+    assert!(image.is_empty());
+    store.apply(&[vec![put("new", "x")]]).expect("room");
+    let (_, image) = Disk::holding(disk.bytes()).open().expect("power was lost");
+    assert_eq!(held(&image), ["new=x"]);
+}
+
+#[test]
+fn a_journal_that_is_full_begins_anew_and_what_is_larger_goes_past_it() {
+    let disk = Disk::default();
+    let (mut store, _) = disk.open().expect("an empty disk");
+    let batches = JOURNAL_BYTES / 512 + 100;
+    for number in 0..batches {
+        store.apply(&[vec![put("n", &number.to_string()), put("m", "")]]).expect("room");
+    }
+    let large = "x".repeat(JOURNAL_BYTES + 1);
+    store.apply(&[vec![put("large", &large)], vec![delete("m")]]).expect("room");
+    store.apply(&[vec![put("small", "x")]]).expect("room");
+    let (_, image) = Disk::holding(disk.bytes()).open().expect("power was lost");
+    let last = format!("n={}", batches - 1);
+    assert_eq!(held(&image), [format!("large={large}"), last, "small=x".to_owned()]);
+}
+
+#[test]
+fn a_journal_that_is_gone_or_ahead_of_its_tree_is_refused() {
+    let disk = Disk::default();
+    let (mut store, _) = disk.open().expect("an empty disk");
+    let old = disk.bytes();
+    store.apply(&[vec![put("a", "1")]]).expect("room");
+    store.settle(&[]).expect("room");
+    store.apply(&[vec![put("b", "1")]]).expect("room");
+    let new = disk.bytes();
+    for (tree, journal, why) in [
+        (&new[0], &Vec::new(), "it is missing, or cut short"),
+        (&old[0], &new[1], "it goes on behind what the tree holds"),
+    ] {
+        let opened = Disk::holding([tree.clone(), journal.clone()]).open();
+        let refused = opened.expect_err("a part of it is lost").to_string();
+        assert_eq!(refused, format!("the store is corrupt: the journal is damaged: {why}"));
+    }
 }
