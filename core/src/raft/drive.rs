@@ -241,19 +241,28 @@ impl Raft {
         let Some(group) = &mut self.group else { return };
         match group.step(message, image.as_ref()) {
             Ok(()) => {
-                self.heard.insert(message.from, now);
-                self.routes.insert(message.from, from.clone());
-                while self.routes.len() > crate::limits::MEMBERS_MAX {
-                    self.routes.pop_first();
-                }
-                while self.heard.len() > crate::limits::MEMBERS_MAX {
-                    self.heard.pop_first();
-                }
+                self.note_heard(now, message.from, from);
             }
             Err(what) => out.push(Output::Misbehaved { peer: from.clone(), what }),
         }
         if image.is_some() && !self.group.as_ref().is_some_and(|group| group.takes_snapshot()) {
             self.arrived = None; // It was old news.
+        }
+    }
+
+    /// A copy of our log spoke, from there. Copies on new disks come for as long as the log lasts: where there are
+    /// too many, those that have been silent longest are forgotten first.
+    fn note_heard(&mut self, now: Instant, member: MemberId, from: &NodeId) {
+        self.heard.insert(member, now);
+        self.routes.insert(member, from.clone());
+        if self.heard.len() > crate::limits::MEMBERS_MAX {
+            let oldest = self.heard.iter().min_by_key(|(_, at)| **at).map(|(member, _)| *member);
+            oldest.map(|oldest| self.heard.remove(&oldest));
+        }
+        while self.routes.len() > crate::limits::MEMBERS_MAX {
+            let stray = self.routes.keys().find(|member| !self.heard.contains_key(member));
+            let stray = stray.or(self.routes.keys().next()).copied();
+            stray.map(|stray| self.routes.remove(&stray));
         }
     }
 

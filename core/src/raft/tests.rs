@@ -7,4 +7,5 @@ mod chaos;
 mod climbing;
 mod requests;
 mod snapshots;
+mod strangers;
 mod world;
