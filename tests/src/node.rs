@@ -16,10 +16,13 @@ use crate::{PATIENCE, eventually};
 pub const TOKEN: &str = "qt_testtest_0000000000000000000000000000000000000000000";
 const TOKEN_HASH: &str = "a8620136c0951dec95b024a767ed199f60e383c1ff7b478c6e3cd422173b333d";
 
-/// The binary under test, built once in the profile of the test.
+/// The binary under test: what `QUORATE_BINARY` names, else built once in the profile of the test.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| built("quorate", profile_folder().ends_with("release")))
+    BINARY.get_or_init(|| match std::env::var_os("QUORATE_BINARY") {
+        Some(path) => PathBuf::from(path),
+        None => built("quorate", profile_folder().ends_with("release")),
+    })
 }
 
 /// A binary of this workspace, named like its package, in the target folder of the test.
@@ -361,7 +364,7 @@ impl Node {
 
     /// Workers as `url status`, in order.
     pub fn workers(&self) -> Result<Vec<String>, String> {
-        let answer = self.ask("GET", "/v1/workers", None)?;
+        let answer = self.ask("GET", "/v1/workers?limit=1000", None)?;
         Ok(rows(&answer.json(), "url", "status"))
     }
 
