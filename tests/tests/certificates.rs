@@ -86,12 +86,9 @@ fn a_node_without_a_certificate_is_refused() {
 fn generation(node: &Node) -> String {
     eventually(&format!("{} has a link", node.name), || {
         let links = node.ask("GET", "/v0/operations/links", None)?.json();
-        let link = links["links"][0].clone();
-        if link["state"] == "up" {
-            Ok(link["generation"].to_string())
-        } else {
-            Err(link.to_string())
-        }
+        let up = links.pointer("/links/0/state").is_some_and(|state| state == "up");
+        let generation = links.pointer("/links/0/generation").filter(|_| up);
+        generation.map(ToString::to_string).ok_or_else(|| links.to_string())
     })
 }
 
