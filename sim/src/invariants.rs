@@ -144,7 +144,7 @@ promises! {
     KV3 "KV-3" Step "a watch tells every change after its start once, in order, or that it is too late",
     KV5 "KV-5" Step "whoever is told that it holds a lock stands first in line, and goes by release or lease",
     KV9 "KV-9" History "a resource that keeps the greatest fence never acts for an earlier holder after a later one",
-    K1 "K1" Step "the revision of a credential never falls",
+    K1 "K1" Step "another body of a credential, and its end, has a higher revision, and nothing else has",
     K5 "K5" Step "what waits to be looked at stays within its bound",
     K7 "K7" History "a credential goes by a word, or because it was missed twice",
     K8 "K8" Quiet "what is in use is what is in the folder, but for what the breaker holds",

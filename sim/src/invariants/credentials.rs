@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_core::ids::{CredentialHandle, Ticket};
 use quorate_core::limits;
 use quorate_core::node::credentials::{
-    Answer as Answered, Change, Command, Credentials, Errand, Event, Found, Key, Listing, Seen,
+    Answer as Answered, Change, Command, Credentials, Digest, Errand, Event, Found, Key, Listing,
+    Seen,
 };
 use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Reply, Request};
 use quorate_core::time::Instant;
@@ -27,7 +28,7 @@ pub struct Watch {
 /// What is known of one process.
 #[derive(Debug, Default)]
 struct Observer {
-    revisions: BTreeMap<Key, u64>,
+    revisions: BTreeMap<Key, Seal>,
     /// First and last look in a row that found nothing.
     absent: BTreeMap<CredentialHandle, (Instant, Instant)>,
     /// Which key a look is for.
@@ -36,6 +37,13 @@ struct Observer {
     deleted: BTreeMap<CredentialHandle, u64>,
     /// An operator has accepted whatever is missing.
     accepted: bool,
+}
+
+/// What a revision stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seal {
+    revision: u64,
+    what: (bool, Digest),
 }
 
 impl Watch {
@@ -87,9 +95,16 @@ impl Watch {
             format!("{depth} credentials wait")
         })?;
         for head in credentials.heads() {
-            let before = observer.revisions.insert(head.key.clone(), head.revision);
-            ledger.hold(Id::K1, turn.machine, before <= Some(head.revision), || {
-                format!("the revision of {} fell from {before:?} to {}", head.key, head.revision)
+            let present = Seal { revision: head.revision, what: (head.deleted, head.digest) };
+            let before = observer.revisions.insert(head.key.clone(), present);
+            // Back to an old body within one turn is two steps.
+            let follows = before.is_none_or(|before| {
+                let steps = present.revision.checked_sub(before.revision);
+                let same = before.what == present.what;
+                steps.is_some_and(|steps| if same { steps != 1 } else { steps > 0 })
+            });
+            ledger.hold(Id::K1, turn.machine, follows, || {
+                format!("{} was {before:?} and is {present:?}", head.key)
             })?;
         }
         Ok(())
