@@ -151,6 +151,7 @@ impl Raft {
         let founder = (identity.member, local.node.clone());
         let still_for = founding::STILL_TICKS * settings.tick;
         let founders = Founders::new(founder, promise, still_for, now, rng.child("founding"));
+        let reads = Reads::from(rng.child("reads").word());
         let mut raft = Raft {
             requests: Requests::new(&local),
             settings,
@@ -167,7 +168,7 @@ impl Raft {
             halted: None,
             since_image: (0, 0),
             recent: imbl::Vector::new(),
-            reads: Reads::default(),
+            reads,
             waiters: Waiters::default(),
             leading: Leading::new(now),
             hint: None,

@@ -3,6 +3,10 @@
 //! A round asks the leader through where the log is certain. Its readers are answered when that much is
 //! applied here. A round that nobody answers is asked again under a new number.
 //!
+//! A leader is sure of a round when a majority repeats its number. So no two rounds may have the same one, whoever
+//! asks and in whichever life: what confirmed another's round, and comes late, would confirm this one. Numbers
+//! begin at one that is drawn.
+//!
 //! Absent on purpose: leases. A clock decides nothing here but when to give up.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +50,11 @@ struct Round {
 }
 
 impl Reads {
+    /// No reads; the first round will have the number after `first`.
+    pub(super) fn from(first: u64) -> Reads {
+        Reads { rounds: first, ..Reads::default() }
+    }
+
     /// Takes a read; false if there are too many.
     pub(super) fn insert(&mut self, reader: Reader, deadline: Instant) -> bool {
         if self.open.len() >= limits::RAFT_PENDING_MAX {
@@ -73,7 +82,7 @@ impl Reads {
                 self.round = Some(Round { number: 0, again_at: now + RETRY_AFTER, readers });
             }
         }
-        self.rounds += 1;
+        self.rounds = self.rounds.wrapping_add(1);
         let number = self.rounds;
         let round = self.round.as_mut()?;
         round.number = number;

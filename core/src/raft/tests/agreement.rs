@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::world::{Told, World, millis};
+use crate::wire::raft::MessageKind;
 
 const WAIT: std::time::Duration = millis_const(5000);
 
@@ -147,6 +148,36 @@ fn a_deposed_leader_reads_nothing_stale() {
             panic!("{:?}", world.answer(old, 1));
         };
         assert!(world.services[old].iter().any(|(at, text)| at <= index && text == "new"));
+    }
+}
+
+/// Whether a follower repeats the number of a round of reads.
+fn confirms(input: &Input) -> bool {
+    let Input::Peer { message: Wire::Message(message), .. } = input else { return false };
+    message.kind == MessageKind::HeartbeatReply && !message.context.is_empty()
+}
+
+#[test]
+fn what_confirmed_the_read_of_another_confirms_none_of_a_leader_that_stood_still() {
+    for seed in 1..10 {
+        let mut world = World::formed(seed, 3, 3);
+        world.run(millis(1000));
+        let old = world.leader().expect("somebody leads");
+        let (reader, late) = ((old + 1) % 3, (old + 2) % 3);
+        world.read(reader, 1, WAIT);
+        let mut kept = Vec::new();
+        world.run_until("both others have confirmed the first read", |world| {
+            kept.extend(world.intercept(late, old));
+            kept.iter().any(confirms) && world.answer(reader, 1).is_some()
+        });
+        let stands_still = world.nodes[old].take();
+        world.propose(reader, 2, "new", millis(20_000));
+        world.run_until("the others go on", |world| world.answer(reader, 2).is_some());
+        world.isolate(old);
+        world.nodes[old] = stands_still;
+        world.read(old, 3, WAIT);
+        kept.into_iter().for_each(|input| world.hand(old, input));
+        assert_eq!(world.answer(old, 3), None, "it read without what was written meanwhile");
     }
 }
 

@@ -444,6 +444,18 @@ impl World {
         self.queue.insert((at, self.sequence), event);
     }
 
+    /// Takes everything off the network that is on its way from one node to another.
+    pub(super) fn intercept(&mut self, from: usize, to: usize) -> Vec<Input> {
+        let between = |event: &Event| matches!(event, Event::Peer(at, of, _) if *at == to && of.node == name(from));
+        let taken: Vec<Event> =
+            self.queue.extract_if(.., |_, event| between(event)).map(|(_, event)| event).collect();
+        let input = |event| match event {
+            Event::Peer(_, from, message) => Some(Input::Peer { from, message: *message }),
+            Event::Synced(..) | Event::Wake(_) => None,
+        };
+        taken.into_iter().filter_map(input).collect()
+    }
+
     pub(super) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         while self.step(end) {}
