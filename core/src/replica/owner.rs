@@ -29,9 +29,9 @@ pub(super) struct Owner {
     floor: u64,
     acknowledged: BTreeMap<NodeId, (Incarnation, u64)>,
     raised_at: Option<Instant>,
-    /// Every write since the simulator last asked.
+    /// Every write since the simulator last asked, and where the floor was before it.
     #[cfg(feature = "simulation")]
-    pub(super) log: Vec<Entry>,
+    pub(super) log: Vec<(Entry, u64)>,
 }
 
 impl Owner {
@@ -43,7 +43,7 @@ impl Owner {
         self.head += 1;
         let entry = Entry { sequence: self.head, key, value };
         #[cfg(feature = "simulation")]
-        self.log.push(entry.clone());
+        self.log.push((entry.clone(), self.floor));
         self.entries.put(entry);
         true
     }

@@ -81,6 +81,8 @@ pub struct Wrote {
     pub replica: Replica,
     /// What, under which sequence.
     pub entry: Entry,
+    /// Where the floor was: it may have risen in the same turn, before or after.
+    pub floor: u64,
 }
 
 impl Touched {
@@ -141,9 +143,9 @@ impl Maps {
         let replica = &self.local;
         for (topic, room) in &mut self.rooms {
             let writes = room.own.log.drain(..);
-            self.touched.writes.extend(writes.map(|entry| {
+            self.touched.writes.extend(writes.map(|(entry, floor)| {
                 let replica = replica.clone();
-                Wrote { topic: *topic, replica, entry }
+                Wrote { topic: *topic, replica, entry, floor }
             }));
         }
     }

@@ -232,7 +232,10 @@ impl Watch {
             let complete = theirs.copied().unwrap_or_default();
             ledger.hold(Id::RP7, machine, floor <= complete, || {
                 let what = format!("floor {floor} of {:?} {}", id.0, id.1);
-                format!("{what}, but {life} never had more than {complete}")
+                let bound = self.record.of(&id).floor_by_bound;
+                format!(
+                    "{what}, but {life} never had more than {complete}, and the bound is {bound}"
+                )
             })?;
         }
         Ok(())

@@ -52,13 +52,14 @@ impl Record {
         tombstones_max: usize,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
-        let Wrote { topic, replica, entry } = wrote;
+        let Wrote { topic, replica, entry, floor } = wrote;
         let written = self.maps.entry((*topic, replica.clone())).or_default();
         let last = written.writes.last_key_value().map_or(0, |(last, _)| *last);
         ledger.hold(Id::RP12, machine, entry.sequence == last + 1, || {
             let (sequence, key) = (entry.sequence, &entry.key);
             format!("{topic:?} of {replica} gives sequence {sequence} to `{key}` after {last}")
         })?;
+        written.floor_rose(*floor);
         written.write(entry.sequence, &entry.key, entry.value.as_ref());
         written.keep_bound(tombstones_max);
         Ok(())
@@ -67,12 +68,16 @@ impl Record {
     /// The owner's floor is there.
     pub(super) fn floor_rose(&mut self, id: &MapId, floor: u64) {
         if let Some(written) = self.maps.get_mut(id) {
-            written.tombstones = written.tombstones.split_off(&(floor + 1));
+            written.floor_rose(floor);
         }
     }
 }
 
 impl Written {
+    fn floor_rose(&mut self, floor: u64) {
+        self.tombstones = self.tombstones.split_off(&(floor + 1));
+    }
+
     fn write(&mut self, sequence: u64, key: &Key, value: Option<&Blob>) {
         let former = self.newest.get(key).copied();
         if let Some((sequence, since)) = former {
