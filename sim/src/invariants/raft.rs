@@ -183,7 +183,12 @@ impl Watch {
             let count = running.iter().filter(|(_, raft)| voters.contains(&raft.member())).count();
             voters.is_empty() || count > voters.len() / 2
         };
-        let quorate = here(&configuration.voters) && here(&configuration.outgoing);
+        // A change counts from where it is applied: that the last one was committed may be known by nobody but a
+        // voter that is lost, and then the others wait for that one, as the voters before the change would.
+        let own = newest.configuration();
+        let quorate = [configuration, own]
+            .into_iter()
+            .all(|configuration| here(&configuration.voters) && here(&configuration.outgoing));
         if !quorate || configuration.voters.is_empty() {
             return Ok(());
         }
