@@ -402,8 +402,7 @@ fn request(material: &mut Material<'_>) -> Request {
 
 #[cfg(test)]
 mod tests {
-    use crate::replay;
-    use crate::search::{Effort, search};
+    use crate::{replay, search};
 
     #[test]
     fn seeds() {
@@ -412,7 +411,6 @@ mod tests {
 
     #[test]
     fn search_lives() {
-        let effort = Effort { few: 300, many: u64::MAX, bytes_max: 1024 };
-        search("node", effort, super::typed);
+        search::few("node");
     }
 }

@@ -310,8 +310,7 @@ fn up(replica: Replica) -> Notice {
 
 #[cfg(test)]
 mod tests {
-    use crate::replay;
-    use crate::search::{Effort, search};
+    use crate::{replay, search};
 
     #[test]
     fn seeds() {
@@ -320,7 +319,6 @@ mod tests {
 
     #[test]
     fn search_steps() {
-        let effort = Effort { few: 200, many: u64::MAX, bytes_max: 1024 };
-        search("owner_map", effort, super::typed);
+        search::few("owner_map");
     }
 }

@@ -23,8 +23,7 @@ pub fn bytes(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use crate::replay;
-    use crate::search::{Effort, search};
+    use crate::{replay, search};
 
     #[test]
     fn seeds() {
@@ -33,7 +32,6 @@ mod tests {
 
     #[test]
     fn search_text() {
-        let effort = Effort { few: 2000, many: u64::MAX, bytes_max: 4096 };
-        search("scenario", effort, super::bytes);
+        search::few("scenario");
     }
 }

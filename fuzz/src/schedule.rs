@@ -115,8 +115,7 @@ mod tests {
     use quorate_sim::plan::text::parse;
 
     use crate::material::Material;
-    use crate::replay;
-    use crate::search::{Effort, search};
+    use crate::{replay, search};
 
     #[test]
     fn seeds() {
@@ -133,7 +132,6 @@ mod tests {
 
     #[test]
     fn search_schedules() {
-        let effort = Effort { few: 20, many: 4000, bytes_max: 96 };
-        search("schedule", effort, super::bytes);
+        search::few("schedule");
     }
 }

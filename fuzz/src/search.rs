@@ -1,56 +1,114 @@
 //! Many inputs for one target: seeds of its corpus, changed here and there, and bytes out of nothing.
 //!
-//! Plain `cargo test` runs a few hundred. `QUORATE_FUZZ_SECONDS` makes it as long as that, in release
-//! builds millions; `QUORATE_FUZZ_SEED` (1) is what every input follows from, so what was found is found
-//! again. An input that breaks a law is left in `fuzz/regress/<target>/`, where every later test finds it.
+//! Plain `cargo test` runs [`few`] hundred; the `quorate-fuzz` command goes on for as long as it is told, which
+//! makes millions. Every input follows from one number, so what was found is found again. An input that
+//! breaks a law is left in `fuzz/regress/<target>/`, where every later test finds it.
 //!
 //! Absent on purpose: coverage. An engine that has it drives the same functions (see the crate's page).
 
-use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use quorate_core::random::Rng;
 
 use crate::replay;
 
-/// How much a target is searched.
+/// A law for any input, and how it is searched.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Effort {
+pub struct Target {
+    /// Its name, and that of its folders.
+    pub name: &'static str,
     /// Inputs of plain `cargo test`.
-    pub(crate) few: u64,
-    /// The most in a long search.
-    pub(crate) many: u64,
+    pub few: u64,
     /// The longest input.
-    pub(crate) bytes_max: usize,
+    pub bytes_max: usize,
+    /// Panics where the law is broken.
+    pub check: fn(&[u8]),
 }
 
-/// Runs `check` on as many inputs as asked for.
-pub(crate) fn search(target: &str, effort: Effort, check: impl Fn(&[u8])) {
-    let seeds = replay::seeds(target);
-    let mut rng = Rng::from_number(number("QUORATE_FUZZ_SEED").unwrap_or(1)).child(target);
-    let time = number("QUORATE_FUZZ_SECONDS").map(Duration::from_secs);
-    let (begun, mut count) = (Instant::now(), 0_u64);
-    let most = if time.is_some() { effort.many } else { effort.few };
-    while count < most && time.is_none_or(|time| begun.elapsed() < time) {
-        // A look at the clock costs as much as the shortest input.
-        for _ in 0..LOOKS_EVERY.min(most - count) {
-            let input = input(&mut rng, &seeds, effort.bytes_max);
-            count += 1;
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&input))) {
-                told(target, &input, &*panic);
-                resume_unwind(panic);
-            }
-        }
+/// When a search ends, if nothing is found before.
+#[derive(Debug, Clone, Copy)]
+pub enum Until {
+    /// After so many inputs.
+    Executions(u64),
+    /// After that time.
+    Elapsed(Duration),
+}
+
+/// What came of a search.
+#[derive(Debug)]
+pub struct Searched {
+    /// Of which target.
+    pub name: &'static str,
+    /// Inputs that were tried.
+    pub executions: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// What broke the law, if anything did.
+    pub found: Option<Found>,
+}
+
+/// An input that breaks a law.
+#[derive(Debug)]
+pub struct Found {
+    /// It.
+    pub input: Vec<u8>,
+    /// What the law said.
+    pub words: String,
+}
+
+impl fmt::Display for Searched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, count, seconds) = (self.name, self.executions, self.took.as_secs_f64());
+        write!(f, "fuzz {name}: {count} executions in {seconds:.1}s")?;
+        self.found.iter().try_for_each(|found| write!(f, ": {}", found.words))
     }
-    let line = format!("fuzz {target}: {count} executions in {:?}", begun.elapsed());
-    writeln!(std::io::stderr(), "{line}").expect("the test's own output");
+}
+
+impl Searched {
+    /// Leaves what broke the law where every later test finds it, and tells where.
+    pub fn keep(&self) -> Option<PathBuf> {
+        self.found.as_ref().map(|found| replay::keep(self.name, &found.input))
+    }
+}
+
+/// Runs inputs that follow from `seed` against a target.
+pub fn search(target: &Target, seed: u64, until: Until) -> Searched {
+    let seeds = replay::seeds(target.name);
+    let mut rng = Rng::from_number(seed).child(target.name);
+    let (begun, mut executions, mut found) = (Instant::now(), 0_u64, None);
+    let goes_on = |executions| match until {
+        Until::Executions(most) => executions < most,
+        // A look at the clock costs as much as the shortest input.
+        Until::Elapsed(time) => executions % LOOKS_EVERY != 0 || begun.elapsed() < time,
+    };
+    while found.is_none() && goes_on(executions) {
+        let input = input(&mut rng, &seeds, target.bytes_max);
+        executions += 1;
+        let held = catch_unwind(AssertUnwindSafe(|| (target.check)(&input)));
+        found = held.err().map(|panic| Found { words: words(&*panic).to_owned(), input });
+    }
+    Searched { name: target.name, executions, took: begun.elapsed(), found }
 }
 
 const LOOKS_EVERY: u64 = 16;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked without a word")
+}
+
+/// A few inputs for the target `name`, always the same.
+#[cfg(test)]
+pub(crate) fn few(name: &str) {
+    let target = crate::TARGETS.iter().find(|target| target.name == name);
+    let target = target.expect("a target of the table");
+    let searched = search(target, 1, Until::Executions(target.few));
+    let kept = searched.keep();
+    assert!(kept.is_none(), "{searched}, kept at {kept:?}");
 }
 
 /// A seed with up to eight changes, or bytes that nobody chose.
@@ -107,11 +165,30 @@ fn change(rng: &mut Rng, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
     }
 }
 
-/// Keeps an input that broke something, and says what it broke.
-fn told(target: &str, input: &[u8], panic: &(dyn std::any::Any + Send)) {
-    let words = panic.downcast_ref::<String>().map(String::as_str);
-    let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
-    let path = replay::keep(target, input);
-    let line = format!("fuzz {target}: {words}\nthe input is {}", path.display());
-    writeln!(std::io::stderr(), "{line}").expect("the test's own output");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TARGETS;
+
+    #[test]
+    fn every_folder_of_the_corpus_is_searched_as_a_target() {
+        let folders = replay::folders();
+        let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        assert_eq!(folders, names);
+    }
+
+    #[test]
+    fn a_search_finds_what_breaks_a_law_and_finds_it_again() {
+        let broken = Target {
+            name: "datagram",
+            few: 0,
+            bytes_max: 64,
+            check: |input| assert!(input.len() < 60, "{} bytes", input.len()),
+        };
+        let search = || search(&broken, 7, Until::Executions(10_000));
+        let (first, again) = (search(), search());
+        let (first, again) = (first.found.expect("one in a few is long"), again.found);
+        assert_eq!(first.words, format!("{} bytes", first.input.len()));
+        assert_eq!(again.map(|found| found.input), Some(first.input));
+    }
 }

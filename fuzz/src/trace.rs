@@ -22,8 +22,7 @@ pub fn bytes(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use crate::replay;
-    use crate::search::{Effort, search};
+    use crate::{replay, search};
 
     #[test]
     fn seeds() {
@@ -32,7 +31,6 @@ mod tests {
 
     #[test]
     fn search_heads() {
-        let effort = Effort { few: 2000, many: u64::MAX, bytes_max: 4096 };
-        search("trace", effort, super::bytes);
+        search::few("trace");
     }
 }
