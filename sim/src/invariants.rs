@@ -19,6 +19,8 @@ pub mod gossip;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod kv;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
+pub mod links;
+#[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod membership;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod raft;
@@ -114,9 +116,12 @@ promises! {
     L1 "L-1" Global "what waits stays within its bounds, and the gauges say what waits",
     L2 "L-2" Global "at most one connection of a pair is sent on, and somebody knows each",
     L3 "L-3" Global "sequenced: accepted = acknowledged + held + undelivered, without a gap",
+    L4 "L-4" Step "a class that waits all the time gets its weight's part of a connection",
+    L5 "L-5" Step "an event of a connection that is over changes nothing",
     L6 "L-6" Global "a peer has a connection, a dial under way, or a next dial",
     L7 "L-7" Global "requests are kept for peers alone",
     L8 "L-8" Global "every open request is listed once, with its deadline",
+    L9 "L-9" Step "who has not proved to be of the cluster is sent nothing, whoever was dialled a greeting at most",
     L10 "L-10" Global "every frame that was queued is in exactly one place",
     RP1 "RP-1" Step "what is held is what the owner wrote, and all of it, through complete",
     RP2 "RP-2" Step "complete ≤ head; floor and head never fall; complete falls only by a sweep",
@@ -142,7 +147,9 @@ promises! {
     KV1 "KV-1" History "what callers of the store heard can be told as one story",
     KV2 "KV-2" Step "its revision never falls; equal index, equal state",
     KV3 "KV-3" Step "a watch tells every change after its start once, in order, or that it is too late",
+    KV4 "KV-4" Step "no lease ends before its deadline, every lease ends, and no key outlives its lease",
     KV5 "KV-5" Step "whoever is told that it holds a lock stands first in line, and goes by release or lease",
+    KV6 "KV-6" Step "a namespace holds what was put into it, and a list is all of it at the revision that it names",
     KV9 "KV-9" History "a resource that keeps the greatest fence never acts for an earlier holder after a later one",
     K1 "K1" Step "another body of a credential, and its end, has a higher revision, and nothing else has",
     K5 "K5" Step "what waits to be looked at stays within its bound",
@@ -160,6 +167,7 @@ promises! {
     W10 "W-10" Step "probes in flight ≤ 128, and one per entry",
     W11 "W-11" Step "no secret appears in anything that leaves",
     W12 "W-12" Quiet "all members list the same URLs with the same claims",
+    W13 "W-13" Quiet "a spec is the same everywhere, whichever of its fields are set",
 }
 
 /// The row of an id, as written.
@@ -260,6 +268,8 @@ pub struct Checks {
     pub replica: replica::Watch,
     /// Promises of gossip.
     pub gossip: gossip::Watch,
+    /// Promises of links.
+    pub links: links::Watch,
     /// Promises of the agreed log.
     pub raft: raft::Watch,
     /// Promises of the consistent store.
@@ -282,6 +292,7 @@ impl Checks {
             membership: membership::Watch::new(machines),
             replica: replica::Watch::new(machines),
             gossip: gossip::Watch::default(),
+            links: links::Watch::new(machines),
             raft: raft::Watch::default(),
             kv: kv::Watch::default(),
             credentials: credentials::Watch::default(),
@@ -296,6 +307,7 @@ impl Checks {
         self.membership.started(machine, replica, machines);
         self.replica.started(machine);
         self.credentials.started(machine);
+        self.links.started(machine);
         self.workers.started(machine);
     }
 
@@ -308,7 +320,7 @@ impl Checks {
 
     /// A caller asked.
     pub fn asked(&mut self, now: Micros, machine: usize, ticket: Ticket, request: &Request) {
-        self.kv.asked(now, ticket, request);
+        self.kv.asked(now, machine, ticket, request);
         self.workers.asked(machine, ticket, request);
     }
 
@@ -329,6 +341,13 @@ impl Checks {
         secrets::told(machine, told.as_bytes(), &mut self.ledger)
     }
 
+    /// A process is about to take a turn.
+    pub fn before(&mut self, machine: usize, process: &Process, inputs: &[Input]) {
+        if self.on {
+            self.links.before(machine, process, inputs);
+        }
+    }
+
     /// A process took a turn.
     pub fn turn(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
         if !self.on {
@@ -338,12 +357,14 @@ impl Checks {
             self.membership.slept(turn.machine);
             self.replica.slept(turn);
             self.workers.slept(turn.machine);
+            self.links.slept(turn.machine);
         }
         let ledger = &mut self.ledger;
         secrets::turn(turn, ledger)?;
         self.membership.turn(turn, ledger)?;
         self.replica.turn(turn, ledger)?;
         self.gossip.turn(turn, ledger)?;
+        self.links.turn(turn, ledger)?;
         self.raft.turn(turn, ledger)?;
         self.kv.turn(turn, ledger)?;
         self.credentials.turn(turn, ledger)?;
@@ -370,7 +391,7 @@ mod tests {
         for (index, row) in TABLE.iter().enumerate() {
             assert_eq!(find(row.id), Some(index));
         }
-        assert_eq!(TABLE.get(Id::W12 as usize).map(|row| row.id), Some("W-12"));
+        assert_eq!(TABLE.get(Id::W13 as usize).map(|row| row.id), Some("W-13"));
     }
 
     #[test]

@@ -323,6 +323,7 @@ impl Run<'_> {
             checks.raft.quiet(&part, machines, ledger)?;
             checks.raft.even(&part, machines, ledger)?;
             checks.credentials.quiet(&part, machines, ledger)?;
+            crate::invariants::kv::leases::ended(&part, machines, ledger)?;
             checks.workers.quiet(&part, machines, ledger)?;
         }
         Ok(())

@@ -20,8 +20,13 @@ pub fn probe_target(probe: &workers::Probe) -> (String, Micros) {
     (probe.url.to_string(), micros(probe.timeout))
 }
 
-/// Where callers keep their keys.
+/// Where callers keep their keys, and the only place of locks and watchers.
 pub const NAMESPACE: &str = "sim";
+/// With `spaces=2` callers use both; one begins like the other.
+pub const NAMESPACES: [&str; 2] = [NAMESPACE, "sim.more"];
+
+/// The longest list that callers ask for.
+const LISTED_MAX: u16 = 1000;
 
 /// The URL that operations on the key `number` mean.
 pub fn url_of(number: u64) -> String {
@@ -85,7 +90,7 @@ impl Wish<'_> {
                 };
                 Request::Worker(Command::Report { target: target(), outcome })
             }
-            "kv.put" | "kv.get" => self.of_keys().map_err(Wrong::Plan)?,
+            "kv.put" | "kv.get" | "kv.list" => self.of_keys().map_err(Wrong::Plan)?,
             "locks.acquire" => self.of_locks().map_err(Wrong::Plan)?,
             "labels.set" => Request::SetLabels { labels: self.labels() },
             "member.leave" => Request::Leave {
@@ -101,12 +106,30 @@ impl Wish<'_> {
         })
     }
 
-    /// A read, or a write. Under the condition that nobody came in between are made with `if=seen` one in three of
+    /// The namespace that is meant.
+    pub fn namespace(&self) -> &'static str {
+        let spaces = self.number("spaces").unwrap_or(1).max(1);
+        let space = self.count(self.turn % spaces);
+        NAMESPACES.get(space).copied().unwrap_or(NAMESPACE)
+    }
+
+    /// A read, a list, or a write. Under the condition that nobody came in between are made with `if=seen` one in three of
     /// them, with `if=always` all.
     fn of_keys(&self) -> Result<Request, String> {
-        let namespace = NAMESPACE.parse().map_err(|error: kv::NameError| error.to_string())?;
+        let namespace = self.namespace();
+        let namespace = namespace.parse().map_err(|error: kv::NameError| error.to_string())?;
         let key = kv::Key::new(self.word().as_bytes()).map_err(|error| error.to_string())?;
-        let request = if self.operation == "kv.get" {
+        let request = if self.operation == "kv.list" {
+            let question = kv::Question::List {
+                namespace,
+                keys: kv::Keys::Prefix(Blob::default()),
+                after: None,
+                revision: None,
+                limit: LISTED_MAX,
+                keys_only: false,
+            };
+            kv::Request::Ask { question, mode: kv::Mode::Linearizable, min_revision: 0 }
+        } else if self.operation == "kv.get" {
             let question = kv::Question::Get { namespace, key, revision: None };
             kv::Request::Ask { question, mode: kv::Mode::Linearizable, min_revision: 0 }
         } else {
@@ -228,6 +251,9 @@ impl Wish<'_> {
 
     fn spec(&self) -> Result<Box<Spec>, Wrong> {
         let mut spec = serde_json::Map::new();
+        if self.key("fields").is_some() {
+            self.all_fields_but_one(&mut spec);
+        }
         spec.insert("url".to_owned(), serde_json::json!(self.url()));
         let mut labels = BTreeMap::new();
         if self.secret() == Some(Secret::Label) {
@@ -271,6 +297,20 @@ impl Wish<'_> {
             spec.insert("health".to_owned(), serde_json::Value::Object(health));
         }
         Ok(Box::new(Spec::from_request(serde_json::Value::Object(spec))?))
+    }
+
+    /// Everything that may be set; each worker lacks another field.
+    fn all_fields_but_one(&self, spec: &mut serde_json::Map<String, serde_json::Value>) {
+        let all = serde_json::json!({
+            "models": [{"id": "m", "aliases": ["n"]}, {"id": "o"}], "kind": "regular", "mode": "http",
+            "runtime": "r", "provider": "p", "labels": {"zone": "x"}, "priority": 7, "weight": 8,
+            "cost": 0.1, "max_in_flight": 9, "drain_settle_ms": 1000, "auth": "none",
+            "health": {"path": "/alive", "rise": 3},
+        });
+        let all = all.as_object().into_iter().flatten();
+        let lacks = self.count(self.turn % 14);
+        let all = all.enumerate().filter(|(place, _)| *place != lacks);
+        spec.extend(all.map(|(_, (name, value))| (name.clone(), value.clone())));
     }
 
     /// A worker of some model, or of any, that is not like the others.

@@ -157,6 +157,7 @@ struct Draws {
     crash: Rng,
     effect: Rng,
     lie: Rng,
+    late: Rng,
 }
 
 impl Draws {
@@ -168,6 +169,7 @@ impl Draws {
             crash: rng.child("crash"),
             effect: rng.child("effect"),
             lie: rng.child("lie"),
+            late: rng.child("late"),
         }
     }
 
@@ -383,6 +385,8 @@ impl World {
         if self.is_stuck(machine, inputs.len() as u64) {
             return;
         }
+        let process = self.machines.get(machine).and_then(|host| host.process.as_ref());
+        process.into_iter().for_each(|process| self.checks.before(machine, process, &inputs));
         self.turning = Some(machine);
         self.points.turn(self.trace.turns());
         let process = self.process_mut(machine, number).expect("it runs, a line above");

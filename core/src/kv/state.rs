@@ -273,6 +273,7 @@ impl State {
         if revision > self.revision {
             return Err(Refusal::Future { revision: self.revision });
         }
+        sometimes!("kv.compacted", self.compact_revision < revision);
         while self.compact_revision < revision {
             self.compact_revision += 1;
             let forgotten = self.log.remove(&self.compact_revision);

@@ -6,9 +6,10 @@ use super::pairing::Dropped;
 use super::queue::Lane;
 use super::snapshot::{Queued, Row, Snapshot, State};
 use super::{AskError, Links, Peer, Stage, Subject, breaker};
-use crate::ids::NodeId;
+use crate::ids::{ConnectionId, NodeId};
 use crate::machine::{Count, Counted, Labels};
 use crate::time::{Instant, millis};
+use crate::wire::frame::Class;
 
 /// What only rises.
 #[derive(Debug, Clone, Default)]
@@ -238,6 +239,17 @@ impl Links {
             Queued::default(),
             |sum, one| Queued { frames: sum.frames + one.frames, bytes: sum.bytes + one.bytes },
         )
+    }
+
+    /// Per connection in use on which anything waits, how many frames of each class may leave next. For
+    /// whoever watches how classes share.
+    pub fn waiting_to_leave(&self) -> Vec<(ConnectionId, [(Class, usize); 4])> {
+        if self.queued_bytes == 0 {
+            return Vec::new();
+        }
+        let waiting = self.peers.values().filter(|peer| !peer.queues.is_empty());
+        let of = |peer: &Peer| Lane::ALL.map(|lane| (lane.class(), peer.queues.leaving(lane)));
+        waiting.filter_map(|peer| Some((peer.up?, of(peer)))).collect()
     }
 
     fn row(&self, now: Instant, node: &NodeId, peer: &Peer) -> Row {

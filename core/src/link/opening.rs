@@ -128,6 +128,7 @@ impl Links {
         };
         match judge_hello(&hello, &self.house(&hello.node)) {
             Verdict::Silence => {
+                sometimes!("link.hello_of_another_cluster");
                 self.counts.handshake("cluster");
                 self.hang_up(now, id, "cluster", Wait::Backoff, out);
             }

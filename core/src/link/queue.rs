@@ -129,6 +129,8 @@ impl Queues {
         now: Instant,
         expired: &mut Vec<(Lane, usize)>,
     ) -> Option<(Lane, Blob)> {
+        let waits = |lane: &Lane| self.leaving(*lane) > 0;
+        sometimes!("link.classes_share", Lane::ALL.iter().filter(|lane| waits(lane)).count() > 1);
         // Each round adds a quantum to a lane that waits, so the largest frame leaves within 129 rounds.
         while !self.is_empty() {
             let (lane, credited) = (self.turn, self.credited);
@@ -219,6 +221,11 @@ impl Queues {
             frames: queue.plain.frames + queue.essential.frames,
             bytes: queue.plain.bytes + queue.essential.bytes,
         }
+    }
+
+    /// Frames of `lane` that have not left.
+    pub(super) fn leaving(&self, lane: Lane) -> usize {
+        self.lane(lane).frames.len()
     }
 
     /// Bytes that are held in all lanes.

@@ -24,7 +24,10 @@ impl Links {
         frame: &Frame,
         out: &mut Vec<Output>,
     ) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            sometimes!("link.frame_of_the_past");
+            return;
+        };
         connection.heard = now;
         if (frame.sequence != 0) != (frame.class == Class::Broadcast)
             || (frame.reply && frame.class != Class::Control)
@@ -42,7 +45,10 @@ impl Links {
                 self.message(now, (id, lane), peer, frame, out);
             }
             (_, None) => self.session_frame(now, id, frame, out),
-            (_, Some(_)) => self.misbehaved(now, id, "a frame before the handshake", out),
+            (_, Some(_)) => {
+                sometimes!("link.frame_before_greeting");
+                self.misbehaved(now, id, "a frame before the handshake", out);
+            }
         }
     }
 

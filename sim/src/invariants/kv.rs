@@ -1,12 +1,14 @@
-//! Promises of the consistent store: KV-1 to KV-3, KV-5, KV-9, and RF-7 as its callers see it.
+//! Promises of the consistent store: KV-1 to KV-6, KV-9, and RF-7 as its callers see it.
 //!
 //! What callers asked and heard is written down as it happens, and judged when the run is over. Who was not
 //! answered, or was told that nobody knows, may have been served at any later moment, or never; who was
 //! refused was not served.
 //!
-//! Absent on purpose: leases by themselves, which the store's own scripts and models hold.
+//! Absent on purpose: bounds of the store (KV-8), which its own scripts and models hold.
 
+pub mod leases;
 pub mod locks;
+pub mod spaces;
 pub mod watches;
 
 use std::collections::BTreeMap;
@@ -33,13 +35,16 @@ pub struct Watch {
     pub watches: watches::Watches,
     /// Who holds.
     pub locks: locks::Locks,
+    leases: leases::Leases,
+    spaces: spaces::Spaces,
     /// Through which revision it is known what members applied.
     through: u64,
 }
 
 impl Watch {
-    pub(super) fn asked(&mut self, now: Micros, ticket: Ticket, request: &Request) {
+    pub(super) fn asked(&mut self, now: Micros, machine: usize, ticket: Ticket, request: &Request) {
         let Request::Kv { request, .. } = request else { return };
+        self.spaces.asked(machine, ticket, request);
         let Some(operation) = operation(request) else { return };
         // Everybody asks once: a node may have many calls open.
         let caller = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
@@ -50,6 +55,7 @@ impl Watch {
     pub(super) fn answered(&mut self, now: Micros, ticket: Ticket, reply: &Reply) {
         if let Reply::Kv(reply) = reply {
             self.locks.answered(ticket, reply);
+            self.spaces.answered(ticket, reply);
         }
         let (Reply::Kv(reply), Some(call)) = (reply, self.calls.get_mut(&ticket)) else { return };
         if *reply == kv::Answer::Failed(Refused::Unavailable(Unavailable::Ambiguous)) {
@@ -70,16 +76,28 @@ impl Watch {
         let state = turn.process.node.kv().state();
         self.watches.of_log(genesis);
         if state.revision() > self.through {
+            if state.compact_revision() > self.through {
+                self.leases.missed();
+                self.spaces.missed();
+            }
             for (revision, changed) in state.since(self.through + 1) {
                 self.watches.applied(revision, changed);
                 self.locks.applied(changed);
+                self.leases.applied(changed);
+                self.spaces.applied(revision, changed);
             }
             self.through = state.revision();
         }
+        self.leases.shown(state);
         // Two logs have two lines for one lock; what founds a second one is another promise's business.
-        match self.watches.one_log() {
-            true => self.locks.look(ledger)?,
-            false => self.locks.forget(),
+        if self.watches.one_log() {
+            self.locks.look(ledger)?;
+            self.leases.look(ledger)?;
+            self.spaces.look(ledger)?;
+        } else {
+            self.locks.forget();
+            self.leases.forget();
+            self.spaces.forget();
         }
         let (index, digest) = (state.index(), state.digest());
         let known = *self.states.entry((genesis, index)).or_insert(digest);
@@ -100,22 +118,23 @@ impl Watch {
 
     /// RF-7, seen from outside: the history holds no write more often than callers asked for it.
     fn once(&self, machines: &[Machine], ledger: &mut Ledger) -> Result<(), Failure> {
-        let mut asked: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        let mut asked: BTreeMap<(String, &str), u64> = BTreeMap::new();
         for (key, value) in self.calls.values().flat_map(|call| &call.operation.write) {
             let value = value.as_deref().unwrap_or_default();
-            *asked.entry((key, value)).or_default() += 1;
+            *asked.entry((key.clone(), value)).or_default() += 1;
         }
         for (index, machine) in machines.iter().enumerate() {
             let Some(process) = &machine.process else { continue };
-            let mut done: BTreeMap<(Vec<u8>, Vec<u8>), u64> = BTreeMap::new();
+            let mut done: BTreeMap<(String, Vec<u8>), u64> = BTreeMap::new();
             let history = process.node.kv().state().since(0);
             for change in history.flat_map(|(_, revision)| &revision.changes) {
                 let What::Put(version) = &change.what else { continue };
-                let write = (change.path.key().to_vec(), version.value.to_vec());
+                let key = String::from_utf8_lossy(change.path.key());
+                let write = (named(change.path.namespace(), &key), version.value.to_vec());
                 *done.entry(write).or_default() += 1;
             }
             for ((key, value), most) in &asked {
-                let write = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+                let write = (key.clone(), value.as_bytes().to_vec());
                 let times = done.get(&write).copied().unwrap_or(0);
                 ledger.hold(Id::RF7, index, times <= *most, || {
                     format!("{key} = {value} was put {times} times and asked for {most} times")
@@ -145,8 +164,8 @@ fn operation(request: &kv::Request) -> Option<Operation> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut operation = Operation::default();
     match request {
-        kv::Request::Put { key, value, condition, .. } => {
-            let key = text(key.as_slice());
+        kv::Request::Put { namespace, key, value, condition, .. } => {
+            let key = named(namespace.as_str(), &text(key.as_slice()));
             let revision = match condition {
                 Some(kv::Condition::Absent) => Some(0),
                 Some(kv::Condition::ModRevision(revision)) => Some(*revision),
@@ -156,15 +175,24 @@ fn operation(request: &kv::Request) -> Option<Operation> {
             operation.expect.extend(revision.map(|revision| (key.clone(), revision)));
             operation.write.insert(key, Some(text(value)));
         }
-        kv::Request::Ask { question: Question::Get { key, revision: None, .. }, mode, .. } => {
+        kv::Request::Ask {
+            question: Question::Get { namespace, key, revision: None },
+            mode,
+            ..
+        } => {
             if *mode != kv::Mode::Linearizable {
                 return None;
             }
-            operation.read.insert(text(key.as_slice()));
+            operation.read.insert(named(namespace.as_str(), &text(key.as_slice())));
         }
         _ => return None,
     }
     Some(operation)
+}
+
+/// A key as a history knows it.
+fn named(namespace: &str, key: &str) -> String {
+    format!("{namespace}/{key}")
 }
 
 /// What a reply is to a history; `None` if it is a refusal.

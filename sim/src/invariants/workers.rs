@@ -1,4 +1,4 @@
-//! Promises of workers: W-1 to W-12.
+//! Promises of workers: W-1 to W-13.
 //!
 //! What callers were told was done is the record of what each node owns; what the world answered to
 //! probes is the record of what a node has seen.
@@ -228,16 +228,16 @@ impl Watch {
         let Some(observer) = self.observers.get_mut(turn.machine) else { return Ok(()) };
         let url = change.url.to_string();
         let known = observer.statuses.get(&url).copied();
+        let told = change.cause == Cause::Statement || change.cause == Cause::OwnerSilent;
+        let unmoved = matches!(change.old, Some(Status::Failed | Status::Draining));
+        ledger.hold(Id::W5, turn.machine, !(told && unmoved), || {
+            format!("{change:?}: words moved it")
+        })?;
         ledger.hold(Id::W6, turn.machine, known == change.old, || {
             format!("{change:?}, but it was announced as {known:?}")
         })?;
         ledger.hold(Id::W6, turn.machine, is_row(change), || {
             format!("{change:?} is no row of the table")
-        })?;
-        let told = change.cause == Cause::Statement || change.cause == Cause::OwnerSilent;
-        let unmoved = matches!(change.old, Some(Status::Failed | Status::Draining));
-        ledger.hold(Id::W5, turn.machine, !(told && unmoved), || {
-            format!("{change:?}: words moved it")
         })?;
         let back = matches!(change.old, Some(Status::NotReady | Status::Failed));
         if back && change.new == Some(Status::Ready) && change.cause == Cause::ProbesGood {
@@ -359,13 +359,14 @@ impl Watch {
         Ok(crate::surfaces::words_of_pick(told.map_err(|nobody| nobody.reason)))
     }
 
-    /// W-2 and W-12: everybody in `core` lists what anybody in `core` owns, with the same claims.
+    /// W-2, W-12 and W-13: everybody in `core` lists what anybody in `core` owns, with the same claims and specs.
     pub fn quiet(
         &self,
         core: &[usize],
         machines: &[Machine],
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
+        let mut specs = BTreeMap::new();
         for reader in core {
             let Some(process) = machines.get(*reader).and_then(|machine| machine.process.as_ref())
             else {
@@ -375,6 +376,13 @@ impl Watch {
             for (url, entry) in &snapshot.entries {
                 ledger.hold(Id::W2, *reader, !entry.claims.is_empty(), || {
                     format!("{url} is listed without a claim")
+                })?;
+                let chosen = entry.claims.iter().find(|claim| claim.owner == entry.chosen);
+                let Some(claim) = chosen else { continue };
+                let claim = (claim.id.clone(), claim.incarnation, claim.revision);
+                let spec = specs.entry(claim).or_insert_with(|| entry.spec.clone());
+                ledger.hold(Id::W13, *reader, *spec == entry.spec, || {
+                    format!("{url} is {:?} here and {spec:?} elsewhere", entry.spec)
                 })?;
             }
             for owner in core {

@@ -263,16 +263,24 @@ fn draw_keys(plan: &mut Plan, rng: &mut Rng, safety: Micros) {
         return;
     }
     let keys = rng.pick(&[1, 3, 10]).copied().unwrap_or(3).to_string();
-    for operation in ["kv.put", "kv.get"] {
+    let two = rng.child("spaces").chance(1, 2);
+    for operation in ["kv.put", "kv.get", "kv.list"] {
+        let mut rng = rng.child(operation);
+        if operation == "kv.list" && rng.chance(1, 2) {
+            continue;
+        }
         let mut named = BTreeMap::from([("keys".to_owned(), keys.clone())]);
         if operation == "kv.put" && rng.chance(2, 3) {
             named.insert("if".to_owned(), "seen".to_owned());
+        }
+        if two {
+            named.insert("spaces".to_owned(), "2".to_owned());
         }
         plan.loads.push(Load {
             from: 0,
             upto: safety,
             operation: Operation(operation),
-            rate_milli: settings::log_uniform(rng, 100, 2000),
+            rate_milli: settings::log_uniform(&mut rng, 100, 2000),
             keys: named,
         });
     }

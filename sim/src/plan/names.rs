@@ -75,12 +75,12 @@ pub const CLASSES: [Word; 40] = [
 ];
 
 /// What callers, operators and services do.
-pub const OPERATIONS: [Word; 28] = [
+pub const OPERATIONS: [Word; 29] = [
     word(
         "worker.add",
         &[
             "keys", "value", "on", "interval", "by", "rise", "fall", "settle", "secret", "probe",
-            "vary", "models",
+            "vary", "models", "fields",
         ],
     ),
     word("worker.remove", &["keys", "on", "now"]),
@@ -95,8 +95,9 @@ pub const OPERATIONS: [Word; 28] = [
     word("member.join", &[]),
     word("member.evict", &[]),
     word("set", &[]),
-    word("kv.put", &["keys", "on", "if"]),
-    word("kv.get", &["keys", "on"]),
+    word("kv.put", &["keys", "on", "if", "spaces"]),
+    word("kv.get", &["keys", "on", "spaces"]),
+    word("kv.list", &["keys", "on", "spaces"]),
     word("kv.watch", &["keys", "on", "watchers"]),
     absent("shared.put", "kv"),
     absent("names.register", "names"),

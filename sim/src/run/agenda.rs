@@ -12,7 +12,7 @@ use super::{BOOT_US, Run, TICK_US};
 use crate::clock::Micros;
 use crate::plan::text::parse_time;
 use crate::plan::{Actor, Class, Operation, Pick, Role, Targets, Then, What};
-use crate::surfaces::{NAMESPACE, Wish, Wrong, url_of};
+use crate::surfaces::{Wish, Wrong, url_of};
 use crate::world::faults::{Fault, Place};
 
 /// One thing to do.
@@ -193,10 +193,10 @@ impl Run<'_> {
     }
 
     /// At which revision the node on `machine` holds a key; 0 if it holds none.
-    fn key_revision(&self, machine: usize, words: &[String]) -> Option<u64> {
+    fn key_revision(&self, machine: usize, wish: &Wish<'_>) -> Option<u64> {
         let process = self.world.machine(machine).process.as_ref()?;
-        let key = Key::new(words.first()?.as_bytes()).ok()?;
-        let path = Path::new(&NAMESPACE.parse().ok()?, &key);
+        let key = Key::new(wish.words.first()?.as_bytes()).ok()?;
+        let path = Path::new(&wish.namespace().parse().ok()?, &key);
         let held = process.node.kv().state().get(&path, None).ok()?;
         Some(held.map_or(0, |version| version.mod_revision))
     }
@@ -329,18 +329,13 @@ impl Run<'_> {
         };
         let words = [url_of(key + 1)];
         // One caller in eight has read the revision long ago.
-        let read = match load.operation.0 {
-            "kv.put" => self.key_revision(machine, &words),
+        let operation = load.operation.0;
+        let mut wish = Wish { operation, words: &words, keys: &load.keys, turn, revision: None };
+        let read = match operation {
+            "kv.put" => self.key_revision(machine, &wish),
             _ => self.revision(machine, &words),
         };
-        let read = read.filter(|_| !turn.is_multiple_of(8));
-        let wish = Wish {
-            operation: load.operation.0,
-            words: &words,
-            keys: &load.keys,
-            turn,
-            revision: read,
-        };
+        wish.revision = read.filter(|_| !turn.is_multiple_of(8));
         self.wish(machine, &wish);
     }
 

@@ -8,12 +8,16 @@
 //! | news of lives that are long over | ignored |
 //! | that a third node is retired for ever, or a former life of the receiver departed | ignored |
 //! | a question, over the link, about the receiver itself | ignored, about a former life |
+//! | a greeting of another cluster, from an address that nobody knows | left without a byte |
 //!
 //! Absent on purpose: what no receiver can tell from the truth. Segments carry no signature of their owner,
 //! so whoever holds the keys may write a third node's entries as that would, or tell a node that its present
 //! life is over.
 
-use quorate_core::ids::{Incarnation, Replica};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use quorate_core::ids::{ClusterId, ConnectionId, Incarnation, Replica};
+use quorate_core::limits;
 use quorate_core::node::Input;
 use quorate_core::node::workers::claim;
 use quorate_core::wire::datagram::{Kind, Writer};
@@ -22,7 +26,8 @@ use quorate_core::wire::message::{
     Departed, Gossip, Listed, ListedState, Members, Purpose, Retired, Row, Rows,
 };
 use quorate_core::wire::segment::{Entry, Key, Progress, Segment, Topic};
-use quorate_core::wire::{Blob, encode};
+use quorate_core::wire::session::{Greeting, MAGIC, Session};
+use quorate_core::wire::{Blob, PROTOCOL, encode};
 
 use super::World;
 use super::machine::Process;
@@ -32,6 +37,8 @@ use crate::clock::Micros;
 const ABSURD: u64 = 1 << 56;
 /// The same, counted from what a receiver has seen.
 const FAR: u64 = 1 << 33;
+/// Where somebody is who is of another cluster.
+const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 255, 255, 1)), 40_000);
 
 impl World {
     /// The member on `machine` lies to somebody, and will again.
@@ -47,9 +54,11 @@ impl World {
         else {
             return;
         };
-        let which = draws.below(8);
-        if which == 7 {
-            return self.question(machine, to);
+        let which = draws.below(9);
+        match which {
+            7 => return self.question(machine, to),
+            8 => return self.stranger(to),
+            _ => {}
         }
         let from = self.machine(machine).address;
         let Some(bytes) = self.false_words(machine, to, about, which) else { return };
@@ -58,6 +67,36 @@ impl World {
         if let Some(number) = number {
             self.input(to, number, Input::Datagram { from, bytes });
         }
+    }
+
+    /// Somebody connects who is of another cluster, or who does not greet at all.
+    fn stranger(&mut self, to: usize) {
+        let greets = self.draws_of(to).lie.chance(1, 2);
+        let host = self.machine_mut(to);
+        let Some(process) = host.process.as_mut().filter(|process| !process.asleep) else { return };
+        process.accepted += 1;
+        let (connection, number) = (ConnectionId::accepted(process.accepted), process.number);
+        let stranger = Greeting {
+            magic: MAGIC,
+            cluster: ClusterId("elsewhere".into()),
+            protocol: PROTOCOL,
+            node: process.node.local().node.clone(),
+            incarnation: process.born,
+            born: process.born,
+            addresses: vec![STRANGER].into(),
+            called: None,
+            genesis: None,
+            resume: vec![].into(),
+            settings: vec![].into(),
+        };
+        let frame = match greets {
+            true => Frame::new(Class::Session, encode(&Session::Hello(stranger))),
+            false => Frame::new(Class::Bulk, b"GET / HTTP/1.1".to_vec()),
+        };
+        self.faults.count("lie");
+        self.input(to, number, Input::Accepted { connection, from: STRANGER });
+        self.input(to, number, Input::Writable { connection, bytes: limits::WINDOW_BYTES });
+        self.input(to, number, Input::Frame { connection, frame });
     }
 
     /// Asks a peer about its own former life, as about somebody whom the liar holds failed.

@@ -11,8 +11,9 @@ use quorate_core::ids::ConnectionId;
 use quorate_core::limits;
 use quorate_core::node::Input;
 use quorate_core::time::micros;
-use quorate_core::wire::Blob;
-use quorate_core::wire::frame::FrameReader;
+use quorate_core::wire::frame::{Class, Frame, FrameReader};
+use quorate_core::wire::session::{Bye, Session};
+use quorate_core::wire::{Blob, encode};
 
 use super::{Event, World};
 use crate::clock::Micros;
@@ -133,12 +134,32 @@ impl World {
         self.give(machine, process, connection, Piece::End);
         let Some(running) = self.process_mut(machine, process) else { return };
         let Some((id, side)) = running.connections.remove(&connection) else { return };
+        self.late(machine, process, connection);
         let Some(stream) = self.streams.table.get_mut(&id) else { return };
         if !stream.open {
             self.streams.table.remove(&id);
         } else if let Some(end) = stream.ends.get_mut(side) {
             end.here = false;
         }
+    }
+
+    /// A host may have read something of a connection before it heard that it is over.
+    fn late(&mut self, machine: usize, process: u64, connection: ConnectionId) {
+        let draws = &mut self.draws_of(machine).late;
+        if !draws.chance(1, 4) {
+            return;
+        }
+        let bye = |bye| Frame::new(Class::Session, encode(&Session::Bye(bye)));
+        let input = match draws.below(6) {
+            0 => Input::Closed { connection },
+            1 => Input::Writable { connection, bytes: limits::WINDOW_BYTES },
+            2 => Input::Broken { connection, what: "it ended within a frame".to_owned() },
+            3 => Input::Frame { connection, frame: bye(Bye::Leaving) },
+            4 => Input::Frame { connection, frame: bye(Bye::Duplicate) },
+            _ if connection.is_dialled() => Input::ConnectFailed { connection },
+            _ => Input::Closed { connection },
+        };
+        self.input(machine, process, input);
     }
 
     fn give(&mut self, machine: usize, process: u64, connection: ConnectionId, piece: Piece) {

@@ -55,7 +55,10 @@ impl State {
 
     pub(super) fn renew(&mut self, leases: &[LeaseId]) -> Outcome {
         let ttls = leases.iter().map(|id| {
-            let Some(lease) = self.leases.get_mut(id) else { return 0 };
+            let Some(lease) = self.leases.get_mut(id) else {
+                sometimes!("kv.renewed_too_late");
+                return 0;
+            };
             self.due.remove(&(lease.deadline, *id));
             lease.deadline = self.log_time.saturating_add(lease.ttl_ms);
             self.due.insert((lease.deadline, *id));
@@ -76,6 +79,8 @@ impl State {
     pub(super) fn expire(&mut self) -> Outcome {
         let due = self.due.iter().take_while(|(deadline, _)| *deadline <= self.log_time);
         let due: Vec<LeaseId> = due.map(|(_, id)| *id).collect();
+        sometimes!("kv.lease_expired", !due.is_empty());
+        sometimes!("kv.lease_renewed_in_time", due.is_empty());
         self.end(&due, Cause::Expired, Writes::new())
     }
 

@@ -136,9 +136,11 @@ impl State {
         let line = self.contenders(lock);
         let found = line.into_iter().find(|contender| contender.fence == fence);
         let contender = found.ok_or(Refusal::NotHeld)?;
+        sometimes!("kv.waited_long_enough_to_hold", contender.held);
         if contender.held {
             return Err(Refusal::Held);
         }
+        sometimes!("kv.waited_too_long");
         let delete = Write::Delete(Cause::Deleted);
         let writes = Writes::from([(lock.contender(contender.lease.0), delete)]);
         let keys = self.leases.get(&contender.lease).map_or(0, |lease| lease.keys.len());

@@ -46,6 +46,7 @@ impl State {
             let next = Span::one(&Path::new(wanted.namespace, after)).end;
             span.start = span.start.max(next);
         }
+        sometimes!("kv.listed");
         let mut pager = Pager::new(wanted);
         match self.dated(wanted.revision)? {
             None => {
