@@ -66,9 +66,9 @@ fn puts_and_gets() {
     }
     println!("| what | system | per second | median ms | p99 ms | server CPU µs each |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    for row in rows.iter().rev() {
-        let mut next = |rounds: &mut Vec<Vec<Told>>| {
-            Told::median(rounds.iter_mut().filter_map(Vec::pop).collect())
+    for row in &rows {
+        let next = |rounds: &mut Vec<Vec<Told>>| {
+            Told::median(rounds.iter_mut().map(|round| round.remove(0)).collect())
         };
         let (ours, theirs) = (next(&mut ours), next(&mut theirs));
         for (system, told) in [("etcd", &theirs), ("quorate", &ours)] {
