@@ -434,3 +434,16 @@ pub const KV_FEED_INTERVAL: Duration = Duration::from_millis(1);
 pub const KV_LOCK_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// Longest deadline of a call.
 pub const KV_DEADLINE_MAX: Duration = Duration::from_secs(60);
+
+// Pools.
+
+/// Bytes of an upstream's answer that are looked at, after content decoding.
+pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Milliseconds of a stated wait that are believed: 31 days.
+pub const STATED_WAIT_MS_MAX: u64 = 31 * 24 * 3600 * 1000;
+/// Milliseconds of a stated wait up to which a throttle is no quota.
+pub const THROTTLE_WAIT_MS_MAX: u64 = 3600 * 1000;
+/// Milliseconds from which a stated wait is believed where a quota of a day is violated.
+pub const DAILY_WAIT_MS_MIN: u64 = 900 * 1000;
+/// Milliseconds by which an answer's `Date` may differ from our clock and still be what it measures from.
+pub const ANSWER_DATE_SKEW_MS_MAX: u64 = 24 * 3600 * 1000;

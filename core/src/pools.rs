@@ -12,18 +12,22 @@
 //!                 └───────────── published in that turn ◀───────┘
 //! ```
 //!
-//! Reading order: a [`definition`] says what a pool is, a [`verdict`] what an answer meant, [`pick`]
-//! picks, and [`operations`] are what may be asked.
+//! Reading order: a [`definition`] says what a pool is, a [`verdict`] what an answer meant ([`answer`] and
+//! [`wait`] read it, [`profile`] says how long a member rests by it), [`pick`] picks, and [`operations`] are
+//! what may be asked.
 //!
 //! Invariants held here: P-1 to P-8, P-10, P-14, P-15, P-17 and P-18 of the specification; each is named
 //! where it is kept.
 //!
 //! Absent on purpose: secrets, clocks, retries, text that an upstream wrote.
 
+pub mod answer;
 pub mod definition;
 pub mod operations;
 pub mod pick;
+pub mod profile;
 pub mod verdict;
+pub mod wait;
 
 use std::sync::Arc;
 

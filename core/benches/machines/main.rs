@@ -2,6 +2,7 @@
 //!
 //! Absent on purpose: thresholds. A shared machine would fail them at random; the table is read by people.
 
+mod answers;
 mod fixtures;
 mod gossip;
 mod membership;

@@ -78,6 +78,33 @@ impl Class {
     }
 }
 
+/// Whether a refused request may go to another member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// To any.
+    Any,
+    /// To one of another provider.
+    OtherProvider,
+    /// To none.
+    Never,
+}
+
+impl Class {
+    /// Whether another member is tried.
+    pub const fn retry(self) -> Retry {
+        match self {
+            Class::RateLimited
+            | Class::QuotaExhausted
+            | Class::Billing
+            | Class::AuthFailed
+            | Class::PermissionDenied
+            | Class::ModelUnavailable => Retry::Any,
+            Class::Overloaded => Retry::OtherProvider,
+            Class::Transient | Class::ClientError | Class::Ok => Retry::Never,
+        }
+    }
+}
+
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -102,6 +129,26 @@ pub enum Scope {
     Provider,
 }
 
+impl Scope {
+    /// The scope of a family.
+    pub fn family(word: &str) -> Scope {
+        Scope::Family(word.into())
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::None => f.write_str("none"),
+            Scope::Model => f.write_str("model"),
+            Scope::Family(word) => write!(f, "family:{word}"),
+            Scope::Credential => f.write_str("credential"),
+            Scope::ProviderModel => f.write_str("provider_model"),
+            Scope::Provider => f.write_str("provider"),
+        }
+    }
+}
+
 /// What an answer means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -118,4 +165,23 @@ pub struct Verdict {
     pub is_concurrency: bool,
     /// The first bytes of SHA-256 over status and the text the wait was read from.
     pub evidence: [u8; 8],
+}
+
+impl Verdict {
+    /// What a request that got no answer is worth.
+    pub fn transport_failure() -> Verdict {
+        Verdict {
+            class: Class::Transient,
+            scope: Scope::None,
+            source: None,
+            stated_wait_ms: None,
+            is_concurrency: false,
+            evidence: [0; 8],
+        }
+    }
+
+    /// Whether anything rests by it.
+    pub fn rests(&self) -> bool {
+        self.class.rests() && self.scope != Scope::None
+    }
 }
