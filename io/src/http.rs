@@ -34,6 +34,8 @@ mod stream;
 
 mod probes;
 
+mod classify;
+
 mod cluster;
 
 mod members;

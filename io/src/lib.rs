@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod datagrams;
+pub mod encoding;
 pub mod handle;
 pub mod health;
 pub mod http;

@@ -308,7 +308,9 @@ async fn change(surface: Arc<Surface>, route: Route, prepared: Prepared) -> Flow
 
 /// Performs a change between a log that can be written and a line that was.
 async fn audited(surface: &Arc<Surface>, route: Route, call: Call) -> Outcome {
-    let Some(audit) = surface.audit.clone() else { return bounded(route, call).await };
+    // What changes nothing leaves no line, however it is asked for.
+    let audit = surface.audit.clone().filter(|_| route.audit != AuditRule::Never);
+    let Some(audit) = audit else { return bounded(route, call).await };
     let scope = match route.needs {
         Needs::Scope(scope) => scope.name(),
         Needs::NothingAtAll | Needs::Nothing | Needs::Metrics => "",

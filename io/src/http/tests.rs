@@ -1,5 +1,6 @@
 //! The surface, asked without sockets.
 
+mod classify;
 mod conventions;
 mod description;
 mod harness;
