@@ -73,8 +73,7 @@ const HEADERS_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use crate::replay;
-    use crate::search::{Effort, search};
+    use crate::{replay, search};
 
     #[test]
     fn seeds() {
@@ -84,8 +83,7 @@ mod tests {
 
     #[test]
     fn search_answers() {
-        let effort = Effort { few: 2000, many: u64::MAX, bytes_max: 4096 };
-        search("answer", effort, super::bytes);
+        search::few("answer");
     }
 
     #[test]

@@ -33,6 +33,7 @@ use search::Target;
 
 /// Everything that is searched, in order of name.
 pub const TARGETS: &[Target] = &[
+    Target { name: "answer", few: 2000, bytes_max: 4096, check: answer::bytes },
     Target {
         name: "datagram",
         few: 500,
