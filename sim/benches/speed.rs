@@ -12,6 +12,10 @@ use quorate_sim::plan::{Plan, draw, text};
 use quorate_sim::run::{Options, run};
 use quorate_sim::swarm::cpu_seconds;
 
+/// As in the `quorate-sim` command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Nodes, and how many seeds are drawn: larger worlds take longer.
 const WORLDS: [(usize, u64); 4] = [(3, 24), (7, 12), (60, 2), (200, 1)];
 

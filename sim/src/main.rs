@@ -6,6 +6,10 @@ mod command;
 
 use std::process::ExitCode;
 
+/// Worlds are made of small values that come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     command::main()
 }
