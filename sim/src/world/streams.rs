@@ -4,7 +4,9 @@
 //! stream may break between any two of them. A process that ends resets its connections, or, if its whole
 //! machine went, leaves the other side with a half-open end.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod table;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use quorate_core::ids::ConnectionId;
@@ -18,6 +20,7 @@ use quorate_core::wire::{Blob, encode};
 use super::{Event, World};
 use crate::clock::Micros;
 use crate::net::{Kind, State};
+use table::Table;
 
 /// What becomes of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +42,7 @@ pub enum StreamEvent {
 /// Every connection of the run.
 #[derive(Debug, Default)]
 pub struct Streams {
-    table: BTreeMap<u64, Stream>,
-    count: u64,
+    table: Table,
     /// Pipes that stood still with pieces in them; some may have gone on or ended since.
     standing: BTreeSet<(u64, usize)>,
 }
@@ -88,13 +90,11 @@ impl World {
         to: SocketAddr,
     ) {
         let patience = micros(self.machine(machine).settings.link.connect_timeout);
-        self.streams.count += 1;
-        let id = self.streams.count;
         let target = self.addresses.get(&to).copied().filter(|target| *target != machine);
         let near = End { machine, process, connection, here: true };
         let far = End { machine: target.unwrap_or(machine), process: 0, connection, here: false };
         let stream = Stream { ends: [near, far], pipes: Default::default(), open: false };
-        self.streams.table.insert(id, stream);
+        let id = self.streams.table.add(stream);
         if let Some(running) = self.process_mut(machine, process) {
             running.connections.insert(connection, (id, 0));
         }
@@ -118,14 +118,17 @@ impl World {
 
     /// Gives bytes to whichever connection is open from one machine to another; false if none is.
     pub(super) fn write_between(&mut self, from: usize, to: usize, bytes: Blob) -> bool {
-        let open = self.streams.table.values().filter(|stream| stream.open);
+        let open = self.streams.table.iter().map(|(_, stream)| stream);
+        let open = open.filter(|stream| stream.open);
         let mut near = open.filter_map(|Stream { ends: [one, other], .. }| {
             let both = one.here && other.here;
             let dialled = (one.machine, other.machine) == (from, to);
             let accepted = (other.machine, one.machine) == (from, to);
             (both && (dialled || accepted)).then_some(if dialled { *one } else { *other })
         });
-        let Some(End { process, connection, .. }) = near.next_back() else { return false };
+        let last = near.next_back();
+        drop(near);
+        let Some(End { process, connection, .. }) = last else { return false };
         self.write(from, process, connection, bytes);
         true
     }
@@ -135,9 +138,9 @@ impl World {
         let Some(running) = self.process_mut(machine, process) else { return };
         let Some((id, side)) = running.connections.remove(&connection) else { return };
         self.late(machine, process, connection);
-        let Some(stream) = self.streams.table.get_mut(&id) else { return };
+        let Some(stream) = self.streams.table.get_mut(id) else { return };
         if !stream.open {
-            self.streams.table.remove(&id);
+            self.streams.table.remove(id);
         } else if let Some(end) = stream.ends.get_mut(side) {
             end.here = false;
         }
@@ -189,7 +192,7 @@ impl World {
     }
 
     fn asked(&mut self, id: u64) {
-        let Some(stream) = self.streams.table.get(&id) else { return };
+        let Some(stream) = self.streams.table.get(id) else { return };
         let [near, far] = stream.ends;
         let back_open = self.link(far.machine, near.machine).state(Kind::Stream) == State::Open;
         let after = self.link_mut(far.machine, near.machine).piece();
@@ -208,7 +211,7 @@ impl World {
         let connection = ConnectionId::accepted(process.accepted);
         process.connections.insert(connection, (id, 1));
         let number = process.number;
-        let stream = self.streams.table.get_mut(&id).expect("it was there, above");
+        let stream = self.streams.table.get_mut(id).expect("it was there, above");
         stream.open = true;
         let [_, end] = &mut stream.ends;
         *end = End { machine: far.machine, process: number, connection, here: true };
@@ -231,7 +234,7 @@ impl World {
 
     /// Whether the dialer of `id` still waits for its connection.
     fn connects(&self, id: u64) -> bool {
-        let Some(stream) = self.streams.table.get(&id) else { return false };
+        let Some(stream) = self.streams.table.get(id) else { return false };
         let [near, _] = stream.ends;
         let host = self.machine(near.machine);
         host.process.as_ref().is_some_and(|process| {
@@ -258,11 +261,11 @@ impl World {
         }
         self.input(end.machine, end.process, Input::ConnectFailed { connection: end.connection });
         // An accepted end stays half open: only silence tells it.
-        if let Some(stream) = self.streams.table.get_mut(&id) {
+        if let Some(stream) = self.streams.table.get_mut(id) {
             let [near, _] = &mut stream.ends;
             near.here = false;
             if !stream.open {
-                self.streams.table.remove(&id);
+                self.streams.table.remove(id);
             }
         }
     }
@@ -371,7 +374,7 @@ impl World {
 
     /// `side` learns that the connection is over.
     fn reset(&mut self, id: u64, side: usize) {
-        let Some(stream) = self.streams.table.remove(&id) else { return };
+        let Some(stream) = self.streams.table.remove(id) else { return };
         let Some(end) = stream.ends.get(side).copied() else { return };
         let Some(process) = self.process_mut(end.machine, end.process) else { return };
         if process.connections.remove(&end.connection).is_some() {
@@ -386,12 +389,12 @@ impl World {
             stream.open && [(one, other), (other, one)].contains(&(near.machine, far.machine))
         };
         let ids: Vec<u64> =
-            self.streams.table.iter().filter(|(_, s)| between(s)).map(|(id, _)| *id).collect();
+            self.streams.table.iter().filter(|(_, s)| between(s)).map(|(id, _)| id).collect();
         for id in &ids {
             for side in [0, 1] {
                 self.deliver_part(*id, side);
             }
-            let Some(stream) = self.streams.table.remove(id) else { continue };
+            let Some(stream) = self.streams.table.remove(*id) else { continue };
             for end in stream.ends.iter().filter(|end| end.here) {
                 let Some(process) = self.process_mut(end.machine, end.process) else { continue };
                 process.connections.remove(&end.connection);
@@ -421,15 +424,15 @@ impl World {
             .streams
             .table
             .iter()
-            .filter_map(|(id, stream)| Some((*id, stream.ends.iter().position(ended)?)))
+            .filter_map(|(id, stream)| Some((id, stream.ends.iter().position(ended)?)))
             .collect();
         for (id, side) in ids {
-            let Some(stream) = self.streams.table.get_mut(&id) else { continue };
+            let Some(stream) = self.streams.table.get_mut(id) else { continue };
             if let Some(end) = stream.ends.get_mut(side) {
                 end.here = false;
             }
             if !stream.open {
-                self.streams.table.remove(&id);
+                self.streams.table.remove(id);
             } else if !silently {
                 self.deliver_part(id, side);
                 self.tell_reset(id, 1 - side);
@@ -449,11 +452,11 @@ impl World {
     }
 
     fn side_of(&self, id: u64, side: usize) -> Option<End> {
-        self.streams.table.get(&id)?.ends.get(side).copied()
+        self.streams.table.get(id)?.ends.get(side).copied()
     }
 
     fn pipe(&mut self, id: u64, side: usize) -> Option<&mut Pipe> {
-        self.streams.table.get_mut(&id)?.pipes.get_mut(side)
+        self.streams.table.get_mut(id)?.pipes.get_mut(side)
     }
 }
 
