@@ -356,21 +356,20 @@ impl Links {
 
     /// Checks every invariant by a full scan; the error is the sentence that is false.
     pub fn check(&self) -> Result<(), String> {
-        let queued: usize = self.peers.values().map(|peer| peer.queues.bytes()).sum();
+        let waiting = Lane::ALL.map(|lane| self.waiting(lane));
+        let queued: usize = waiting.iter().map(|held| held.bytes).sum();
         if queued != self.queued_bytes {
             return Err(format!("L-1: {queued} bytes wait, {} are told", self.queued_bytes));
         }
-        for lane in Lane::ALL {
-            self.counts.check(lane, self.waiting(lane).frames)?;
+        for (lane, held) in Lane::ALL.into_iter().zip(waiting) {
+            self.counts.check(lane, held.frames)?;
         }
         self.asks.check(|node| self.peers.contains_key(node))?;
         for (node, peer) in &self.peers {
             peer.queues.check()?;
             self.check_peer(node, peer)?;
         }
-        for (id, connection) in &self.connections {
-            self.check_connection(*id, connection)?;
-        }
+        self.check_connections()?;
         let accepted = self.connections.values().filter(|one| one.stage == Stage::Accepted).count();
         if accepted != self.accepting.values().sum::<usize>() {
             return Err(format!("L-1: {accepted} handshakes are awaited, others are counted"));
@@ -387,6 +386,9 @@ impl Links {
         if peer.up.is_none() && (!peer.spares.is_empty() || !peer.queues.is_cleared()) {
             return Err(format!("L-2: {node} has a spare connection or frames, but no link"));
         }
+        if peer.up.is_some_and(|up| peer.spares.contains(&up)) {
+            return Err(format!("L-2: {node} has a spare connection that is in use"));
+        }
         for id in peer.up.iter().chain(&peer.spares) {
             let pair = self.connections.get(id).and_then(Connection::pair);
             let life =
@@ -400,23 +402,30 @@ impl Links {
         Ok(())
     }
 
-    fn check_connection(&self, id: ConnectionId, connection: &Connection) -> Result<(), String> {
-        if self.agenda.of(&Subject::Connection(id)).is_none() {
-            return Err(format!("L-6: {id:?} has no deadline"));
+    /// Each connection has a deadline, and a peer that knows it. What peers are on is open to them, says
+    /// `check_peer`: so as many open connections as peers are on are those.
+    fn check_connections(&self) -> Result<(), String> {
+        let mut deadlines = self.agenda.connections().peekable();
+        let mut open = 0;
+        for (id, connection) in &self.connections {
+            while deadlines.next_if(|other| other < id).is_some() {}
+            if deadlines.next_if_eq(id).is_none() {
+                return Err(format!("L-6: {id:?} has no deadline"));
+            }
+            open += usize::from(connection.pair().is_some());
+            if let Stage::Connecting(Target::Peer(node)) | Stage::Greeting(Target::Peer(node)) =
+                &connection.stage
+                && self.peers.get(node).is_none_or(|peer| peer.dialling != Some(*id))
+            {
+                return Err(format!("L-2: nobody knows the connection {id:?}"));
+            }
         }
-        let known = match &connection.stage {
-            Stage::Connecting(Target::Peer(node)) | Stage::Greeting(Target::Peer(node)) => {
-                self.peers.get(node).is_some_and(|peer| peer.dialling == Some(id))
-            }
-            Stage::Open(pair) => {
-                let peer = self.peers.get(&pair.peer.node);
-                peer.is_some_and(|peer| peer.up == Some(id) || peer.spares.contains(&id))
-            }
-            Stage::Connecting(Target::Seed) | Stage::Greeting(Target::Seed) | Stage::Accepted => {
-                true
-            }
-        };
-        if known { Ok(()) } else { Err(format!("L-2: nobody knows the connection {id:?}")) }
+        let on = |peer: &Peer| usize::from(peer.up.is_some()) + peer.spares.len();
+        let used: usize = self.peers.values().map(on).sum();
+        if open != used {
+            return Err(format!("L-2: {open} connections are open, and peers are on {used}"));
+        }
+        Ok(())
     }
 
     fn is_lower_than(&self, node: &NodeId) -> bool {

@@ -6,6 +6,7 @@
 //!
 //! Invariant G-15: equal bucket hashes mean equal progress for every map in the bucket.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -28,7 +29,7 @@ pub(super) struct Ledger {
 struct Bucket {
     rows: BTreeMap<(Topic, Replica), Progress>,
     /// The hash, while it is that of `rows`.
-    hash: Option<u64>,
+    hash: Cell<Option<u64>>,
 }
 
 /// Which bucket the maps of `node` are in.
@@ -61,7 +62,7 @@ impl Ledger {
         };
         let former = former.map_or(0, |former| former.complete);
         if former != progress.map_or(0, |progress| progress.complete) {
-            bucket.hash = None;
+            bucket.hash.set(None);
         }
         former
     }
@@ -91,20 +92,12 @@ impl Ledger {
     }
 
     /// The hashes of all buckets, those that changed computed anew.
-    pub(super) fn hashes(&mut self) -> [u64; DIGEST_BUCKETS] {
+    pub(super) fn hashes(&self) -> [u64; DIGEST_BUCKETS] {
         let mut hashes = [0; DIGEST_BUCKETS];
-        for (bucket, hash) in self.buckets.iter_mut().zip(&mut hashes) {
-            *hash = bucket.hash();
-            bucket.hash = Some(*hash);
+        let mut text = Vec::new();
+        for (bucket, hash) in self.buckets.iter().zip(&mut hashes) {
+            *hash = bucket.hash(&mut text);
         }
-        hashes
-    }
-
-    /// The same, nothing kept.
-    #[cfg(feature = "simulation")]
-    pub(super) fn shown(&self) -> [u64; DIGEST_BUCKETS] {
-        let mut hashes = [0; DIGEST_BUCKETS];
-        self.buckets.iter().zip(&mut hashes).for_each(|(bucket, hash)| *hash = bucket.hash());
         hashes
     }
 
@@ -121,7 +114,7 @@ impl Ledger {
             let held = bucket.rows.len();
             bucket.rows.retain(|(_, replica), _| !is_gone(replica));
             if bucket.rows.len() != held {
-                bucket.hash = None;
+                bucket.hash.set(None);
             }
         }
     }
@@ -129,14 +122,17 @@ impl Ledger {
 
 impl Bucket {
     /// The hash that is kept while nothing changes, or else of what is there.
-    fn hash(&self) -> u64 {
-        self.hash.unwrap_or_else(|| {
-            let mut text = Vec::new();
-            for ((topic, replica), progress) in &self.rows {
-                describe(&mut text, *topic, replica, progress.complete);
-            }
-            xxh3_64(&text)
-        })
+    fn hash(&self, text: &mut Vec<u8>) -> u64 {
+        if let Some(hash) = self.hash.get() {
+            return hash;
+        }
+        text.clear();
+        for ((topic, replica), progress) in &self.rows {
+            describe(text, *topic, replica, progress.complete);
+        }
+        let hash = xxh3_64(text);
+        self.hash.set(Some(hash));
+        hash
     }
 }
 

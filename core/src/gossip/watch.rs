@@ -23,7 +23,7 @@ pub struct Waiting<'a> {
 impl Gossip {
     /// The hashes that a digest would show now.
     pub fn hashes(&self) -> [u64; DIGEST_BUCKETS] {
-        self.ledger.shown()
+        self.ledger.hashes()
     }
 
     /// The bucket whose hash covers the maps of `node`.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::{ConnectionId, NodeId};
 use crate::time::Instant;
 
-/// What has a moment.
+/// What has a moment, connections first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     /// A connection's deadline: connect, handshake, silence, farewell.
@@ -47,6 +47,14 @@ impl Agenda {
     /// The moment of `subject`.
     pub(super) fn of(&self, subject: &Subject) -> Option<Instant> {
         self.moments.get(subject).copied()
+    }
+
+    /// The connections that have a moment, in order.
+    pub(super) fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.moments.keys().map_while(|subject| match subject {
+            Subject::Connection(id) => Some(*id),
+            Subject::Peer(_) | Subject::Acknowledgement(_) | Subject::Asks | Subject::Sweep => None,
+        })
     }
 
     /// The earliest moment.

@@ -1,5 +1,6 @@
 //! Scripts of one node's links, and two nodes over a transport that breaks.
 
+mod checked;
 mod departing;
 mod dialling;
 mod greeting;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::copy::Copy;
+use super::life::{Known, View};
 use super::{Counts, Maps, Room};
 use crate::ids::{NodeId, Replica};
 use crate::limits;
@@ -146,31 +147,47 @@ impl Maps {
     /// What is always true of every map held: RP-1, RP-2, RP-5, RP-6 and RP-13, as far as one node can
     /// see them.
     pub fn check(&self) -> Result<(), String> {
+        self.check_own()?;
         for room in self.rooms.values() {
-            room.own.check(self.settings.tombstones_max)?;
             let waiting = room.views.values().filter(|view| view.next.is_some()).count();
             if waiting != room.waits.len() || room.views.len() != self.nodes.len() {
                 return Err(String::from("RP-6: views, members and waits do not match"));
             }
-            for (node, view) in &room.views {
-                let next = view.next.as_ref().map(|(copy, _)| copy);
-                let newest = next.unwrap_or(&view.shown).replica();
-                let known = self.nodes.get(node).map(|known| known.incarnation);
-                if newest.node != *node || known != Some(newest.incarnation) {
-                    return Err(format!("RP-5: {newest} stands where {node} is {known:?}"));
-                }
-                if next
-                    .is_some_and(|next| next.is_ready() || next.replica() <= view.shown.replica())
-                {
-                    return Err(format!("RP-6: {newest} is ready and not in view"));
-                }
+            // As many views as nodes, so that the two go in step.
+            for ((node, view), (other, known)) in room.views.iter().zip(&self.nodes) {
+                self.check_view(node, view, Some(known).filter(|_| node == other))?;
             }
-            for copy in room.copies() {
-                copy.check(self.settings.tombstones_max)?;
-                let Replica { node, incarnation } = copy.replica();
-                if self.fences.of(node) >= Some(*incarnation) {
-                    return Err(format!("RP-6: {} is fenced", copy.replica()));
-                }
+        }
+        Ok(())
+    }
+
+    /// The same of our own maps alone.
+    pub fn check_own(&self) -> Result<(), String> {
+        let bound = self.settings.tombstones_max;
+        self.rooms.values().try_for_each(|room| room.own.check(bound))
+    }
+
+    /// The same of a foreign node's maps alone.
+    pub fn check_of(&self, node: &NodeId) -> Result<(), String> {
+        let known = self.nodes.get(node);
+        let mut views = self.rooms.values().filter_map(|room| room.views.get(node));
+        views.try_for_each(|view| self.check_view(node, view, known))
+    }
+
+    fn check_view(&self, node: &NodeId, view: &View, known: Option<&Known>) -> Result<(), String> {
+        let next = view.next.as_ref().map(|(copy, _)| copy);
+        let newest = next.unwrap_or(&view.shown).replica();
+        let known = known.map(|known| known.incarnation);
+        if newest.node != *node || known != Some(newest.incarnation) {
+            return Err(format!("RP-5: {newest} stands where {node} is {known:?}"));
+        }
+        if next.is_some_and(|next| next.is_ready() || next.replica() <= view.shown.replica()) {
+            return Err(format!("RP-6: {newest} is ready and not in view"));
+        }
+        for copy in std::iter::once(&view.shown).chain(next) {
+            copy.check(self.settings.tombstones_max)?;
+            if self.fences.of(node) >= Some(copy.replica().incarnation) {
+                return Err(format!("RP-6: {} is fenced", copy.replica()));
             }
         }
         Ok(())
