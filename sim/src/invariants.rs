@@ -30,8 +30,6 @@ pub mod secrets;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod workers;
 
-use std::collections::BTreeMap;
-
 use quorate_core::ids::{Replica, Ticket};
 use quorate_core::node::workers::{ProbeOutcome, Refusal};
 use quorate_core::node::{Effect, Input, Reply, Request};
@@ -232,6 +230,13 @@ impl Ledger {
     }
 }
 
+/// What a node says is false about its own state: the sentence begins with the promise's id.
+pub fn confessed(machine: usize, sentence: String) -> Failure {
+    let id = sentence.split(':').next().unwrap_or_default();
+    let id = TABLE.iter().find(|row| row.id == id).map_or("L-1", |row| row.id);
+    Failure::invariant(id, machine, sentence)
+}
+
 /// One turn of one process, as the checkers see it.
 #[derive(Clone, Copy)]
 pub struct Turn<'a> {
@@ -280,8 +285,8 @@ pub struct Checks {
     pub workers: workers::Watch,
     /// Whether anything is looked at; off only to see what looking costs.
     pub on: bool,
-    /// When each process took its last turn, on its own clock.
-    turned: BTreeMap<u64, Instant>,
+    /// By machine: which process took the last turn there, and when on its own clock.
+    turned: Vec<Option<(u64, Instant)>>,
 }
 
 impl Checks {
@@ -298,7 +303,7 @@ impl Checks {
             credentials: credentials::Watch::default(),
             workers: workers::Watch::new(machines),
             on: true,
-            turned: BTreeMap::new(),
+            turned: vec![None; machines],
         }
     }
 
@@ -377,7 +382,10 @@ impl Checks {
     fn slept(&mut self, turn: &Turn<'_>) -> bool {
         let Some(machine) = turn.machines.get(turn.machine) else { return false };
         let local = machine.clock.local(turn.now);
-        let last = self.turned.insert(turn.process.number, local).unwrap_or(local);
+        let Some(turned) = self.turned.get_mut(turn.machine) else { return false };
+        let process = turn.process.number;
+        let last = turned.replace((process, local)).filter(|(before, _)| *before == process);
+        let last = last.map_or(local, |(_, last)| last);
         local.since(last) > machine.settings.membership.forget_after
     }
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use quorate_core::limits;
 use quorate_core::machine::{Counted as _, Labels};
-use quorate_core::node::gossip::{Gossip, Waiting};
+use quorate_core::node::gossip::Waiting;
 use quorate_core::node::{Effect, Input};
 use quorate_core::wire::datagram::{self, Kind};
 use quorate_core::wire::frame::Class;
 use quorate_core::wire::segment::Topic;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Id, Ledger, Turn};
 use crate::verdict::Failure;
@@ -89,14 +88,20 @@ impl Watch {
     /// G-11: what a turn wrote leaves in that turn, where direct push is on and somebody is connected.
     fn first_transmission(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let node = &turn.process.node;
+        if turn.process.touched.writes.is_empty() {
+            return Ok(());
+        }
         let progress = |topic| node.maps().progress(topic, node.local());
         let head = Topic::ALL.into_iter().filter_map(progress).map(|p| p.head).sum();
         let former = self.heads.insert(turn.process.number, head).unwrap_or_default();
         let Some(machine) = turn.machines.get(turn.machine) else { return Ok(()) };
+        if head <= former {
+            return Ok(());
+        }
         let members = node.published().members.load();
         let few = members.rows.len() <= machine.settings.gossip.direct_max;
         let linked = node.linked().iter().any(|peer| node.membership().is_member(peer));
-        if head <= former || !few || !linked || members.leaving {
+        if !few || !linked || members.leaving {
             return Ok(());
         }
         let sent = turn.effects.iter().any(|effect| match effect {
@@ -184,25 +189,41 @@ impl Watch {
         Ok(())
     }
 
-    /// G-15: where two nodes show equal hashes, they are equally far with everything these cover.
-    pub fn digests(&self, machines: &[Machine], ledger: &mut Ledger) -> Result<(), Failure> {
-        let mut seen: BTreeMap<(usize, u64), (usize, u64)> = BTreeMap::new();
+    /// G-15: where two nodes show equal hashes, they are equally far with everything these cover. `progress`
+    /// is how far each machine really is: one sum per bucket.
+    pub fn digests(
+        &self,
+        machines: &[Machine],
+        progress: impl Fn(usize) -> [u64; limits::DIGEST_BUCKETS],
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let mut shown: Vec<Vec<Shown>> = vec![Vec::new(); limits::DIGEST_BUCKETS];
         for machine in machines {
             let Some(process) = &machine.process else { continue };
-            let shown = Shown::by(process);
-            for (bucket, (hash, progress)) in
-                shown.hashes.into_iter().zip(shown.progress).enumerate()
-            {
-                let (first, there) =
-                    *seen.entry((bucket, hash)).or_insert((machine.index, progress));
-                ledger.hold(Id::G15, machine.index, there == progress, || {
+            let hashes = process.node.gossip().hashes().into_iter().zip(progress(machine.index));
+            for (bucket, ((hash, progress), shown)) in hashes.zip(&mut shown).enumerate() {
+                let first = shown.iter().find(|other| other.hash == hash);
+                let equal = first.is_none_or(|first| first.progress == progress);
+                ledger.hold(Id::G15, machine.index, equal, || {
+                    let first = first.map_or(0, |first| first.machine);
                     let first = crate::settings::node_id(first);
                     format!("bucket {bucket} hashes as at {first}, and progress differs")
                 })?;
+                if first.is_none() {
+                    shown.push(Shown { hash, progress, machine: machine.index });
+                }
             }
         }
         Ok(())
     }
+}
+
+/// A hash of one bucket, how far whoever showed it first really is, and who that was.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    hash: u64,
+    progress: u64,
+    machine: usize,
 }
 
 /// Whether nothing of an interval survives but what is written again on a schedule.
@@ -221,31 +242,6 @@ fn is_renewal(process: &Process, waiting: &Waiting<'_>) -> bool {
             entry.sequence > waiting.upto || scheduled
         })
     })
-}
-
-/// What a digest of one node would say, and how far its maps really are: a hash per bucket of ours over them.
-struct Shown {
-    hashes: [u64; limits::DIGEST_BUCKETS],
-    progress: [u64; limits::DIGEST_BUCKETS],
-}
-
-impl Shown {
-    fn by(process: &Process) -> Shown {
-        let mut progress = [0_u64; limits::DIGEST_BUCKETS];
-        let mut row = Vec::new();
-        for map in process.node.maps().held().filter(|map| map.progress.complete > 0) {
-            row.clear();
-            row.extend(map.topic.0.to_le_bytes());
-            row.extend(map.replica.incarnation.0.to_le_bytes());
-            row.extend(map.progress.complete.to_le_bytes());
-            row.extend(map.replica.node.as_str().as_bytes());
-            let bucket = progress.get_mut(Gossip::bucket_of(&map.replica.node));
-            let bucket = bucket.expect("there is a sum per bucket");
-            // A sum does not ask for an order; equal sets have equal sums.
-            *bucket = bucket.wrapping_add(xxh3_64(&row));
-        }
-        Shown { hashes: process.node.gossip().hashes(), progress }
-    }
 }
 
 /// Rows that end a chain, in a datagram without a digest, are not answered with rows.

@@ -5,10 +5,11 @@
 mod meetings;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use quorate_core::ids::{Incarnation, NodeId, Notice, Replica};
 use quorate_core::limits;
-use quorate_core::node::membership::State;
+use quorate_core::node::membership::{Member, State};
 use quorate_core::node::{Announcement, Effect, Input, Members};
 use quorate_core::wire::datagram::{self, Kind};
 use quorate_core::wire::message::Departed;
@@ -43,6 +44,9 @@ struct Observer {
     beliefs: BTreeMap<NodeId, Incarnation>,
     fences: Fences,
     version: Option<u64>,
+    /// The rows that were looked at last, and whose fence rose since.
+    rows: imbl::OrdMap<NodeId, Arc<Member>>,
+    fenced: BTreeSet<NodeId>,
     /// A notice said that this life of ours is over.
     must_exceed: Option<Incarnation>,
     slept: bool,
@@ -160,6 +164,7 @@ impl Watch {
             observer.slept = true;
             observer.notices.clear();
             observer.beliefs.clear();
+            observer.rows.clear();
         }
     }
 
@@ -265,10 +270,12 @@ impl Watch {
         let Notice::Forgotten { node, fence } = notice else { return Ok(()) };
         let bound = turn.machines.get(turn.machine).map(|m| m.settings.membership.fences_max);
         let former = observer.fences.get(node);
+        observer.fenced.insert(node.clone());
         let dropped = observer.fences.raise(node, *fence, bound.unwrap_or_default());
         let members = turn.process.node.published().members.load();
         if let Some(dropped) = dropped.filter(|dropped| !members.rows.contains_key(dropped)) {
             observer.beliefs.remove(&dropped);
+            observer.rows.remove(&dropped);
         }
         ledger.hold(Id::M2, turn.machine, former <= Some(*fence), || {
             format!("the fence of {node} fell from {former:?} to {fence}")
@@ -387,22 +394,44 @@ impl Observer {
                 format!("{local} sees itself as {:?} in life {}", row.state, row.incarnation)
             })?;
         }
+        let former = std::mem::replace(&mut self.rows, members.rows.clone());
+        let mut former = former.iter().peekable();
         for (node, row) in &members.rows {
-            let former = self.beliefs.insert(node.clone(), row.incarnation);
-            ledger.hold(Id::M2, machine, former <= Some(row.incarnation), || {
-                format!("{node} fell from {former:?} to {}", row.incarnation)
-            })?;
-            let member = matches!(row.state, State::Alive | State::Suspect);
-            let fence = self.fences.get(node);
-            let fenced = member && fence.is_some_and(|fence| row.incarnation <= fence);
-            ledger.hold(Id::M2, machine, !fenced, || {
-                format!("{node} is a member as {}, its fence is {fence:?}", row.incarnation)
-            })?;
+            while former.next_if(|(other, _)| *other < node).is_some() {}
+            let same = former.next_if(|(other, _)| *other == node);
+            let same = same.is_some_and(|(_, former)| Arc::ptr_eq(former, row));
+            // A row that is shared with the former view, and whose fence is, was looked at then.
+            if same && !self.fenced.contains(node) {
+                ledger.note(Id::M2);
+                continue;
+            }
+            self.believed(machine, node, row, ledger)?;
         }
+        self.fenced.clear();
         self.folds(turn, members, ledger)?;
         let bound = turn.machines.get(machine).map_or(0, |m| m.settings.membership.members_max);
         ledger.hold(Id::M7, machine, members.rows.len() <= bound + 1, || {
             format!("{} rows, the bound is {bound}", members.rows.len())
+        })
+    }
+
+    /// M-2.
+    fn believed(
+        &mut self,
+        machine: usize,
+        node: &NodeId,
+        row: &Member,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let former = self.beliefs.insert(node.clone(), row.incarnation);
+        ledger.hold(Id::M2, machine, former <= Some(row.incarnation), || {
+            format!("{node} fell from {former:?} to {}", row.incarnation)
+        })?;
+        let member = matches!(row.state, State::Alive | State::Suspect);
+        let fence = self.fences.get(node);
+        let fenced = member && fence.is_some_and(|fence| row.incarnation <= fence);
+        ledger.hold(Id::M2, machine, !fenced, || {
+            format!("{node} is a member as {}, its fence is {fence:?}", row.incarnation)
         })
     }
 

@@ -104,6 +104,11 @@ impl Watch {
     fn timed(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let time = turn.process.node.raft().log_time();
         let before = self.log_time.insert(turn.process.number, time).unwrap_or_default();
+        if before == time {
+            // It was looked at when it came, and the world's time only grows.
+            ledger.note(Id::RF8);
+            return Ok(());
+        }
         let slept: u64 = turn.machines.iter().map(|machine| machine.clock.slept()).sum();
         let real = (turn.now + slept) / 1000 * 12 / 10;
         ledger.hold(Id::RF8, turn.machine, before <= time && time.0 <= real, || {

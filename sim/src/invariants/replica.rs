@@ -5,19 +5,22 @@
 //! a turn could have moved follows from its inputs; every [`FULL_TURNS`]th turn of a process all are looked at.
 
 mod record;
+mod shadows;
 
 use std::collections::BTreeMap;
 
-use quorate_core::ids::{Incarnation, NodeId, Replica};
+use quorate_core::ids::{NodeId, Replica};
+use quorate_core::limits::DIGEST_BUCKETS;
 use quorate_core::node::membership::State;
 use quorate_core::node::replica::{Held, HeldEntry};
 use quorate_core::node::{Announcement, Effect};
 use quorate_core::wire::Blob;
-use quorate_core::wire::segment::{Key, Progress, Topic};
+use quorate_core::wire::segment::{Key, Topic};
 
 use self::record::{Record, Written};
+use self::shadows::{Kept, Renewed, Seen, Shadow, Shadows};
 use super::membership::subject;
-use super::{Id, Ledger, Turn};
+use super::{Id, Ledger, Turn, confessed};
 use crate::verdict::Failure;
 use crate::world::machine::Machine;
 
@@ -30,7 +33,7 @@ const FULL_TURNS: u32 = 64;
 #[derive(Debug)]
 pub struct Watch {
     record: Record,
-    shadows: Vec<BTreeMap<MapId, Shadow>>,
+    shadows: Vec<Shadows>,
     /// The most that each life ever had of a map, dropped ones included.
     reached: BTreeMap<Replica, BTreeMap<MapId, u64>>,
     /// The life of each process after its last turn.
@@ -39,37 +42,11 @@ pub struct Watch {
     full_in: Vec<u32>,
 }
 
-/// What one process held of one map after its last turn.
-#[derive(Debug, Clone, Default)]
-struct Shadow {
-    seen: Seen,
-    entries: Vec<Kept>,
-    /// The highest sequence that each key ever showed here.
-    shown: BTreeMap<Key, u64>,
-    /// The head at which this process was last level with the owner.
-    level: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Seen {
-    progress: Progress,
-    sweeping: bool,
-    sizes: (usize, usize, usize),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
-    sequence: u64,
-    key: Key,
-    live: bool,
-    doubtful: bool,
-}
-
 impl Watch {
     pub(super) fn new(machines: usize) -> Watch {
         Watch {
             record: Record::default(),
-            shadows: vec![BTreeMap::new(); machines],
+            shadows: vec![Shadows::default(); machines],
             reached: BTreeMap::new(),
             lives: vec![None; machines],
             full_in: vec![0; machines],
@@ -84,14 +61,14 @@ impl Watch {
     pub(super) fn slept(&mut self, turn: &Turn<'_>) {
         let own = turn.process.node.maps().local();
         if let Some(shadows) = self.shadows.get_mut(turn.machine) {
-            shadows.retain(|(_, replica), _| replica == own);
+            shadows.retain(|_, node, life| *node == own.node && life == own.incarnation);
         }
         self.look_at_all(turn.machine);
     }
 
     pub(super) fn stopped(&mut self, machine: usize) {
         if let Some(shadows) = self.shadows.get_mut(machine) {
-            shadows.clear();
+            *shadows = Shadows::default();
         }
         if let Some(life) = self.lives.get_mut(machine) {
             *life = None;
@@ -111,20 +88,54 @@ impl Watch {
         let bound = turn.machines.get(turn.machine).map_or(0, |m| m.settings.tombstones_max);
         writes.try_for_each(|wrote| self.record.note(turn.machine, wrote, bound, ledger))?;
         self.live_on(turn);
-        if self.full_due(turn.machine) || touched.all {
-            maps.held().try_for_each(|held| self.held(turn, &held, ledger))?;
-            self.forget_dropped(turn);
-            return lives(turn, maps.held(), ledger);
-        }
-        if touched.own {
+        let all = self.full_due(turn.machine) || touched.all;
+        if touched.own || all {
+            sound(turn, maps.check_own())?;
             maps.held_own().try_for_each(|held| self.held(turn, &held, ledger))?;
         }
-        for node in &touched.nodes {
-            maps.held_of(node).try_for_each(|held| self.held(turn, &held, ledger))?;
-            self.forget_dropped_of(turn, node);
-            lives(turn, maps.held_of(node), ledger)?;
+        if all {
+            return self.held_by_all(turn, ledger);
         }
-        Ok(())
+        touched.nodes.iter().try_for_each(|node| self.held_of(turn, node, ledger))
+    }
+
+    /// Looks at every foreign map, whatever the inputs named.
+    fn held_by_all(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let maps = turn.process.node.maps();
+        sound(turn, maps.check())?;
+        let Some(shadows) = self.shadows.get(turn.machine) else { return Ok(()) };
+        let (moved, all_there) = shadows.moved(maps);
+        moved.iter().try_for_each(|held| self.held(turn, held, ledger))?;
+        let fewer = |shadows: &&mut Shadows| !all_there || shadows.hold_former(maps.local());
+        if let Some(shadows) = self.shadows.get_mut(turn.machine).filter(fewer) {
+            shadows.retain(|topic, node, incarnation| {
+                maps.progress(topic, &Replica { node: node.clone(), incarnation }).is_some()
+            });
+        }
+        lives(turn, maps.held(), ledger)
+    }
+
+    /// Looks at the maps of a node that an input named.
+    fn held_of(
+        &mut self,
+        turn: &Turn<'_>,
+        node: &NodeId,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let maps = turn.process.node.maps();
+        sound(turn, maps.check_of(node))?;
+        let own = maps.held_own().filter(|_| *node == maps.local().node);
+        let held: Vec<Held<'_>> = own.chain(maps.held_of(node)).collect();
+        held.iter().try_for_each(|held| self.held(turn, held, ledger))?;
+        if let Some(shadows) = self.shadows.get_mut(turn.machine) {
+            shadows.retain_held(node, &held);
+        }
+        lives(turn, held.into_iter(), ledger)
+    }
+
+    /// What the maps of a machine come to: one sum per bucket of a digest, equal where progress is.
+    pub fn sums(&self, machine: usize) -> [u64; DIGEST_BUCKETS] {
+        self.shadows.get(machine).map_or([0; DIGEST_BUCKETS], |shadows| *shadows.sums())
     }
 
     /// A life that takes over from another has what that had.
@@ -162,12 +173,12 @@ impl Watch {
         held: &Held<'_>,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
-        let id = (held.topic, held.replica.clone());
         let shadows = self.shadows.get(turn.machine);
-        let former = shadows.and_then(|shadows| shadows.get(&id)).map(|shadow| shadow.seen);
-        if former == Some(seen(held)) {
+        let former = shadows.and_then(|shadows| shadows.seen(held.topic, held.replica));
+        if former == Some(Seen::of(held)) {
             return Ok(());
         }
+        let id = (held.topic, held.replica.clone());
         if held.replica == turn.process.node.maps().local() {
             self.own_moved(turn, held, id, ledger)
         } else {
@@ -199,7 +210,7 @@ impl Watch {
             self.floor_rose(turn, held, ledger)?;
             self.record.floor_rose(&id, progress.floor);
         }
-        shadow.seen = seen(held);
+        shadow.seen = Seen::of(held);
         self.put(machine, id, shadow);
         Ok(())
     }
@@ -254,9 +265,10 @@ impl Watch {
         let written = self.record.of(&id);
         let look = Look { machine, id: &id, written, held };
         look.progress(&shadow, ledger)?;
-        let now: Vec<Kept> = held.entries(0).map(|entry| kept(&entry)).collect();
-        look.appeared(&mut shadow, ledger)?;
-        look.vanished(&shadow, &now, ledger)?;
+        let Renewed { now, fresh, missing } =
+            Renewed::of(std::mem::take(&mut shadow.entries), held);
+        look.appeared(&mut shadow, &fresh, ledger)?;
+        look.vanished(&missing, &now, ledger)?;
         look.complete(&shadow, &now, ledger)?;
         let bound = turn.machines.get(machine).map_or(0, |m| m.settings.tombstones_max);
         look.size(bound, ledger)?;
@@ -268,40 +280,19 @@ impl Watch {
             shadow.level = shadow.level.max(progress.head);
         }
         shadow.entries = now;
-        shadow.seen = seen(held);
+        shadow.seen = Seen::of(held);
         self.put(machine, id, shadow);
         Ok(())
     }
 
     fn take(&mut self, machine: usize, id: &MapId) -> Shadow {
         let shadows = self.shadows.get_mut(machine);
-        shadows.and_then(|shadows| shadows.remove(id)).unwrap_or_default()
+        shadows.map(|shadows| shadows.take(id)).unwrap_or_default()
     }
 
     fn put(&mut self, machine: usize, id: MapId, shadow: Shadow) {
         if let Some(shadows) = self.shadows.get_mut(machine) {
-            shadows.insert(id, shadow);
-        }
-    }
-
-    fn forget_dropped(&mut self, turn: &Turn<'_>) {
-        let maps = turn.process.node.maps();
-        if let Some(shadows) = self.shadows.get_mut(turn.machine) {
-            shadows.retain(|(topic, replica), _| maps.progress(*topic, replica).is_some());
-        }
-    }
-
-    fn forget_dropped_of(&mut self, turn: &Turn<'_>, node: &NodeId) {
-        let maps = turn.process.node.maps();
-        let Some(shadows) = self.shadows.get_mut(turn.machine) else { return };
-        for topic in Topic::ALL {
-            let life = |incarnation| (topic, Replica { node: node.clone(), incarnation });
-            let lives = shadows.range(life(Incarnation(0))..=life(Incarnation(u64::MAX)));
-            let dropped = lives.map(|(id, _)| id);
-            let dropped = dropped.filter(|(topic, life)| maps.progress(*topic, life).is_none());
-            for id in dropped.cloned().collect::<Vec<_>>() {
-                shadows.remove(&id);
-            }
+            shadows.put(id, shadow);
         }
     }
 
@@ -357,6 +348,11 @@ fn difference(topic: Topic, owner: &Process, reader: &Process) -> Option<String>
         return Some(format!("{progress:?} at the owner, {theirs:?} here"));
     }
     None
+}
+
+/// What a node says of its own maps, as a promise that is kept or not.
+fn sound(turn: &Turn<'_>, checked: Result<(), String>) -> Result<(), Failure> {
+    checked.map_err(|message| confessed(turn.machine, message))
 }
 
 /// RP-6: which lives have maps.
@@ -417,13 +413,13 @@ impl Look<'_> {
     }
 
     /// RP-1, RP-3 and RP-5 for entries that were not held before.
-    fn appeared(&self, shadow: &mut Shadow, ledger: &mut Ledger) -> Result<(), Failure> {
-        let mut former = shadow.entries.iter().peekable();
-        for entry in self.held.entries(0) {
-            while former.next_if(|kept| kept.sequence < entry.sequence).is_some() {}
-            if former.peek().is_some_and(|kept| kept.sequence == entry.sequence) {
-                continue;
-            }
+    fn appeared(
+        &self,
+        shadow: &mut Shadow,
+        fresh: &[HeldEntry<'_>],
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        for entry in fresh {
             let written = self.written.writes.get(&entry.sequence);
             ledger.hold(Id::RP5, self.machine, written.is_some(), || {
                 format!(
@@ -467,15 +463,7 @@ impl Look<'_> {
     }
 
     /// RP-4 for values that were visible before.
-    fn vanished(&self, shadow: &Shadow, now: &[Kept], ledger: &mut Ledger) -> Result<(), Failure> {
-        let mut present = now.iter().peekable();
-        let mut missing = Vec::new();
-        for kept in shadow.entries.iter().filter(|kept| kept.live) {
-            while present.next_if(|other| other.sequence < kept.sequence).is_some() {}
-            if present.peek().is_none_or(|other| other.sequence != kept.sequence) {
-                missing.push(kept);
-            }
-        }
+    fn vanished(&self, missing: &[Kept], now: &[Kept], ledger: &mut Ledger) -> Result<(), Failure> {
         for kept in missing {
             let replaced = now.iter().any(|other| other.live && other.key == kept.key);
             let newest = self.written.newest.get(&kept.key).copied();
@@ -528,18 +516,5 @@ impl Look<'_> {
         ledger.hold(Id::RP13, self.machine, tombstones <= most, || {
             format!("{} holds {live} values, {tombstones} tombstones, {doubtful} doubtful; the bound is {bound}", self.name())
         })
-    }
-}
-
-fn seen(held: &Held<'_>) -> Seen {
-    Seen { progress: held.progress, sweeping: held.sweeping, sizes: held.sizes() }
-}
-
-fn kept(entry: &HeldEntry<'_>) -> Kept {
-    Kept {
-        sequence: entry.sequence,
-        key: entry.key.clone(),
-        live: entry.value.is_some(),
-        doubtful: entry.doubtful,
     }
 }

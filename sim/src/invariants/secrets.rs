@@ -37,9 +37,10 @@ impl Finder {
         let spellings = spellings(marker);
         let mut blocks = vec![0; BLOCK_BITS / 64];
         for block in spellings.iter().flat_map(|spelling| spelling.windows(8)) {
-            let (word, bit) = place(block);
-            if let Some(word) = blocks.get_mut(word) {
-                *word |= bit;
+            for (word, bit) in places(block) {
+                if let Some(word) = blocks.get_mut(word) {
+                    *word |= bit;
+                }
             }
         }
         Finder { spellings, blocks }
@@ -47,9 +48,10 @@ impl Finder {
 
     fn is_in(&self, bytes: &[u8]) -> bool {
         bytes.chunks_exact(8).enumerate().any(|(index, block)| {
-            let (word, bit) = place(block);
-            self.blocks.get(word).is_some_and(|word| word & bit != 0)
-                && self.is_at(bytes, index * 8)
+            let is_set = |(word, bit): (usize, u64)| {
+                self.blocks.get(word).is_some_and(|word| word & bit != 0)
+            };
+            places(block).into_iter().all(is_set) && self.is_at(bytes, index * 8)
         })
     }
 
@@ -66,11 +68,14 @@ impl Finder {
 /// Bits that blocks are hashed to.
 const BLOCK_BITS: usize = 1 << 16;
 
-fn place(block: &[u8]) -> (usize, u64) {
+/// Two bits: one alone would be set by one block in two hundred that belongs to no marker.
+fn places(block: &[u8]) -> [(usize, u64); 2] {
     let block = block.first_chunk::<8>().copied().map_or(0, u64::from_le_bytes);
-    let hash = block.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48;
-    let word = usize::try_from(hash / 64).expect("ten bits are a position");
-    (word, 1 << (hash % 64))
+    let hash = block.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    [hash >> 48, hash >> 32 & 0xFFFF].map(|hash| {
+        let word = usize::try_from(hash / 64).expect("ten bits are a position");
+        (word, 1 << (hash % 64))
+    })
 }
 
 /// Raw, hexadecimal, base64 from each of three places, and every byte escaped as in a URL. A marker of

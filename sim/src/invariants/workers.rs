@@ -46,10 +46,18 @@ pub struct Watch {
 struct Observer {
     statuses: BTreeMap<String, Status>,
     good: BTreeMap<String, bool>,
-    versions: BTreeMap<(String, NodeId), (Incarnation, u64)>,
+    /// By URL: the claim that each owner made last.
+    versions: BTreeMap<String, BTreeMap<NodeId, Claimed>>,
     /// Probes in flight; of an entry that is gone, without its URL.
     probing: BTreeMap<Ticket, Option<String>>,
     lives: Lives,
+}
+
+/// A claim as it was seen.
+#[derive(Debug)]
+struct Claimed {
+    id: workers::Id,
+    version: (Incarnation, u64),
 }
 
 impl Watch {
@@ -250,7 +258,7 @@ impl Watch {
             Some(status) => observer.statuses.insert(url, status),
             None => {
                 // It may be back in the same turn, as somebody late still tells of it.
-                observer.versions.retain(|(this, _), _| *this != url);
+                observer.versions.remove(&url);
                 // Of its probes an answer may still come; they are nobody's.
                 let left = observer.statuses.keys().filter(|other| base(other) == base(&url));
                 if left.count() == 1 {
@@ -290,19 +298,23 @@ impl Watch {
             format!("{url} is shown as {:?}, announced as {announced:?}", entry.status)
         })?;
         let claims = |owner: &NodeId| entry.claims.iter().any(|claim| claim.owner == *owner);
-        observer.versions.retain(|(this, owner), _| this != url || claims(owner));
+        let mut versions = observer.versions.remove(url).unwrap_or_default();
+        versions.retain(|owner, _| claims(owner));
         for claim in &entry.claims {
-            let id = workers::claim::id(&claim.owner, url);
-            ledger.hold(Id::W1, turn.machine, id == claim.id, || {
+            let (id, version) = (claim.id.clone(), (claim.incarnation, claim.version));
+            let former = versions.insert(claim.owner.clone(), Claimed { id, version });
+            // The id follows from the owner and the URL: one that was right stays so.
+            let right = former.as_ref().is_some_and(|former| former.id == claim.id)
+                || workers::claim::id(&claim.owner, url) == claim.id;
+            ledger.hold(Id::W1, turn.machine, right, || {
                 format!("the claim of {} on {url} has the id {}", claim.owner, claim.id)
             })?;
-            let key = (url.to_owned(), claim.owner.clone());
-            let version = (claim.incarnation, claim.version);
-            let former = observer.versions.insert(key, version);
+            let former = former.map(|former| former.version);
             ledger.hold(Id::W3, turn.machine, former <= Some(version), || {
                 format!("the claim of {} on {url} fell from {former:?} to {version:?}", claim.owner)
             })?;
         }
+        observer.versions.insert(url.to_owned(), versions);
         Ok(())
     }
 

@@ -31,7 +31,9 @@ impl Run<'_> {
         let met = membership.meetings(now, &self.world.machines, near, ledger);
         self.world.checks.membership = membership;
         held.and(met)?;
-        self.world.checks.gossip.digests(&self.world.machines, ledger)?;
+        let checks = &self.world.checks;
+        let sums = |machine: usize| checks.replica.sums(machine);
+        checks.gossip.digests(&self.world.machines, sums, ledger)?;
         for (index, machine) in self.world.machines.iter().enumerate() {
             let Some(process) = &machine.process else { continue };
             let told = machine.livez(now);
@@ -40,13 +42,8 @@ impl Run<'_> {
                 format!("/livez is red: {}", told.err().unwrap_or_default())
             })?;
             self.world.checks.gossip.accounts(index, machine, process, ledger)?;
-            for checked in [process.node.maps().check(), process.node.links().check()] {
-                if let Err(message) = checked {
-                    let id = message.split(':').next().unwrap_or_default();
-                    let id = TABLE.iter().find(|row| row.id == id).map_or("L-1", |row| row.id);
-                    return Err(Failure::invariant(id, index, message));
-                }
-            }
+            let links = process.node.links().check();
+            links.map_err(|sentence| invariants::confessed(index, sentence))?;
             for id in [Id::M7, Id::L1, Id::L2, Id::L3, Id::L6, Id::L7, Id::L8, Id::L10] {
                 ledger.note(id);
             }

@@ -26,6 +26,8 @@ type Clocks = BTreeMap<(usize, usize), ((u64, u64), Micros)>;
 pub(super) struct Meetings {
     strangers: Clocks,
     alone: Clocks,
+    /// By machine: what it was told to join, and which machines these are.
+    seeds: Vec<(Vec<String>, Vec<usize>)>,
 }
 
 impl Meetings {
@@ -36,9 +38,9 @@ impl Meetings {
         near: impl Fn(usize, usize) -> bool,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
-        for machine in machines {
-            let seeds = machines.iter().filter(|seed| is_seed(machine, seed));
-            for seed in seeds {
+        self.find_seeds(machines);
+        for (machine, (_, seeds)) in machines.iter().zip(&self.seeds) {
+            for seed in seeds.iter().filter_map(|seed| machines.get(*seed)) {
                 let pair = (machine.index, seed.index);
                 let Some((one, other)) = both(machine, seed).filter(|_| near(pair.0, pair.1))
                 else {
@@ -61,6 +63,17 @@ impl Meetings {
             }
         }
         Ok(())
+    }
+
+    fn find_seeds(&mut self, machines: &[Machine]) {
+        self.seeds.resize_with(machines.len(), Default::default);
+        for (machine, (join, seeds)) in machines.iter().zip(&mut self.seeds) {
+            if machine.settings.membership.join != *join {
+                join.clone_from(&machine.settings.membership.join);
+                let found = machines.iter().filter(|seed| is_seed(machine, seed));
+                *seeds = found.map(|seed| seed.index).collect();
+            }
+        }
     }
 }
 
@@ -102,7 +115,7 @@ fn knows(process: &Process, other: &Process) -> bool {
 
 fn is_alone(process: &Process) -> bool {
     let members = process.node.published().members.load();
-    let here =
+    let mut here =
         members.rows.values().filter(|row| matches!(row.state, State::Alive | State::Suspect));
-    here.count() < 2
+    here.nth(1).is_none()
 }

@@ -18,7 +18,8 @@ use crate::clock::Micros;
 /// What one process saw of others.
 #[derive(Debug, Default)]
 pub(super) struct Lives {
-    seen: BTreeMap<NodeId, BTreeMap<String, Seen>>,
+    /// By URL, since one entry is looked at at a time.
+    seen: BTreeMap<String, BTreeMap<NodeId, Seen>>,
     /// The present life of a node, and when it appeared here.
     present: BTreeMap<NodeId, (Incarnation, Instant)>,
     /// The last life of a node that was waited for as long as this process waits, before a newer one appeared.
@@ -60,7 +61,10 @@ impl Lives {
     }
 
     fn end(&mut self, node: &NodeId, life: Incarnation) {
-        self.seen.remove(node);
+        self.seen.retain(|_, owners| {
+            owners.remove(node);
+            !owners.is_empty()
+        });
         let over = self.over.entry(node.clone()).or_default();
         *over = life.max(*over);
     }
@@ -82,25 +86,25 @@ impl Lives {
     ) -> Vec<(NodeId, Micros)> {
         let claims = entry.map(|entry| entry.claims.as_slice()).unwrap_or_default();
         let mut lost = Vec::new();
-        for (owner, seen) in &mut self.seen {
-            if claims.iter().any(|claim| claim.owner == *owner) {
-                continue;
-            }
-            let Some(Seen { since, life }) = seen.remove(url) else { continue };
-            let waited = self.waited.get(owner).is_some_and(|waited| *waited > life);
+        let mut seen = self.seen.remove(url).unwrap_or_default();
+        let here = |owner: &NodeId| claims.iter().any(|claim| claim.owner == *owner);
+        for (owner, Seen { since, life }) in seen.extract_if(.., |owner, _| !here(owner)) {
+            let waited = self.waited.get(&owner).is_some_and(|waited| *waited > life);
             let waits = self
                 .present
-                .get(owner)
+                .get(&owner)
                 .is_some_and(|(present, since)| *present > life && local.since(*since) >= patience);
             if !waited && !waits {
-                lost.push((owner.clone(), since));
+                lost.push((owner, since));
             }
         }
         let over = |claim: &ClaimView| self.over.get(&claim.owner) >= Some(&claim.incarnation);
         for claim in claims.iter().filter(|claim| !over(claim)) {
-            let seen = self.seen.entry(claim.owner.clone()).or_default();
             let first = Seen { since: now, life: claim.incarnation };
-            seen.entry(url.to_owned()).or_insert(first).life = claim.incarnation;
+            seen.entry(claim.owner.clone()).or_insert(first).life = claim.incarnation;
+        }
+        if !seen.is_empty() {
+            self.seen.insert(url.to_owned(), seen);
         }
         lost
     }
