@@ -43,6 +43,7 @@ use crate::limits;
 use crate::link::Links;
 use crate::machine::{Counted, Machine, Wake};
 use crate::membership::Membership;
+use crate::pools::Pools;
 use crate::raft::Raft;
 use crate::random::Rng;
 use crate::replica::{Maps, Registration};
@@ -69,6 +70,7 @@ pub struct Node {
     gossip: Timed<Gossip>,
     workers: Timed<Workers>,
     credentials: Timed<Credentials>,
+    pools: Timed<Pools>,
     raft: Timed<Raft>,
     kv: Timed<Kv>,
     local: Replica,
@@ -97,6 +99,7 @@ impl Node {
         let rng = Rng::new(seed);
         let local = Replica { node: settings.membership.node.clone(), incarnation };
         let counts_interval = settings.counts_interval;
+        let forget_after = settings.membership.forget_after;
         let mut workers = settings.workers;
         workers.same_machine = settings.membership.address.ip().is_loopback();
         let registrations = registrations();
@@ -116,8 +119,11 @@ impl Node {
         let maps = Maps::new(local.clone(), registrations, bounds);
         let gossip = Gossip::new(settings.gossip, local.clone(), now, rng.child("gossip"));
         let kept = kept(image);
+        let mut pools = settings.pools;
+        pools.forget_after = forget_after;
         let workers = Workers::new(workers, local.clone(), &kept);
         let credentials = Credentials::new(settings.credentials, &kept);
+        let pools = Pools::new(pools, local.clone(), &kept);
         let raft = Raft::new(settings.raft, local.clone(), &rows(image), now, rng.child("raft"));
         let raft = raft.expect("RF-12: hosts check the log before they start a node");
         let published = Arc::new(Published::new(local.clone(), now));
@@ -128,6 +134,7 @@ impl Node {
             gossip: Timed::new(gossip),
             workers: Timed::new(workers),
             credentials: Timed::new(credentials),
+            pools: Timed::new(pools),
             raft: Timed::new(raft),
             kv: Timed::new(Kv::new(settings.kv)),
             born: incarnation,
@@ -161,6 +168,7 @@ impl Node {
         self.gossip.settle();
         self.workers.settle();
         self.credentials.settle();
+        self.pools.settle();
         self.raft.settle();
         self.kv.settle();
     }
@@ -226,6 +234,11 @@ impl Node {
         &self.workers
     }
 
+    /// The pools, for whoever checks them.
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
     /// Mints tickets for stores and calls.
     fn ask(&mut self, question: Question) -> Ticket {
         self.tickets.next += 1;
@@ -255,6 +268,7 @@ impl Machine for Node {
             self.gossip.wake(),
             self.workers.wake(),
             self.credentials.wake(),
+            self.pools.wake(),
             self.raft.wake(),
             self.kv.wake(),
         ];
@@ -270,6 +284,7 @@ impl Counted for Node {
         self.gossip.counts(visit);
         self.workers.counts(visit);
         self.credentials.counts(visit);
+        self.pools.counts(visit);
         self.raft.counts(visit);
         self.kv.counts(visit);
         self.misbehaviour.counts(visit);

@@ -13,8 +13,10 @@
 //! ```
 //!
 //! Reading order: a [`definition`] says what a pool is, a [`verdict`] what an answer meant ([`answer`] and
-//! [`wait`] read it, [`profile`] says how long a member rests by it), [`pick`] picks, and [`operations`] are
-//! what may be asked.
+//! [`wait`] read it, [`profile`] says how long a member rests by it), a [`target`] what can rest, [`said`] what
+//! nodes say of it, `rest` what that amounts to, `probe` who may try, `lane` who may be picked, [`pick`] picks,
+//! [`view`] is what readers see, [`operations`] are what may be asked, and [`machine`] is the one `match`
+//! that holds them together.
 //!
 //! Invariants held here: P-1 to P-8, P-10, P-14, P-15, P-17 and P-18 of the specification; each is named
 //! where it is kept.
@@ -23,10 +25,17 @@
 
 pub mod answer;
 pub mod definition;
+mod lane;
+pub mod machine;
 pub mod operations;
 pub mod pick;
+mod probe;
 pub mod profile;
+mod rest;
+pub mod said;
+pub mod target;
 pub mod verdict;
+pub mod view;
 pub mod wait;
 
 use std::sync::Arc;
@@ -41,8 +50,10 @@ use crate::wire::segment::Key;
 pub use definition::{
     Definition, Degrade, Listed, Members, Name, NameError, Profile, Settings, Strategy,
 };
-pub use operations::{Answer, Command, LeaseId, Outcome, Refusal, Report};
+pub use machine::Pools;
+pub use operations::{Answer, Command, Ended, LeaseId, Outcome, Refusal, Report};
 pub use pick::{Lane, Member, Picked, Pool, Query, Refused, Snapshot, Why, pick};
+pub use said::check_entry;
 pub use verdict::{Class, Scope, Verdict};
 
 /// What a pool sees of a credential: its head, without a secret. The node makes it from the record's.

@@ -14,6 +14,7 @@ mod kv;
 mod local;
 mod lock;
 mod members;
+mod pools;
 mod raft;
 mod recover;
 mod serve;
@@ -72,6 +73,10 @@ fn remote(target: &args::Target, noun: Noun) -> Result<(), Failure> {
             Noun::Workers => workers::run(&client, args::Worker::default()).await,
             Noun::Credential(verb) => credentials::run(&client, verb).await,
             Noun::Credentials => credentials::run(&client, args::Credential::default()).await,
+            Noun::Pool(verb) => pools::pool(&client, verb).await,
+            Noun::Pools => pools::pool(&client, args::Pool::List).await,
+            Noun::Cooldown(verb) => pools::cooldown(&client, verb).await,
+            Noun::Provider(verb) => pools::provider(&client, verb).await,
             Noun::Kv(verb) => kv::run(&client, verb).await,
             Noun::Lock(lock) => lock::run(&client, &lock).await,
             Noun::Gossip(args::Gossip::Show) => show::gossip(&client).await,

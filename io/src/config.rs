@@ -9,6 +9,7 @@
 
 mod catalogue;
 mod layers;
+mod pools;
 mod read;
 mod secret;
 mod show;

@@ -16,6 +16,7 @@ mod route;
 mod host;
 
 mod pipeline;
+mod pools;
 
 mod guard;
 

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 
-use quorate_core::time::Instant;
+use quorate_core::time::{Instant, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Bytes that the kernel may hold of datagrams not yet received: a burst of a thousand nodes' digests.
@@ -50,6 +50,8 @@ pub trait Net: Clone + Send + Sync + 'static {
     fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
     /// The present instant.
     fn now(&self) -> Instant;
+    /// What the wall clock reads.
+    fn wall(&self) -> UnixTime;
     /// Ends at `at` or soon after, at once if that has passed.
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;
     /// Starts a task that nobody waits for.
@@ -57,10 +59,11 @@ pub trait Net: Clone + Send + Sync + 'static {
 }
 
 /// Makes a [`Net`] of a module that has tokio's sockets: its name, the module, a clock
-/// `fn() -> Instant`, and what is done to a fresh datagram socket.
+/// `fn() -> Instant`, a wall clock
+/// `fn() -> UnixTime`, and what is done to a fresh datagram socket.
 #[macro_export]
 macro_rules! tokio_like_net {
-    ($(#[$about:meta])* $name:ident, $($net:ident)::+, $clock:path, $tune:path) => {
+    ($(#[$about:meta])* $name:ident, $($net:ident)::+, $clock:path, $wall:path, $tune:path) => {
         $(#[$about])*
         #[derive(Debug, Clone, Copy, Default)]
         pub struct $name;
@@ -120,6 +123,10 @@ macro_rules! tokio_like_net {
                 $clock()
             }
 
+            fn wall(&self) -> quorate_core::time::UnixTime {
+                $wall()
+            }
+
             async fn sleep_until(&self, at: quorate_core::time::Instant) {
                 tokio::time::sleep(at.since($clock())).await;
             }
@@ -136,6 +143,7 @@ tokio_like_net!(
     TokioNet,
     tokio::net,
     crate::clock::now,
+    crate::clock::wall,
     widen
 );
 

@@ -104,6 +104,7 @@ impl<N: Net> Hands<N> {
             | Announcement::Converged { .. }
             | Announcement::Worker(_)
             | Announcement::WorkerChanged { .. }
+            | Announcement::Pool(_)
             | Announcement::Misbehaved { .. }
             | Announcement::JoinFailed { .. }
             | Announcement::Credential(_)

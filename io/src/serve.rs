@@ -36,7 +36,7 @@ use crate::perform::{End, Hands, Replies};
 use crate::record::{Endings, RecordError, RecordSettings, Recorder, Tracer};
 use crate::seal::{KeyringError, KeyringSource};
 use crate::secure::{Secure, SecureError, TlsFiles};
-use crate::shell::{Ears, Mind, Shell};
+use crate::shell::{Ears, Mind, Shell, Wall};
 use crate::store::{Directory, Keeper, Store, StoreError, Watch};
 use crate::traffic::Traffic;
 use crate::vault::Vault;
@@ -261,8 +261,7 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     let (released, when_released) = oneshot::channel();
     let keeper = kept.keeper(Watch { meters: meters.clone(), vitals: vitals.clone() }, released);
 
-    let (open, closed) = watch::channel(());
-    let (events, heard) = unbounded_channel();
+    let ((open, closed), (events, heard)) = (watch::channel(()), unbounded_channel());
     let (answers, answered) = mpsc::channel(ANSWERS_MAX);
     let (outbox, incoming) =
         datagrams::start(&net, udp, keyring.clone(), traffic.clone(), closed.clone());
@@ -298,7 +297,8 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
         released: when_released,
         halt: Some(halt),
     };
-    let shell = Shell { mind, ears, hands, meters, vitals, traffic, recorder };
+    let wall = Wall::default();
+    let shell = Shell { mind, ears, hands, meters, vitals, traffic, recorder, wall };
     net.spawn(async move {
         let _open = open; // Sockets close when the loop has ended.
         let why = shell.run().await;

@@ -20,7 +20,7 @@ use quorate_core::ids::Ticket;
 use quorate_core::limits;
 use quorate_core::machine::Machine;
 use quorate_core::node::{Answer, Effect, Input, Node, Published};
-use quorate_core::time::Instant;
+use quorate_core::time::{Instant, UnixTime, millis};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::oneshot;
 
@@ -36,6 +36,11 @@ use crate::traffic::{Queue, Traffic};
 
 /// Longest time between two turns.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// How often the wall clock is read.
+const WALL_INTERVAL: Duration = Duration::from_secs(1);
+/// From so many milliseconds apart on, the two clocks have parted.
+const WALL_DRIFT_MS: u64 = 20;
 
 /// What the loop needs of a node.
 pub(crate) trait Mind: Machine<Input = Input, Output = Effect> {
@@ -73,6 +78,14 @@ pub(crate) struct Shell<N: Net, M> {
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) recorder: Recorder,
+    pub(crate) wall: Wall,
+}
+
+/// What the node was last told of the wall clock.
+#[derive(Debug, Default)]
+pub(crate) struct Wall {
+    unix: UnixTime,
+    read_at: Instant,
 }
 
 /// Something that was heard.
@@ -104,6 +117,7 @@ impl<N: Net, M: Mind> Shell<N, M> {
     pub(crate) async fn run(mut self) -> End {
         let mut effects = Vec::new();
         let now = self.hands.net.now();
+        self.read_wall(now, &mut effects);
         self.handle(now, Input::Start, &mut effects);
         let mut ended = self.finish_turn(now, &mut effects);
         while ended.is_none() {
@@ -139,6 +153,9 @@ impl<N: Net, M: Mind> Shell<N, M> {
     /// One turn: the clock, what was heard, what else waits.
     fn turn(&mut self, first: Noise, due: Instant, effects: &mut Vec<Effect>) -> Option<End> {
         let now = self.hands.net.now();
+        if now.since(self.wall.read_at) >= WALL_INTERVAL {
+            self.read_wall(now, effects);
+        }
         if self.mind.next_wake().is_some_and(|wake| wake.at <= now) {
             self.meters.loop_lag.observe(now.since(due).as_secs_f64());
             self.handle(now, Input::Wake, effects);
@@ -196,6 +213,19 @@ impl<N: Net, M: Mind> Shell<N, M> {
         };
         self.handle(now, input, effects);
         None
+    }
+
+    /// Tells the node what the wall clock reads, at first and whenever it parted from the monotonic one.
+    fn read_wall(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let unix = self.hands.net.wall();
+        let expected = self.wall.unix.0.saturating_add(millis(now.since(self.wall.read_at)));
+        self.wall.read_at = now;
+        if unix.0.abs_diff(expected) > WALL_DRIFT_MS {
+            self.wall.unix = unix;
+            self.handle(now, Input::Clock { unix }, effects);
+        } else {
+            self.wall.unix = UnixTime(expected);
+        }
     }
 
     fn handle(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {

@@ -7,7 +7,7 @@ use quorate_core::node::workers::route::Reason;
 use quorate_core::node::workers::{
     self, Command, Outcome, PickPolicy, Query, Refusal, Spec, Target,
 };
-use quorate_core::node::{Reply, Request, credentials, kv};
+use quorate_core::node::{Reply, Request, credentials, kv, pools};
 use quorate_core::time::micros;
 use quorate_core::wire::Blob;
 
@@ -398,6 +398,8 @@ pub fn words_of(reply: &Reply) -> String {
         }
         Reply::Credential(credentials::Answer::Full) => "refused full".to_owned(),
         Reply::Credential(_) => "done".to_owned(),
+        Reply::Pool(pools::Answer::Refused(refusal)) => format!("refused {}", refusal.code()),
+        Reply::Pool(_) => "done".to_owned(),
         Reply::Watching { .. } => "watching".to_owned(),
     }
 }

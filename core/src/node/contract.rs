@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConnectionId, NodeId, Notice, Replica, Ticket};
+use crate::time::UnixTime;
 use crate::wire::frame::Frame;
 use crate::wire::{Blob, Transport};
-use crate::{credentials, gossip, kv, link, membership, raft, workers};
+use crate::{credentials, gossip, kv, link, membership, pools, raft, workers};
 
 /// Everything that a node is configured to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Settings {
     pub link: link::Settings,
     /// Which workers it registers and may call.
     pub workers: workers::Settings,
+    /// Which pools its document defines.
+    #[serde(default)]
+    pub pools: pools::Settings,
     /// How it keeps the agreed log.
     pub raft: raft::Settings,
     /// What it asks of the consistent store.
@@ -47,6 +51,12 @@ pub enum Input {
     Start,
     /// `next_wake` has passed.
     Wake,
+    /// What the wall clock reads now. Said before `Start`, and whenever it parted from the monotonic one:
+    /// deadlines that nodes share are in its terms.
+    Clock {
+        /// Milliseconds since 1970.
+        unix: UnixTime,
+    },
     /// The plain text of a datagram that opened.
     Datagram {
         /// Where it came from.
@@ -267,6 +277,8 @@ pub enum Request {
     Worker(workers::Command),
     /// Something about credentials.
     Credential(credentials::Command),
+    /// Something about pools.
+    Pool(Box<pools::Command>),
     /// Something about the agreed log.
     Raft(raft::Operation),
     /// Something of the consistent store.
@@ -315,6 +327,8 @@ pub enum Reply {
     Worker(workers::Answer),
     /// The answer of credentials.
     Credential(credentials::Answer),
+    /// The answer of pools.
+    Pool(pools::Answer),
     /// The answer of the agreed log.
     Raft(Result<(), raft::Refusal>),
     /// The answer of the consistent store.
@@ -376,6 +390,8 @@ pub enum Announcement {
     },
     /// Something about a credential, or about where they are kept.
     Credential(credentials::Event),
+    /// Something became of a pool; its snapshot is published.
+    Pool(pools::Event),
     /// Who leads the agreed log, as far as is known here.
     Led {
         /// In which term.

@@ -118,6 +118,7 @@ pub fn write_input(input: &Input, bytes: &mut Vec<u8>) -> u8 {
         }
         Input::Start
         | Input::Wake
+        | Input::Clock { .. }
         | Input::Datagram { .. }
         | Input::Connected { .. }
         | Input::ConnectFailed { .. }

@@ -17,19 +17,22 @@ pub(super) enum Domain {
     Gossip,
     /// Claims.
     Workers,
+    /// Rests, parks and tries.
+    Pools,
     /// Messages of the agreed log.
     Raft,
     /// Questions to the store.
     Kv,
 }
 
-const NAMES: [(Domain, &str); 8] = [
+const NAMES: [(Domain, &str); 9] = [
     (Domain::Datagram, "datagram"),
     (Domain::Link, "link"),
     (Domain::Membership, "membership"),
     (Domain::Replica, "replica"),
     (Domain::Gossip, "gossip"),
     (Domain::Workers, "workers"),
+    (Domain::Pools, "pools"),
     (Domain::Raft, "raft"),
     (Domain::Kv, "kv"),
 ];

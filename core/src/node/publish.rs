@@ -9,7 +9,7 @@ use super::Node;
 use crate::ids::{Incarnation, NodeId, Replica};
 use crate::machine::{Count, Counted};
 use crate::time::Instant;
-use crate::{credentials, gossip, kv, link, membership, raft, replica, workers};
+use crate::{credentials, gossip, kv, link, membership, pools, raft, replica, workers};
 
 /// The newest snapshots of a node, read by any thread without a lock.
 ///
@@ -22,6 +22,8 @@ pub struct Published {
     pub workers: ArcSwap<workers::Snapshot>,
     /// Every credential's head, and how changes of them arrive.
     pub credentials: ArcSwap<credentials::Snapshot>,
+    /// Every pool, to pick from and to look at.
+    pub pools: ArcSwap<pools::Snapshot>,
     /// What gossip holds back and owes.
     pub gossip: ArcSwap<gossip::Snapshot>,
     /// Links by peer.
@@ -90,6 +92,7 @@ impl Published {
             members: ArcSwap::from_pointee(members),
             workers: ArcSwap::default(),
             credentials: ArcSwap::default(),
+            pools: ArcSwap::default(),
             gossip: ArcSwap::default(),
             links: ArcSwap::default(),
             replicas: ArcSwap::default(),
@@ -116,6 +119,11 @@ impl Node {
             && let Some(snapshot) = self.credentials.publish()
         {
             self.published.credentials.store(Arc::new(snapshot));
+        }
+        if self.pools.is_touched()
+            && let Some(snapshot) = self.pools.publish(now)
+        {
+            self.published.pools.store(snapshot);
         }
         if self.kv.is_touched()
             && let Some(view) = self.kv.publish(now)

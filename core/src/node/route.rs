@@ -9,11 +9,14 @@ mod gossip;
 mod kv;
 mod link;
 mod membership;
+mod pools;
 mod raft;
 mod replica;
 mod workers;
 
-use super::contract::{Announcement, Answer, Call, Effect, Input, Keyspace, Reply, Request};
+use super::contract::{
+    Announcement, Answer, Call, Effect, Input, Keyspace, Reply, Request, Settings,
+};
 use super::misbehaviour::Domain;
 use super::{Node, Question};
 use crate::ids::{NodeId, Notice, Replica, Ticket};
@@ -32,6 +35,7 @@ pub(super) enum Step {
     Gossip(crate::gossip::Input),
     Workers(crate::workers::Input),
     Credentials(crate::credentials::Input),
+    Pools(crate::pools::Input),
     Raft(crate::raft::Input),
     Kv(crate::kv::Input),
     /// What seeds stand for may have changed.
@@ -51,9 +55,11 @@ impl Node {
                 self.membership_step(crate::membership::Input::Start);
                 self.workers_step(crate::workers::Input::Start);
                 self.credentials_step(crate::credentials::Input::Start);
+                self.pools_step(crate::pools::Input::Start);
                 self.raft_step(crate::raft::Input::Start);
             }
             Input::Wake => self.tick(now),
+            Input::Clock { unix } => self.pools_step(crate::pools::Input::Clock { unix }),
             Input::Datagram { from, bytes } => self.read_datagram(from, &bytes, out),
             Input::Connected { connection } => {
                 self.link_step(crate::link::Input::Connected { connection })
@@ -132,6 +138,11 @@ impl Node {
                 self.credentials.handle(now, input, &mut outputs);
                 outputs.into_iter().for_each(|output| self.credentials_say(output, out));
             }
+            Step::Pools(input) => {
+                let mut outputs = Vec::new();
+                self.pools.handle(now, input, &mut outputs);
+                outputs.into_iter().for_each(|output| self.pools_say(output, out));
+            }
             Step::Raft(input) => {
                 let mut outputs = Vec::new();
                 self.raft.handle(now, input, &mut outputs);
@@ -166,6 +177,9 @@ impl Node {
         }
         if self.credentials.is_due(now) {
             self.credentials_step(crate::credentials::Input::Tick);
+        }
+        if self.pools.is_due(now) {
+            self.pools_step(crate::pools::Input::Tick);
         }
         if self.raft.is_due(now) {
             self.raft_step(crate::raft::Input::Tick);
@@ -237,6 +251,9 @@ impl Node {
             Request::Credential(command) => {
                 self.credentials_step(crate::credentials::Input::Command { ticket, command });
             }
+            Request::Pool(command) => {
+                self.pools_step(crate::pools::Input::Command { ticket, command: *command });
+            }
             Request::Raft(operation) => {
                 self.raft_step(crate::raft::Input::Operate { ticket, operation });
             }
@@ -261,15 +278,21 @@ impl Node {
                 self.touched.draining = true;
                 out.push(Effect::Reply { ticket, reply: Reply::Done });
             }
-            Request::Reload { settings } => {
-                let mut workers = settings.workers;
-                workers.same_machine = settings.membership.address.ip().is_loopback();
-                self.workers_step(crate::workers::Input::Reload { settings: Box::new(workers) });
-                self.kv_step(crate::kv::Input::Reload { settings: Box::new(settings.kv) });
-                let labels = settings.membership.labels;
-                self.membership_step(crate::membership::Input::Labels { ticket, labels });
-            }
+            Request::Reload { settings } => self.reload(ticket, *settings),
         }
+    }
+
+    /// Every domain takes what can change at run time.
+    fn reload(&mut self, ticket: Ticket, settings: Settings) {
+        let mut workers = settings.workers;
+        workers.same_machine = settings.membership.address.ip().is_loopback();
+        self.workers_step(crate::workers::Input::Reload { settings: Box::new(workers) });
+        let mut pools = Box::new(settings.pools);
+        pools.forget_after = settings.membership.forget_after;
+        self.pools_step(crate::pools::Input::Reload { settings: pools });
+        self.kv_step(crate::kv::Input::Reload { settings: Box::new(settings.kv) });
+        let labels = settings.membership.labels;
+        self.membership_step(crate::membership::Input::Labels { ticket, labels });
     }
 
     /// What became of a replica concerns everybody.
@@ -278,6 +301,7 @@ impl Node {
         self.steps.push_back(Step::Maps(crate::replica::Input::Notice(notice.clone())));
         self.gossip_step(crate::gossip::Input::Notice(notice.clone()));
         self.workers_step(crate::workers::Input::Notice(notice.clone()));
+        self.pools_step(crate::pools::Input::Notice(notice.clone()));
         self.raft_step(crate::raft::Input::Notice(notice.clone()));
         out.push(Effect::Announce(Announcement::Member(notice)));
     }
@@ -289,6 +313,7 @@ impl Node {
             .push_back(Step::Maps(crate::replica::Input::Raised { replica: replica.clone() }));
         self.gossip_step(crate::gossip::Input::Raised { replica: replica.clone() });
         self.workers_step(crate::workers::Input::Raised { replica: replica.clone() });
+        self.pools_step(crate::pools::Input::Raised { replica: replica.clone() });
         self.raft_step(crate::raft::Input::Raised { replica: replica.clone() });
         out.push(Effect::Announce(Announcement::Raised { replica }));
     }

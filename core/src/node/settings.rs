@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::contract::Settings;
 use crate::ids::{ClusterId, NodeId};
 use crate::wire::PROTOCOL;
-use crate::{credentials, gossip, kv, limits, link, membership, raft, time, workers};
+use crate::{credentials, gossip, kv, limits, link, membership, pools, raft, time, workers};
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +189,7 @@ impl Settings {
             link: link_defaults(cluster, address),
             workers: workers::Settings::default(),
             credentials: credentials::Settings::default(),
+            pools: pools::Settings::default(),
             raft: raft_defaults(profile),
             kv: kv::Settings::default(),
             tombstones_max: limits::TOMBSTONES_MAX,

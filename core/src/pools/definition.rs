@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -15,11 +16,19 @@ use crate::ids::CredentialHandle;
 use crate::limits;
 
 /// What a node is told about pools by its configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
     /// The pools of the document.
     pub pools: BTreeMap<Name, Definition>,
+    /// How long what was cleared may come back from a node that was away.
+    pub forget_after: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { pools: BTreeMap::new(), forget_after: Duration::from_secs(30 * 60) }
+    }
 }
 
 /// The name of a pool: `[a-z0-9][a-z0-9._-]{0,63}`.
@@ -148,18 +157,45 @@ pub enum Members {
     },
 }
 
-/// One listed member.
+/// One listed member: an object, or a credential's id alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Written")]
 pub struct Listed {
     /// The credential's id, in the tenant `default`.
     pub credential: String,
     /// Its share; without: the record's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
     /// What was learnt under another epoch says nothing about this one.
-    #[serde(default = "first_epoch")]
     pub epoch: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Id(String),
+    Member(Member),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Member {
+    credential: String,
+    #[serde(default)]
+    weight: Option<u32>,
+    #[serde(default = "first_epoch")]
+    epoch: u64,
+}
+
+impl From<Written> for Listed {
+    fn from(written: Written) -> Listed {
+        match written {
+            Written::Id(credential) => Listed { credential, weight: None, epoch: first_epoch() },
+            Written::Member(Member { credential, weight, epoch }) => {
+                Listed { credential, weight, epoch }
+            }
+        }
+    }
 }
 
 fn first_epoch() -> u64 {
@@ -323,6 +359,10 @@ impl Definition {
         let web = upstream.starts_with("http://") || upstream.starts_with("https://");
         if !upstream.is_empty() && (!web || upstream.len() > limits::URL_BYTES_MAX) {
             return wrong("upstream", "must be empty or a URL of http or https".into());
+        }
+        if let Some(fault) = self.profile.faults().first() {
+            let field = format!("profile.{}", fault.field);
+            return Err(DefinitionError { field, detail: fault.range() });
         }
         if let Some(request) = &self.probe_request
             && (!matches!(request.method.as_str(), "GET" | "POST")

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::Endpoint;
 use super::{Definition, Name, Verdict};
 use crate::ids::{CredentialHandle, Replica};
 use crate::time::{Instant, UnixTime};
+use crate::wire::Blob;
 
 /// A pick that an external proxy was given: `<node>/<incarnation>/<number>` of whoever issued it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +38,25 @@ pub enum Outcome {
         verdict: Verdict,
     },
     /// The caller went away first: says nothing about the member, but a probe is spent.
+    Cancelled,
+}
+
+/// How the request of a lease ended, as its caller saw it. It is judged here, as the gateway judges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// The upstream answered.
+    Answered {
+        /// 100..599.
+        status: u16,
+        /// Every line, in order.
+        headers: Vec<(String, String)>,
+        /// After content decoding; what is beyond 64 KiB is not seen.
+        body: Blob,
+        /// Which host of the provider.
+        endpoint: Endpoint,
+    },
+    /// The caller went away first.
     Cancelled,
 }
 
@@ -104,8 +125,8 @@ pub enum Command {
     ReportLease {
         /// Which.
         lease: LeaseId,
-        /// What became of its request.
-        outcome: Outcome,
+        /// How its request ended.
+        ended: Ended,
     },
     /// Make a pool.
     Create {
@@ -199,6 +220,13 @@ pub enum Answer {
     /// A report was read.
     Reported {
         /// Whether it taught anything: one about a member that left, or of another epoch, does not.
+        applied: bool,
+    },
+    /// The report of a lease was judged.
+    Judged {
+        /// What the answer means; `None`: the caller went away first.
+        verdict: Option<Verdict>,
+        /// Whether it taught anything.
         applied: bool,
     },
     /// The lease.

@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use super::target::words;
+use super::view::{LaneView, MemberView};
 use super::{Credential, Definition, Name, Strategy};
 use crate::ids::CredentialHandle;
 use crate::time::{Instant, millis};
@@ -30,12 +32,20 @@ use crate::time::{Instant, millis};
 pub struct Snapshot {
     /// By name.
     pub pools: imbl::OrdMap<Name, Arc<Pool>>,
+    /// Unix ms less the ms of this node's clock.
+    pub wall: i128,
 }
 
 impl Snapshot {
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
         self.pools.get(name)
+    }
+
+    /// Unix ms at an instant of this node's clock.
+    pub fn unix(&self, at: Instant) -> u64 {
+        let millis = i128::from(at.as_micros() / 1000) + self.wall;
+        u64::try_from(millis.max(0)).unwrap_or(u64::MAX)
     }
 }
 
@@ -52,15 +62,28 @@ pub struct Pool {
     pub members: Arc<[Arc<Member>]>,
     /// For requests of no model, and of models without a lane of their own.
     pub any: Arc<Lane>,
-    /// By model.
+    /// By model, and by family where one rests.
     pub lanes: BTreeMap<Arc<str>, Arc<Lane>>,
+    /// Families that rest: a model of one of them, without a lane of its own, uses the family's.
+    pub families: Vec<Arc<str>>,
+    /// What readers see of each lane; the first is the common one.
+    pub views: Vec<LaneView>,
+    /// What readers see of each member, in the order of the definition.
+    pub rows: Vec<MemberView>,
 }
 
 impl Pool {
     /// The lane that a request for `model` uses.
     pub fn lane(&self, model: Option<&str>) -> &Lane {
-        let own = model.filter(|_| !self.lanes.is_empty()).and_then(|model| self.lanes.get(model));
+        let Some(model) = model.filter(|_| !self.lanes.is_empty()) else { return &self.any };
+        let own = self.lanes.get(model).or_else(|| self.family(model));
         own.unwrap_or(&self.any)
+    }
+
+    fn family(&self, model: &str) -> Option<&Arc<Lane>> {
+        let resting = |word: &&str| self.families.iter().any(|family| **family == **word);
+        let family = words(model).find(resting)?;
+        self.lanes.get(family)
     }
 
     fn member(&self, position: u32) -> Option<&Arc<Member>> {

@@ -21,6 +21,13 @@ pub struct ProfileError {
     pub most: u64,
 }
 
+impl ProfileError {
+    /// What would be right.
+    pub fn range(&self) -> String {
+        format!("is {} ms; it may be {} to {} ms", self.found, self.least, self.most)
+    }
+}
+
 impl Profile {
     /// Everything that is out of bounds.
     pub fn faults(&self) -> Vec<ProfileError> {

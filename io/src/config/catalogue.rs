@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Map,
     /// A list of tables.
     Tables,
+    /// A table per pool.
+    Pools,
 }
 
 /// Who may set a key. A served document can set those of the fleet only.
@@ -58,7 +60,7 @@ const fn key(
     Key { path, kind, default, owner, live, about }
 }
 
-use Kind::{Bytes, Choice, Flag, Map, Millis, Tables, Text, Texts};
+use Kind::{Bytes, Choice, Flag, Map, Millis, Pools, Tables, Text, Texts};
 use Owner::{Fleet, Node};
 
 const DAY_MS: u64 = 86_400_000;
@@ -88,6 +90,7 @@ const KEYS: &[Key] = &[
     key("node.id", Text, "", Node, false, "this node's name; default: the host name, lower-cased"),
     key("node.labels", Map, "{}", Node, true, "labels of this node"),
     key("node.zone", Text, "\"\"", Node, false, "failure domain"),
+    key("pools", Pools, "{}", Fleet, true, "pools by name: { members, strategy, profile, early_probe_ms, degrade, auth_reset_target, upstream, notify } each"),
     key("raft.eligible", Flag, "true", Node, false, "whether this node may keep a copy of the agreed log"),
     key("ready.exclude", Texts, "[]", Fleet, true, "checks that /readyz leaves out"),
     key("ready.require", Texts, "[]", Fleet, true, "checks that /readyz counts though it would only show them: raft"),
@@ -122,7 +125,7 @@ pub(super) fn find(path: &str) -> Option<Key> {
     exact.or_else(|| {
         keys().into_iter().find(|key| {
             let below = path.strip_prefix(key.path).is_some_and(|rest| rest.starts_with('.'));
-            matches!(key.kind, Kind::Map) && below
+            matches!(key.kind, Kind::Map | Kind::Pools) && below
         })
     })
 }

@@ -194,7 +194,7 @@ impl Layers {
 /// Whether the table at `path` only groups keys (or is a map, whose entries are merged by key).
 fn descend(path: &str) -> bool {
     catalogue::is_table(path)
-        || catalogue::find(path).is_some_and(|key| matches!(key.kind, Kind::Map))
+        || catalogue::find(path).is_some_and(|key| matches!(key.kind, Kind::Map | Kind::Pools))
 }
 
 fn chosen_file(sources: &Sources) -> Option<PathBuf> {

@@ -15,6 +15,7 @@ use toml::Value;
 use super::Problem;
 use super::catalogue::{self, Kind};
 use super::layers::{Layers, Place};
+use super::pools;
 use super::secret::{Secret, SecretError, read_private};
 use crate::secure::TlsFiles;
 
@@ -110,6 +111,7 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
     reader.identity_bounds(&settings);
     let worker_keys = reader.worker_keys();
     reader.workers(&mut settings, &worker_keys);
+    pools::read(&mut reader, &mut settings);
     let keyring_file = reader.text("cluster.keyring_file").filter(|text| !text.is_empty());
     let keyring_file = keyring_file.map(PathBuf::from);
     let keyring = reader.keyring(keyring_file.as_ref());
@@ -137,13 +139,19 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
     })
 }
 
-struct Reader<'a> {
-    layers: &'a Layers,
+pub(super) struct Reader<'a> {
+    pub(super) layers: &'a Layers,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Reader<'_> {
-    fn problem(&mut self, code: &'static str, path: &str, message: String, help: Option<&str>) {
+    pub(super) fn problem(
+        &mut self,
+        code: &'static str,
+        path: &str,
+        message: String,
+        help: Option<&str>,
+    ) {
         let place = self.layers.get(path).map_or(Place::Default, |row| row.place.clone());
         self.problems.push(Problem { code, message, place, help: help.map(str::to_owned) });
     }
@@ -189,6 +197,9 @@ impl Reader<'_> {
                     continue;
                 }
                 (Kind::Tables, _) => "a list of tables",
+                (Kind::Pools, Value::Table(table)) if table.is_empty() => continue,
+                (Kind::Pools, _) if path != key.path => continue, // Read as a whole, below.
+                (Kind::Pools, _) => "a table under each name",
             };
             self.problem("type_wrong", &path, format!("`{path}` must be {wanted}"), None);
         }

@@ -35,7 +35,11 @@ pub fn show(layers: &Layers, prefix: &str, effective: bool, origin: bool) -> Str
         let rows = layers.rows.iter();
         let written: Vec<_> =
             rows.filter(|(path, _)| *path == key.path || path.starts_with(&below)).collect();
-        if written.is_empty() && effective && within(key.path) && !matches!(key.kind, Kind::Map) {
+        if written.is_empty()
+            && effective
+            && within(key.path)
+            && !matches!(key.kind, Kind::Map | Kind::Pools)
+        {
             lines.push(line(key.path, default_text(&key), origin.then(|| "default".to_owned())));
         }
         for (path, row) in written.into_iter().filter(|(path, _)| within(path)) {
@@ -85,6 +89,7 @@ fn value_text(key: &Key) -> String {
         Kind::Choice(words) => words.join(", "),
         Kind::Map => "table of texts".to_owned(),
         Kind::Tables => "list of tables".to_owned(),
+        Kind::Pools => "table of tables".to_owned(),
     }
 }
 
@@ -98,6 +103,7 @@ fn default_text(key: &Key) -> String {
         | Kind::Texts
         | Kind::Choice(_)
         | Kind::Map
+        | Kind::Pools
         | Kind::Tables => match key.default {
             "" => "(derived)",
             default => default,

@@ -137,3 +137,37 @@ fn the_reference_page_lists_every_key() {
         "UPDATE_EXPECT=1 cargo test -p quorate rewrites docs/CONFIGURATION.md"
     );
 }
+
+#[test]
+fn a_pool_is_read_as_a_whole_and_every_wrong_one_is_named() {
+    let text = r#"
+[pools.codex]
+members = ["codex-1", { credential = "codex-2", weight = 3, epoch = 2 }]
+strategy = "rr"
+
+[pools.codex.profile]
+floor_ms = 20000
+
+[pools.all]
+members = { provider = "claude" }
+"#;
+    let file = File::new("pools", text);
+    let (config, _) = Config::load(&sources(&file, &[], &[])).expect("it is valid");
+    let pools = &config.node.pools.pools;
+    let codex = pools.get("codex").expect("it is there");
+    assert_eq!((codex.strategy.word(), codex.profile.floor_ms), ("round_robin", 20_000));
+    assert_eq!(pools.len(), 2);
+    for (wrong, told) in [
+        ("[pools.codex]\nstratgy = \"ff\"", "unknown field `stratgy`"),
+        ("[pools.codex]\nmembers = []", "`members` must be 1 to 1000"),
+        ("[pools.Codex]\nmembers = [\"a\"]", "is no name of a pool"),
+        ("[pools.c]\nmembers = [\"a\"]\nauth_reset_target = \"-x\"", "`auth_reset_target`"),
+        ("[pools.c]\nmembers = [\"a\"]\nstrategy = \"fastest\"", "unknown variant `fastest`"),
+        ("[pools.a]\nmembers = [\"x\"]\n[pools.b]\nmembers = [\"x\"]", "both list `x`"),
+    ] {
+        let file = File::new("pools-wrong", wrong);
+        let problems = Config::load(&sources(&file, &[], &[])).expect_err(wrong);
+        let told_all: Vec<&str> = problems.iter().map(|one| one.message.as_str()).collect();
+        assert!(told_all.iter().any(|one| one.contains(told)), "{wrong}: {told_all:?}");
+    }
+}

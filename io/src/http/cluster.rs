@@ -168,6 +168,7 @@ pub(super) async fn ask(surface: &Surface, request: Request) -> Result<(), Probl
         Reply::Refused(refusal) => Err(refused(&refusal)),
         reply @ (Reply::Worker(_)
         | Reply::Credential(_)
+        | Reply::Pool(_)
         | Reply::Raft(_)
         | Reply::Kv(_)
         | Reply::Watching { .. }) => {

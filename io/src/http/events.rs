@@ -13,8 +13,9 @@ use std::sync::Mutex;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use quorate_core::ids::{Notice, Reason};
-use quorate_core::node::Announcement;
 use quorate_core::node::credentials::Event as CredentialEvent;
+use quorate_core::node::{Announcement, pools};
+use quorate_core::time::UnixTime;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -22,6 +23,7 @@ use super::problem::{Code, Problem};
 use super::route::{Answer, Call, Outcome, Route, merged};
 use super::stream::{Place, Tail, frame};
 use super::{Surface, members};
+use crate::clock;
 use crate::handle::Heard;
 
 /// Events kept for those who come back.
@@ -30,7 +32,7 @@ const RING_MAX: usize = 4096;
 const WAITING_MAX: usize = 256;
 
 /// Every type of event.
-pub(super) const TYPES: [&str; 30] = [
+pub(super) const TYPES: [&str; 35] = [
     "credential.added",
     "credential.changed",
     "credential.file",
@@ -57,6 +59,11 @@ pub(super) const TYPES: [&str; 30] = [
     "node.raised",
     "node.stopped",
     "peer.misbehaved",
+    "pool.exhausted",
+    "pool.failover",
+    "pool.parked",
+    "pool.recovered",
+    "pool.rested",
     "raft.genesis_conflict",
     "raft.led",
     "raft.needs_upgrade",
@@ -258,11 +265,57 @@ fn describe(announcement: &Announcement) -> Option<(&'static str, Value)> {
         Announcement::NeedsUpgrade { index } => ("raft.needs_upgrade", json!({"index": index})),
         Announcement::Stopped => ("node.stopped", json!({})),
         Announcement::Duplicate { address } => ("node.duplicate", json!({"address": address})),
+        Announcement::Pool(event) => return pool(event),
         // The watches tell these; as events they would only repeat what is said above.
         Announcement::MemberChanged { .. }
         | Announcement::WorkerChanged { .. }
         | Announcement::Watched { .. } => return None,
         Announcement::RoundTrip { .. } => return None, // A figure, shown by `/metrics`.
+    };
+    Some(described)
+}
+
+/// A pool's change; one of its snapshot alone is none.
+fn pool(event: &pools::Event) -> Option<(&'static str, Value)> {
+    let at = |unix: &UnixTime| clock::rfc3339(*unix);
+    let described = match event {
+        pools::Event::Exhausted { pool, lane, wake_at, members } => {
+            let wake_at = wake_at.as_ref().map(at);
+            let told = json!({"pool": pool, "lane": lane, "wake_at": wake_at, "members": members});
+            ("pool.exhausted", told)
+        }
+        pools::Event::Recovered { pool, lane, member, cause, confirmed, after_ms, .. } => {
+            let told = json!({
+                "pool": pool, "lane": lane, "member": member, "cause": cause,
+                "confirmed": confirmed, "after_ms": after_ms,
+            });
+            ("pool.recovered", told)
+        }
+        pools::Event::Failover { pool, lane, from, to, class } => {
+            let told = json!({"pool": pool, "lane": lane, "from": from, "to": to, "class": class});
+            ("pool.failover", told)
+        }
+        pools::Event::Rested {
+            pool,
+            credential,
+            class,
+            scope,
+            source,
+            rest_until,
+            stated_reset,
+        } => {
+            let told = json!({
+                "pool": pool, "credential": credential, "class": class, "target": scope,
+                "source": source, "rest_until": at(rest_until),
+                "stated_reset": stated_reset.as_ref().map(at),
+            });
+            ("pool.rested", told)
+        }
+        pools::Event::Parked { pool, member, until } => {
+            let told = json!({"pool": pool, "member": member, "until": until.as_ref().map(at)});
+            ("pool.parked", told)
+        }
+        pools::Event::Changed { .. } => return None,
     };
     Some(described)
 }

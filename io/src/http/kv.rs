@@ -50,6 +50,7 @@ async fn ask_within(call: &Call, request: kv::Request, within: Duration) -> Resu
         | Reply::Refused(_)
         | Reply::Worker(_)
         | Reply::Credential(_)
+        | Reply::Pool(_)
         | Reply::Raft(_)
         | Reply::Watching { .. }) => {
             unreachable!("a request to the store is answered by it, not by {reply:?}")

@@ -130,6 +130,7 @@ async fn operate(surface: &Surface, operation: Operation) -> Result<(), Problem>
         | Reply::Refused(_)
         | Reply::Worker(_)
         | Reply::Credential(_)
+        | Reply::Pool(_)
         | Reply::Kv(_)
         | Reply::Watching { .. } => {
             unreachable!("the log answers for itself")

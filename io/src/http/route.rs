@@ -17,8 +17,8 @@ use super::lists::Query;
 use super::problem::{Code, Problem};
 use super::strict::Fields;
 use super::{
-    Surface, classify, cluster, credentials, events, kv, members, operations, pipeline, probes,
-    raft, workers,
+    Surface, classify, cluster, credentials, events, kv, members, operations, pipeline, pools,
+    probes, raft, workers,
 };
 use crate::access::{Actor, Scope};
 
@@ -327,6 +327,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(workers::routes());
     routes.extend(credentials::routes());
     routes.extend(classify::routes());
+    routes.extend(pools::routes());
     routes.extend(kv::routes());
     routes.extend(events::routes());
     routes.extend(operations::routes());

@@ -4,5 +4,6 @@ mod classify;
 mod conventions;
 mod description;
 mod harness;
+mod pools;
 mod streams;
 mod surfaces;

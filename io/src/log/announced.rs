@@ -5,11 +5,13 @@ use std::time::Duration;
 use quorate_core::ids::{Notice, Reason};
 use quorate_core::node::Announcement;
 use quorate_core::node::credentials::Event;
+use quorate_core::node::pools::Event as PoolEvent;
 use quorate_core::time::Instant;
 use quorate_core::wire::Transport;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, error, info, warn};
 
+use crate::clock;
 use crate::handle::{Handle, Heard};
 
 /// After the first ones, what a peer or a seed does again and again is said once in this time.
@@ -77,6 +79,7 @@ impl Told {
             Announcement::GenesisConflict { with } => {
                 warn!(with, "another log was founded in this cluster: nothing merges the two");
             }
+            Announcement::Pool(event) => pool(event),
             Announcement::Stopped => info!("this node has left the cluster"),
             Announcement::Duplicate { address } => {
                 let address = address.map_or("unknown".to_owned(), |address| address.to_string());
@@ -103,6 +106,28 @@ impl Told {
             self.join = Some(at);
             warn!(seed, failures, "a seed cannot be joined");
         }
+    }
+}
+
+/// What becomes of a pool. Credentials are named by their handles.
+fn pool(event: &PoolEvent) {
+    match event {
+        PoolEvent::Exhausted { pool, lane, wake_at, members } => {
+            let wake_at = wake_at.map_or_else(|| "no timer".to_owned(), clock::rfc3339);
+            warn!(%pool, %lane, wake_at, members, "pool exhausted");
+        }
+        PoolEvent::Recovered { pool, lane, member, cause, confirmed, after_ms, .. } => {
+            info!(%pool, %lane, %member, ?cause, confirmed, after_ms, "pool recovered");
+        }
+        PoolEvent::Failover { pool, lane, from, to, class } => {
+            let class = class.map_or("operator", |class| class.name());
+            info!(%pool, %lane, %from, %to, class, "pool failover");
+        }
+        PoolEvent::Parked { pool, member, until } => {
+            let until = until.map_or_else(|| "taken back".to_owned(), clock::rfc3339);
+            info!(%pool, %member, until, "pool member parked");
+        }
+        PoolEvent::Rested { .. } | PoolEvent::Changed { .. } => {}
     }
 }
 

@@ -111,6 +111,7 @@ pub(crate) fn published(local: Replica, at: Instant) -> Published {
         members: ArcSwap::from_pointee(members),
         workers: Default::default(),
         credentials: Default::default(),
+        pools: Default::default(),
         gossip: Default::default(),
         links: Default::default(),
         raft: Default::default(),

@@ -273,6 +273,7 @@ impl Lens {
             }
             Input::Start
             | Input::Wake
+            | Input::Clock { .. }
             | Input::Connected { .. }
             | Input::ConnectFailed { .. }
             | Input::Accepted { .. }

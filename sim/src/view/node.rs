@@ -128,6 +128,7 @@ impl Watched {
             }
             Input::Start
             | Input::Wake
+            | Input::Clock { .. }
             | Input::Connected { .. }
             | Input::ConnectFailed { .. }
             | Input::Accepted { .. }

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use quorate_core::ids::{Incarnation, Notice, Reason, Replica};
 use quorate_core::limits;
 use quorate_core::node::credentials::{self, Errand, Found, Seen};
-use quorate_core::node::kv;
 use quorate_core::node::membership::words_of;
 use quorate_core::node::workers::{Command, Target};
 use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Request};
+use quorate_core::node::{kv, pools};
 use quorate_core::wire::datagram::{self, Kind};
 use quorate_core::wire::frame::{Class, Frame};
 use quorate_core::wire::message::{Control, Gossip};
@@ -164,6 +164,7 @@ pub fn of_input(input: &Input, names: &Names) -> String {
     match input {
         Input::Start => "starts".to_owned(),
         Input::Wake => "wakes".to_owned(),
+        Input::Clock { unix } => format!("reads {} ms since 1970", unix.0),
         Input::Datagram { from, bytes } => {
             format!("from {}: {}", whom(names, *from), of_datagram(bytes).1)
         }
@@ -220,6 +221,7 @@ pub fn of_request(request: &Request) -> String {
         Request::TellAudit { .. } => "tell its audit head".to_owned(),
         Request::Worker(command) => of_command(command),
         Request::Credential(command) => of_credentials(command).to_owned(),
+        Request::Pool(command) => format!("of a pool: {command:?}").to_lowercase(),
         Request::Raft(operation) => format!("of the log: {operation:?}").to_lowercase(),
         Request::Kv { request, .. } => of_keys(request).to_owned(),
         Request::Watch(_) => "watch keys".to_owned(),
@@ -350,6 +352,7 @@ pub fn of_announcement(announcement: &Announcement) -> Option<String> {
         Announcement::Credential(event) => format!("of credentials: {event:?}"),
         Announcement::GenesisConflict { with } => format!("keeps another log than {with}"),
         Announcement::NeedsUpgrade { index } => format!("does not understand entry {index}"),
+        Announcement::Pool(event) => of_pool(event),
         Announcement::Stopped => "has left and stops".to_owned(),
         Announcement::Duplicate { .. } => "finds its name in use and stops".to_owned(),
         Announcement::Watched { watch, .. } => format!("tells watch {} of changes", watch.0),
@@ -357,6 +360,21 @@ pub fn of_announcement(announcement: &Announcement) -> Option<String> {
         | Announcement::RoundTrip { .. }
         | Announcement::WorkerChanged { .. } => return None,
     })
+}
+
+fn of_pool(event: &pools::Event) -> String {
+    match event {
+        pools::Event::Exhausted { pool, .. } => format!("pool {pool} is exhausted"),
+        pools::Event::Recovered { pool, member, .. } => {
+            format!("pool {pool} is back through {member}")
+        }
+        pools::Event::Failover { pool, from, to, .. } => {
+            format!("pool {pool} goes on from {from} to {to}")
+        }
+        pools::Event::Rested { scope, class, .. } => format!("{scope} rests: {class}"),
+        pools::Event::Parked { member, .. } => format!("{member} is parked or taken back"),
+        pools::Event::Changed { pool } => format!("pool {pool} changed"),
+    }
 }
 
 fn of_notice(notice: &Notice) -> String {

@@ -1,8 +1,8 @@
 //! What credentials say: errands to their store, rows to keep, answers to callers.
 
 use super::{Announcement, Call, Effect, Keyspace, Node, Reply, Step};
-use crate::credentials;
 use crate::node::Question;
+use crate::{credentials, pools};
 
 impl Node {
     pub(super) fn credentials_say(&mut self, output: credentials::Output, out: &mut Vec<Effect>) {
@@ -16,8 +16,10 @@ impl Node {
                 let ticket = self.ask(Question::Keep);
                 out.push(Effect::Store { ticket, batch: vec![(Keyspace::Local, key, value)] });
             }
-            // Readers see it in the snapshot of this turn; nobody else asks yet.
-            Output::Changed { head: _ } => {}
+            Output::Changed { head } => {
+                let (handle, credential) = (head.handle, member(&head).map(Box::new));
+                self.pools_step(pools::Input::Credential { handle, credential });
+            }
             Output::Announce(event) => out.push(Effect::Announce(Announcement::Credential(event))),
             Output::Reply { ticket, answer } => {
                 out.push(Effect::Reply { ticket, reply: Reply::Credential(answer) });
@@ -28,4 +30,21 @@ impl Node {
     pub(super) fn credentials_step(&mut self, input: credentials::Input) {
         self.steps.push_back(Step::Credentials(input));
     }
+}
+
+/// What pools see of a record: nothing while it is gone, or was not read yet.
+fn member(head: &credentials::Head) -> Option<pools::Credential> {
+    let record = head.record.as_ref().filter(|_| !head.deleted)?;
+    let body = head.digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
+    Some(pools::Credential {
+        handle: head.handle,
+        id: head.key.id().into(),
+        provider: record.provider.clone(),
+        disabled: record.disabled,
+        needs_login: false, // Nobody refreshes yet, so nobody finds out.
+        priority: record.priority,
+        weight: record.weight,
+        quota_group: record.quota_group.clone(),
+        body,
+    })
 }

@@ -21,6 +21,9 @@ fn pool(strategy: Strategy, weights: &[u32], lane: Lane) -> Pool {
         members: members.into(),
         any: Arc::new(Lane { strategy, shares, ..lane }),
         lanes: BTreeMap::new(),
+        families: Vec::new(),
+        views: Vec::new(),
+        rows: Vec::new(),
     }
 }
 

@@ -128,6 +128,7 @@ async fn ask(surface: &Surface, command: Command) -> Result<Done, Problem> {
         reply @ (Reply::Done
         | Reply::Refused(_)
         | Reply::Worker(_)
+        | Reply::Pool(_)
         | Reply::Raft(_)
         | Reply::Kv(_)
         | Reply::Watching { .. }) => {

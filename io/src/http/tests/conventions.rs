@@ -13,6 +13,9 @@ pub(super) fn concrete(path: &str) -> String {
     let id =
         quorate_core::node::workers::claim::id(&super::harness::node("n1"), "http://10.0.0.7:8000");
     let member = path.contains("/members/");
+    let handle = super::harness::account("codex-1").to_string();
+    let path = path.replace("{pool}", "codex").replace("{handle}", &handle);
+    let path = path.replace("{provider}", "codex");
     path.replace("{id}", if member { "n2" } else { id.as_str() }).replace("{check}", "loop")
 }
 
@@ -69,6 +72,9 @@ fn body_for(path: &str) -> serde_json::Value {
         "/v1/workers/{id}/report" => json!({"ticket": "t1", "outcome": "ok"}),
         "/v1/workers" => json!({"url": "http://10.0.0.7:8000"}),
         "/v1/workers/{id}" => json!({"url": "http://10.0.0.7:8000"}),
+        "/v1/pools/{pool}/members/{handle}/park" => json!({"for_ms": 1000}),
+        "/v1/pools/{pool}/members/{handle}/clear" => json!({"reason": "test"}),
+        "/v1/leases/{id}/report" => json!({"outcome": "cancelled"}),
         _ => json!({}),
     }
 }

@@ -12,9 +12,10 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
-use quorate_core::ids::{ClusterId, Incarnation, NodeId, Replica};
+use quorate_core::ids::{ClusterId, CredentialHandle, Incarnation, NodeId, Replica, Ticket};
 use quorate_core::machine::{Count, Machine as _};
 use quorate_core::node::membership::{Member, State};
+use quorate_core::node::pools::{self, Pools};
 use quorate_core::node::settings::Profile;
 use quorate_core::node::workers::claim::{Admin, Statement};
 use quorate_core::node::workers::view::{ClaimView, Lease, ProbeView};
@@ -205,6 +206,12 @@ impl World {
             reload: Mutex::new(Ok(vec!["listen.http"])),
         });
         let published = Arc::new(published());
+        let mut pools = pools();
+        if let Some(snapshot) = pools.publish(host.now()) {
+            published.pools.store(snapshot);
+        }
+        let pools = Arc::new(Mutex::new(pools));
+        let (machine, shown, clock) = (pools.clone(), published.clone(), host.clone());
         let (handle, mut asks, announce) = Handle::new(published.clone());
         let script = Arc::new(Mutex::new(Script::default()));
         let scripted = script.clone();
@@ -217,7 +224,12 @@ impl World {
                     continue;
                 }
                 let mut script = scripted.lock().expect("free");
-                script.wishes.push(ask.request);
+                script.wishes.push(ask.request.clone());
+                if let quorate_core::node::Request::Pool(command) = ask.request {
+                    let mut pools = machine.lock().expect("free");
+                    let _ = ask.reply.send(decide(&mut pools, clock.now(), *command, &shown));
+                    continue;
+                }
                 if script.mute {
                     unanswered.push(ask.reply);
                     continue;
@@ -315,6 +327,66 @@ impl World {
     }
 }
 
+/// What a real pool machine answers; what it publishes is there before its answer.
+fn decide(
+    pools: &mut Pools,
+    now: Instant,
+    command: pools::Command,
+    published: &Published,
+) -> Reply {
+    let mut out = Vec::new();
+    pools.handle(now, pools::Input::Command { ticket: Ticket(1), command }, &mut out);
+    if let Some(snapshot) = pools.publish(now) {
+        published.pools.store(snapshot);
+    }
+    let answer = out.into_iter().find_map(|output| match output {
+        pools::Output::Reply { answer, .. } => Some(answer),
+        pools::Output::Write { .. }
+        | pools::Output::Ready
+        | pools::Output::Persist { .. }
+        | pools::Output::Announce(_)
+        | pools::Output::Misbehaved { .. } => None,
+    });
+    Reply::Pool(answer.expect("every command is answered"))
+}
+
+/// The handle of a credential of the harness.
+pub(super) fn account(id: &str) -> CredentialHandle {
+    CredentialHandle::of("default", id)
+}
+
+/// One pool of two accounts.
+fn pools() -> Pools {
+    let definition = serde_json::from_value(json!({"members": ["codex-1", "codex-2"]}));
+    let definition: pools::Definition = definition.expect("a definition");
+    let name = "codex".parse().expect("a name");
+    let settings =
+        pools::Settings { pools: BTreeMap::from([(name, definition)]), ..Default::default() };
+    let local = Replica { node: node("n1"), incarnation: Incarnation(57) };
+    let mut pools = Pools::new(settings, local, &BTreeMap::new());
+    let mut out = Vec::new();
+    let now = Instant::from_micros(20_000_000);
+    let unix = UnixTime(1_700_000_020_000);
+    pools.handle(now, pools::Input::Clock { unix }, &mut out);
+    pools.handle(now, pools::Input::Start, &mut out);
+    for id in ["codex-1", "codex-2"] {
+        let credential = pools::Credential {
+            handle: account(id),
+            id: id.into(),
+            provider: "codex".into(),
+            disabled: false,
+            needs_login: false,
+            priority: 0,
+            weight: 1,
+            quota_group: None,
+            body: 1,
+        };
+        let (handle, credential) = (credential.handle, Some(Box::new(credential)));
+        pools.handle(now, pools::Input::Credential { handle, credential }, &mut out);
+    }
+    pools
+}
+
 fn settings() -> HttpSettings {
     HttpSettings {
         cluster: "prod".to_owned(),
@@ -390,6 +462,7 @@ fn published() -> Published {
         members: ArcSwap::from_pointee(members),
         workers: ArcSwap::from_pointee(workers),
         credentials: ArcSwap::default(),
+        pools: ArcSwap::default(),
         gossip: ArcSwap::default(),
         links: ArcSwap::default(),
         raft: ArcSwap::default(),

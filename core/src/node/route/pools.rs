@@ -1,0 +1,31 @@
+//! What pools say: entries to write, rows to keep, answers to callers, news for observers.
+
+use super::{Announcement, Effect, Keyspace, Node, Reply, Step};
+use crate::node::Question;
+use crate::node::misbehaviour::Domain;
+use crate::pools;
+
+impl Node {
+    pub(super) fn pools_say(&mut self, output: pools::Output, out: &mut Vec<Effect>) {
+        use pools::Output;
+        match output {
+            // Rests are not shared yet: each node learns from its own requests.
+            Output::Write { .. } | Output::Ready => {}
+            Output::Persist { key, value } => {
+                let ticket = self.ask(Question::Keep);
+                out.push(Effect::Store { ticket, batch: vec![(Keyspace::Local, key, value)] });
+            }
+            Output::Announce(event) => out.push(Effect::Announce(Announcement::Pool(event))),
+            Output::Reply { ticket, answer } => {
+                out.push(Effect::Reply { ticket, reply: Reply::Pool(answer) });
+            }
+            Output::Misbehaved { peer, what } => {
+                self.misbehaved(Domain::Pools, Some(peer), what, out)
+            }
+        }
+    }
+
+    pub(super) fn pools_step(&mut self, input: pools::Input) {
+        self.steps.push_back(Step::Pools(input));
+    }
+}

@@ -1,0 +1,248 @@
+//! The machine: definitions, credentials, what every node says and what callers report meet here.
+//!
+//! Every input ends in one place, `review`: how each member of a touched pool stands in each lane, who is
+//! active, what edge that is and what a pick sees. All state changes first, then what people hear of it.
+//!
+//! P-5: a lane is exhausted iff no member is servable; its edges alternate. P-14: every table keeps its bound.
+//! P-17: what time has ended is over before anything new is looked at, and `next_wake` is never later.
+//!
+//! Absent on purpose: any trust in a timer. A timer makes a pool be looked at; what is then so, the fold says.
+
+mod counts;
+mod define;
+mod hear;
+mod lease;
+mod operate;
+mod publish;
+mod report;
+mod review;
+mod say;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::lane::{LaneState, Who};
+use super::pick::{Load, Member};
+use super::probe::Tries;
+use super::rest::{Folded, Level};
+use super::said::{Book, ParkSaid};
+use super::target::{Reach, Subject, Target, Whom};
+use super::{Cause, Credential, Definition, Input, Name, Output, Settings, Snapshot};
+use crate::ids::{CredentialHandle, Incarnation, NodeId, Replica};
+use crate::limits;
+use crate::machine::{Machine, Wake};
+use crate::time::{Instant, UnixTime, micros};
+use crate::wire::Blob;
+use counts::Counters;
+use lease::Leases;
+
+/// Every pool that this node knows of.
+#[derive(Debug)]
+pub struct Pools {
+    settings: Settings,
+    local: Replica,
+    started: bool,
+    /// Unix ms less this clock's ms, as the host last said.
+    wall: i128,
+    credentials: BTreeMap<CredentialHandle, Arc<Credential>>,
+    pools: BTreeMap<Name, PoolState>,
+    pooled: BTreeMap<CredentialHandle, Name>,
+    /// What each author says, ourselves included.
+    books: BTreeMap<NodeId, Book>,
+    folded: BTreeMap<Whom, BTreeMap<Reach, Folded>>,
+    parks: BTreeMap<Who, ParkSaid>,
+    levels: BTreeMap<Target, Level>,
+    tries: BTreeMap<Target, Tries>,
+    /// When each of our clears last covered something in view.
+    covered: BTreeMap<Target, u64>,
+    /// Alive or suspect.
+    members: BTreeMap<NodeId, Incarnation>,
+    sequence: u64,
+    demands: u64,
+    leases: Leases,
+    /// When which pool is looked at again, Unix ms.
+    due: BTreeSet<(u64, Name)>,
+    touched: BTreeSet<Name>,
+    /// Why what is touched in this input changes, and whether an answer proved it.
+    because: (Cause, bool),
+    /// Pools that the snapshot shows otherwise.
+    dirty: BTreeSet<Name>,
+    snapshot: Snapshot,
+    /// What the store held at the start.
+    persisted: BTreeMap<String, Blob>,
+    counters: Counters,
+}
+
+/// One pool.
+#[derive(Debug)]
+struct PoolState {
+    definition: Arc<Definition>,
+    from_document: bool,
+    members: Vec<MemberState>,
+    /// By model; the empty one is for all without a lane of their own.
+    lanes: BTreeMap<Arc<str>, LaneState>,
+    /// When it is looked at again.
+    due: Option<u64>,
+    /// Members as the snapshot shows them.
+    shown: Arc<[Arc<Member>]>,
+}
+
+#[derive(Debug)]
+struct MemberState {
+    who: Who,
+    weight: Option<u32>,
+    load: Arc<Load>,
+}
+
+impl Pools {
+    /// A machine that has done nothing yet. `persisted` holds the rows of [`Output::Persist`].
+    pub fn new(settings: Settings, local: Replica, persisted: &BTreeMap<String, Blob>) -> Pools {
+        let rows = persisted.iter().filter(|(key, _)| key.starts_with("pools/"));
+        let members = BTreeMap::from([(local.node.clone(), local.incarnation)]);
+        let books = BTreeMap::from([(local.node.clone(), Book::default())]);
+        Pools {
+            settings,
+            local,
+            started: false,
+            wall: 0,
+            credentials: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            pooled: BTreeMap::new(),
+            books,
+            folded: BTreeMap::new(),
+            parks: BTreeMap::new(),
+            levels: BTreeMap::new(),
+            tries: BTreeMap::new(),
+            covered: BTreeMap::new(),
+            members,
+            sequence: 0,
+            demands: 0,
+            leases: Leases::default(),
+            due: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            because: (Cause::RestOver, false),
+            dirty: BTreeSet::new(),
+            snapshot: Snapshot::default(),
+            persisted: rows.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Unix ms at an instant of this clock.
+    fn unix(&self, at: Instant) -> u64 {
+        let millis = i128::from(at.as_micros() / 1000) + self.wall;
+        u64::try_from(millis.max(0)).unwrap_or(u64::MAX)
+    }
+
+    /// The first instant at which this clock reads `unix`.
+    fn instant(&self, unix: u64) -> Instant {
+        let millis = (i128::from(unix) - self.wall).max(0);
+        Instant::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
+    fn clock(&mut self, now: Instant, unix: UnixTime) {
+        let wall = i128::from(unix.0) - i128::from(micros_of(now) / 1000);
+        if self.wall != wall {
+            self.wall = wall;
+            self.touch_all();
+        }
+    }
+
+    fn touch_all(&mut self) {
+        self.touched.extend(self.pools.keys().cloned());
+    }
+
+    /// Whatever is known of `whom` changed: its pools are looked at again.
+    fn touch(&mut self, (subject, _): &Whom) {
+        match subject {
+            Subject::Credential(handle) => {
+                self.touched.extend(self.pooled.get(handle).cloned());
+            }
+            Subject::Group(group) => {
+                let same = |one: &Credential| one.quota_group.as_ref() == Some(group);
+                self.touch_where(same);
+            }
+            Subject::Provider(provider) => self.touch_where(|one| one.provider == *provider),
+        }
+    }
+
+    fn touch_where(&mut self, fits: impl Fn(&Credential) -> bool) {
+        let handles = self.credentials.values().filter(|one| fits(one)).map(|one| one.handle);
+        let names = handles.filter_map(|handle| self.pooled.get(&handle).cloned());
+        let names: Vec<Name> = names.collect();
+        self.touched.extend(names);
+    }
+
+    /// Looks at the pools whose time has come.
+    fn elapse(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let unix = self.unix(now);
+        self.leases.expire(unix);
+        self.because = (Cause::RestOver, false);
+        while let Some((at, name)) = self.due.first() {
+            if *at > unix {
+                break;
+            }
+            self.touched.insert(name.clone());
+            self.due.pop_first();
+        }
+        self.review_touched(unix, out);
+    }
+
+    fn assert_invariants(&self) {
+        assert!(self.pools.len() <= limits::POOLS_MAX, "P-14: {} pools", self.pools.len());
+        let own = self.books.get(&self.local.node).map_or(0, Book::len);
+        assert!(own <= limits::POOL_ENTRIES_MAX, "P-14: {own} entries in our own map");
+        assert!(self.touched.is_empty(), "P-17: {:?} were not looked at", self.touched);
+        assert!(
+            self.due.len() <= self.pools.len(),
+            "P-18: {} timers for {} pools",
+            self.due.len(),
+            self.pools.len()
+        );
+    }
+}
+
+fn micros_of(at: Instant) -> u64 {
+    micros(at.since(Instant::ZERO))
+}
+
+impl Machine for Pools {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        self.elapse(now, out);
+        let unix = self.unix(now);
+        match input {
+            Input::Start => self.start(unix, out),
+            Input::Clock { unix } => self.clock(now, unix),
+            Input::Credential { handle, credential } => {
+                self.credential(unix, handle, credential.map(|one| *one), out);
+            }
+            Input::Changed { owner, key, value } => {
+                self.changed(unix, owner, &key, value.as_ref(), out);
+            }
+            Input::Dropped { owner, last: _ } => self.dropped(unix, &owner, out),
+            Input::Switched { old, new } => self.switched(&old, &new),
+            Input::Notice(notice) => self.noticed(unix, notice, out),
+            Input::Raised { replica } => self.raised(replica),
+            Input::Reload { settings } => self.reload(*settings, out),
+            Input::Command { ticket, command } => {
+                let answer = self.command(now, command, out);
+                out.push(Output::Reply { ticket, answer });
+            }
+            Input::Tick => {}
+        }
+        let unix = self.unix(now);
+        self.review_touched(unix, out);
+        self.assert_invariants();
+    }
+
+    fn next_wake(&self) -> Option<Wake> {
+        let (at, _) = self.due.first()?;
+        Some(Wake { at: self.instant(*at), what: "a pool's member rests no longer" })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What is counted.
+
+use super::super::Class;
+use super::super::target::Reach;
+use super::*;
+use crate::machine::{Count, Counted, Labels};
+
+/// Numbers that only rise.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    cooled: BTreeMap<(Class, &'static str), u64>,
+    failovers: BTreeMap<Option<Class>, u64>,
+    edges: BTreeMap<&'static str, u64>,
+    probes: BTreeMap<&'static str, u64>,
+    ignored: BTreeMap<&'static str, u64>,
+}
+
+impl Counters {
+    pub(super) fn cooled(&mut self, class: Class, reach: &Reach) {
+        let scope = match reach {
+            Reach::All => "credential",
+            Reach::Model(_) => "model",
+            Reach::Family(_) => "family",
+        };
+        *self.cooled.entry((class, scope)).or_default() += 1;
+    }
+
+    pub(super) fn failed_over(&mut self, class: Option<Class>) {
+        *self.failovers.entry(class).or_default() += 1;
+    }
+
+    pub(super) fn edge(&mut self, edge: &'static str) {
+        *self.edges.entry(edge).or_default() += 1;
+    }
+
+    pub(super) fn probed(&mut self, taught: bool) {
+        let outcome = if taught { "answered" } else { "wasted" };
+        *self.probes.entry(outcome).or_default() += 1;
+    }
+
+    pub(super) fn ignored(&mut self, reason: &'static str) {
+        *self.ignored.entry(reason).or_default() += 1;
+    }
+}
+
+impl Counted for Pools {
+    fn counts(&self, visit: &mut dyn FnMut(Count)) {
+        let mut show = |name, labels, value| visit(Count { name, labels, value });
+        for class in Class::ALL.into_iter().filter(|class| class.rests()) {
+            for scope in SCOPES {
+                let value = self.counters.cooled.get(&(class, scope)).copied().unwrap_or_default();
+                show("cooldowns_total", Labels::Two("class", class.name(), "scope", scope), value);
+            }
+        }
+        let classes = Class::ALL.into_iter().filter(|class| class.rests()).map(Some);
+        for class in classes.chain([None]) {
+            let word = class.map_or("operator", Class::name);
+            let value = self.counters.failovers.get(&class).copied().unwrap_or_default();
+            show("failovers_total", Labels::One("from_class", word), value);
+        }
+        for (name, label, words, counts) in [
+            ("pool_edges_seen_total", "edge", &EDGES[..], &self.counters.edges),
+            ("probes_total", "outcome", &OUTCOMES[..], &self.counters.probes),
+            ("pool_reports_ignored_total", "reason", &REASONS[..], &self.counters.ignored),
+        ] {
+            for word in words {
+                let value = counts.get(word).copied().unwrap_or_default();
+                show(name, Labels::One(label, word), value);
+            }
+        }
+        show("pools", Labels::None, self.pools.len() as u64);
+        show("pool_leases", Labels::None, self.leases.len() as u64);
+        let exhausted = self
+            .pools
+            .values()
+            .filter(|pool| pool.lanes.get("").is_some_and(|lane| lane.exhausted.is_some()));
+        show("pools_exhausted", Labels::None, exhausted.count() as u64);
+    }
+}
+
+const SCOPES: [&str; 3] = ["credential", "model", "family"];
+const EDGES: [&str; 2] = ["exhausted", "recovered"];
+const OUTCOMES: [&str; 2] = ["answered", "wasted"];
+const REASONS: [&str; 4] = ["departed", "epoch", "expired", "full"];

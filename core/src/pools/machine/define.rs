@@ -1,0 +1,213 @@
+//! Which pools there are, and who belongs to them.
+//!
+//! What was learnt of a surviving (credential, epoch) stays through every change of a definition. P-18: a pool
+//! that is gone has no timer and says nothing.
+
+use super::super::lane::Who;
+use super::super::pick::Member;
+use super::super::said::{self, Said};
+use super::super::target::{Reach, Target, Whom};
+use super::super::{Cause, Event, Members};
+use super::*;
+
+/// What the store keeps of a pool: whom each lane's pointer names, and since when a lane is exhausted.
+#[derive(Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Kept {
+    active: BTreeMap<Arc<str>, (CredentialHandle, u64)>,
+    exhausted: BTreeMap<Arc<str>, u64>,
+}
+
+impl Pools {
+    /// Takes up what the store and configuration name, says it, and only then that all of it is said.
+    pub(super) fn start(&mut self, unix: u64, out: &mut Vec<Output>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        let rows = std::mem::take(&mut self.persisted);
+        let said = rows.iter().filter_map(|(key, value)| Some((key.strip_prefix(SAID)?, value)));
+        for (key, value) in said {
+            let key = crate::wire::segment::Key::from(key);
+            match said::read_entry(&key, Some(value)) {
+                Ok(Said::Rest(target, Some(rest))) if rest.rest_until > unix => {
+                    self.say_rest(&target, Some(rest), out);
+                }
+                Ok(Said::Park(target, Some(park))) if park.until > unix => {
+                    self.say_park(&target, Some(park), out);
+                }
+                Ok(Said::Clear(target, Some(clear))) => {
+                    self.covered.insert(target.clone(), unix);
+                    self.say_clear(&target, Some(clear), out);
+                }
+                Ok(_) | Err(_) => {
+                    out.push(Output::Persist { key: format!("{SAID}{key}"), value: None });
+                }
+            }
+        }
+        self.define(out);
+        for (name, pool) in &mut self.pools {
+            let row = rows.get(&format!("{KEPT}{name}"));
+            let kept = row.and_then(|row| serde_json::from_slice::<Kept>(row).ok());
+            let Some(kept) = kept else { continue };
+            for (lane, who) in kept.active {
+                let place = pool.members.iter().position(|member| member.who == who);
+                if let Some(place) = place {
+                    pool.lanes.entry(lane).or_default().active = Some((who, place));
+                }
+            }
+            for (lane, since) in kept.exhausted {
+                pool.lanes.entry(lane).or_default().exhausted = Some(since);
+            }
+        }
+        out.push(Output::Ready);
+    }
+
+    pub(super) fn keep(&self, name: &Name, out: &mut Vec<Output>) {
+        let key = format!("{KEPT}{name}");
+        let Some(pool) = self.pools.get(name) else {
+            return out.push(Output::Persist { key, value: None });
+        };
+        let active = |(lane, state): (&Arc<str>, &LaneState)| {
+            state.active.map(|(who, _)| (Arc::clone(lane), who))
+        };
+        let exhausted = |(lane, state): (&Arc<str>, &LaneState)| {
+            state.exhausted.map(|since| (Arc::clone(lane), since))
+        };
+        let kept = Kept {
+            active: pool.lanes.iter().filter_map(active).collect(),
+            exhausted: pool.lanes.iter().filter_map(exhausted).collect(),
+        };
+        out.push(Output::Persist { key, value: Some(said::blob(&kept)) });
+    }
+
+    pub(super) fn reload(&mut self, settings: Settings, out: &mut Vec<Output>) {
+        self.settings = settings;
+        self.because = (Cause::Defined, false);
+        self.define(out);
+    }
+
+    /// Makes the pools what their definitions say.
+    pub(super) fn define(&mut self, out: &mut Vec<Output>) {
+        let gone: Vec<Name> = self
+            .pools
+            .keys()
+            .filter(|name| !self.settings.pools.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            if let Some(at) = self.pools.remove(&name).and_then(|pool| pool.due) {
+                self.due.remove(&(at, name.clone()));
+            }
+            self.dirty.insert(name.clone());
+            self.keep(&name, out);
+            out.push(Output::Announce(Event::Changed { pool: name }));
+        }
+        for (name, definition) in self.settings.pools.iter().take(limits::POOLS_MAX) {
+            let pool = self.pools.entry(name.clone()).or_insert_with(|| PoolState {
+                definition: Arc::new(definition.clone()),
+                from_document: true,
+                members: Vec::new(),
+                lanes: BTreeMap::from([(Arc::from(""), LaneState::default())]),
+                due: None,
+                shown: Arc::from([]),
+            });
+            if *pool.definition != *definition {
+                pool.definition = Arc::new(definition.clone());
+            }
+        }
+        self.enlist();
+        self.touch_all();
+    }
+
+    /// Makes the members of every pool those that its definition and the known credentials amount to. A
+    /// credential is in one pool at most: the first that lists it, else the first of its provider.
+    pub(super) fn enlist(&mut self) {
+        let mut pooled: BTreeMap<CredentialHandle, Name> = BTreeMap::new();
+        let mut lists: BTreeMap<Name, Vec<(Who, Option<u32>)>> = BTreeMap::new();
+        for (name, pool) in &self.pools {
+            let Members::Listed(listed) = &pool.definition.members else { continue };
+            let list = lists.entry(name.clone()).or_default();
+            for one in listed {
+                let handle = one.handle();
+                if pooled.len() < limits::POOL_MEMBERS_MAX && !pooled.contains_key(&handle) {
+                    pooled.insert(handle, name.clone());
+                    list.push(((handle, one.epoch), one.weight));
+                }
+            }
+        }
+        let mut by_id: Vec<&Arc<Credential>> = self.credentials.values().collect();
+        by_id.sort_by(|left, right| left.id.cmp(&right.id));
+        for (name, pool) in &self.pools {
+            let Members::Of { provider } = &pool.definition.members else { continue };
+            let list = lists.entry(name.clone()).or_default();
+            for one in by_id.iter().filter(|one| *one.provider == **provider) {
+                if pooled.len() < limits::POOL_MEMBERS_MAX && !pooled.contains_key(&one.handle) {
+                    pooled.insert(one.handle, name.clone());
+                    list.push(((one.handle, 1), None));
+                }
+            }
+        }
+        self.pooled = pooled;
+        for (name, list) in lists {
+            let Some(pool) = self.pools.get_mut(&name) else { continue };
+            let mut before: BTreeMap<Who, Arc<Load>> =
+                pool.members.drain(..).map(|member| (member.who, member.load)).collect();
+            let member = |(who, weight)| {
+                let load = before.remove(&who).unwrap_or_default();
+                MemberState { who, weight, load }
+            };
+            pool.members = list.into_iter().map(member).collect();
+            pool.shown = pool.members.iter().map(|one| show(one, &self.credentials)).collect();
+            self.touched.insert(name);
+        }
+    }
+
+    /// A credential is there, changed, or is gone.
+    pub(super) fn credential(
+        &mut self,
+        unix: u64,
+        handle: CredentialHandle,
+        credential: Option<Credential>,
+        out: &mut Vec<Output>,
+    ) {
+        self.because = (Cause::Credential, false);
+        let before = match credential {
+            Some(credential) => self.credentials.insert(handle, Arc::new(credential)),
+            None => self.credentials.remove(&handle),
+        };
+        let after = self.credentials.get(&handle).cloned();
+        if before == after {
+            return;
+        }
+        self.enlist();
+        let epoch =
+            self.pooled.get(&handle).and_then(|name| self.pools.get(name)).and_then(|pool| {
+                pool.members.iter().find(|member| member.who.0 == handle).map(|member| member.who.1)
+            });
+        let changed = before.zip(after).is_some_and(|(before, after)| before.body != after.body);
+        if let Some(epoch) = epoch.filter(|_| changed) {
+            // P-2: another body is another answer to whether the upstream takes it.
+            let whom: Whom = (Subject::Credential(handle), epoch);
+            let refused = self.folded.get(&whom).into_iter().flatten();
+            let refused = refused.filter(|(_, rest)| rest.class.needs_proof());
+            let reaches: Vec<Reach> = refused.map(|(reach, _)| reach.clone()).collect();
+            for reach in reaches {
+                self.clear(unix, &Target { whom: whom.clone(), reach }, Cause::Credential, out);
+            }
+        }
+    }
+}
+
+fn show(
+    member: &MemberState,
+    credentials: &BTreeMap<CredentialHandle, Arc<Credential>>,
+) -> Arc<Member> {
+    let (handle, epoch) = member.who;
+    let credential = credentials.get(&handle).cloned();
+    let weight = member.weight.or(credential.as_ref().map(|one| one.weight)).unwrap_or(1);
+    Arc::new(Member { handle, epoch, credential, weight, load: Arc::clone(&member.load) })
+}
+
+/// Rows of what we say, by entry.
+pub(super) const SAID: &str = "pools/said/";
+/// Rows of pointers and edges, by pool.
+const KEPT: &str = "pools/kept/";

@@ -1,0 +1,141 @@
+//! What is heard of others: what they say of pools, their lives and their deaths.
+//!
+//! P-8: the view is a fold of what is held. Whoever is first by hash restates what a node that is gone said.
+
+use super::super::said::{self, ParkSaid, RestSaid, Said};
+use super::super::{Cause, rest};
+use super::*;
+use crate::ids::{Notice, Reason};
+use crate::wire::segment::Key;
+
+impl Pools {
+    pub(super) fn changed(
+        &mut self,
+        unix: u64,
+        owner: Replica,
+        key: &Key,
+        value: Option<&Blob>,
+        out: &mut Vec<Output>,
+    ) {
+        if key.is_empty() || owner.node == self.local.node {
+            return;
+        }
+        let Ok(mut said) = said::read_entry(key, value) else {
+            return; // The merge refused it already; a view holds nothing of the kind.
+        };
+        if let Said::Rest(_, Some(rest)) = &mut said
+            && rest::cut(unix, rest)
+        {
+            let what = "a rest beyond what any answer may ask for";
+            out.push(Output::Misbehaved { peer: owner.node.clone(), what });
+        }
+        if let Said::Clear(_, Some(clear)) = &said {
+            self.because = (clear.cause, clear.cause == Cause::Success);
+        }
+        let book = self.books.entry(owner.node).or_default();
+        book.incarnation = owner.incarnation;
+        if let Some(target) = book.hear(unix, said) {
+            self.refold(&target);
+        }
+    }
+
+    pub(super) fn switched(&mut self, old: &Replica, new: &Replica) {
+        if let Some(book) = self.books.get_mut(&old.node) {
+            book.incarnation = new.incarnation;
+            book.failed = false;
+        }
+    }
+
+    pub(super) fn dropped(&mut self, unix: u64, owner: &Replica, out: &mut Vec<Output>) {
+        if owner.node == self.local.node {
+            return;
+        }
+        self.restate(unix, &owner.node, out);
+        let Some(book) = self.books.remove(&owner.node) else { return };
+        for target in book.targets() {
+            self.refold(&target);
+        }
+    }
+
+    pub(super) fn raised(&mut self, replica: Replica) {
+        self.members.insert(replica.node.clone(), replica.incarnation);
+        self.local = replica;
+        self.sequence = 0;
+        self.touch_all();
+    }
+
+    pub(super) fn noticed(&mut self, unix: u64, notice: Notice, out: &mut Vec<Output>) {
+        match notice {
+            Notice::Up { replica, .. } | Notice::Renamed { new: replica, .. } => {
+                if let Some(book) = self.books.get_mut(&replica.node) {
+                    book.failed = false;
+                }
+                self.members.insert(replica.node, replica.incarnation);
+            }
+            Notice::Departed { replica, reason } if replica.node != self.local.node => {
+                self.members.remove(&replica.node);
+                if let Some(book) = self.books.get_mut(&replica.node) {
+                    book.failed = true;
+                }
+                if matches!(reason, Reason::Failed) {
+                    self.restate(unix, &replica.node, out);
+                }
+            }
+            Notice::Suspect { .. }
+            | Notice::Refuted { .. }
+            | Notice::Departed { .. }
+            | Notice::Forgotten { .. } => return,
+        }
+        // Who sends the next try may be somebody else now.
+        let tried: Vec<Whom> = self.tries.keys().map(|target| target.whom.clone()).collect();
+        for whom in tried {
+            self.touch(&whom);
+        }
+    }
+
+    /// Says anew, as our own, what a node that is gone said, where we are the first by hash.
+    fn restate(&mut self, unix: u64, gone: &NodeId, out: &mut Vec<Output>) {
+        let Some(book) = self.books.get(gone) else { return };
+        let runs = |rest: &RestSaid| {
+            rest.rest_until > unix.saturating_add(RESTATE_MS) || rest.class.needs_proof()
+        };
+        let rests = book.rests.iter().filter(|(_, rest)| runs(rest));
+        let rests: Vec<_> = rests.map(|(target, rest)| (target.clone(), rest.clone())).collect();
+        let parks = book.parks.iter().filter(|(_, park)| park.until > unix);
+        let parks: Vec<(Target, ParkSaid)> =
+            parks.map(|(target, park)| (target.clone(), *park)).collect();
+        for (target, rest) in rests {
+            if self.is_first(&target) && self.has_room() && self.adds(&target, &rest) {
+                self.say_rest(&target, Some(rest), out);
+            }
+        }
+        for (target, park) in parks {
+            let ours = self.books.get(&self.local.node).and_then(|book| book.parks.get(&target));
+            if self.is_first(&target) && ours.is_none_or(|ours| ours.set_at < park.set_at) {
+                self.say_park(&target, Some(park), out);
+            }
+        }
+    }
+
+    /// Whether a rest says more than our own word, and no clear covers it.
+    fn adds(&self, target: &Target, rest: &RestSaid) -> bool {
+        let ours = self.books.get(&self.local.node).and_then(|book| book.rests.get(target));
+        let covered =
+            self.folded_rest(target).is_none_or(|all| !all.origins.contains(&rest.origin));
+        !covered && ours.is_none_or(|ours| ours.rest_until < rest.rest_until)
+    }
+
+    /// Whether we are the member with the greatest hash over a target.
+    fn is_first(&self, target: &Target) -> bool {
+        let rank = |node: &&NodeId| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(target.to_string().as_bytes());
+            hasher.update(node.as_str().as_bytes());
+            *hasher.finalize().as_bytes()
+        };
+        self.members.keys().max_by_key(rank) == Some(&self.local.node)
+    }
+}
+
+/// A rest that ends sooner is not worth a word.
+const RESTATE_MS: u64 = 60_000;

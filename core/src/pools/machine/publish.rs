@@ -1,0 +1,134 @@
+//! The snapshot: what the turn touched, laid out for picks and for whoever looks.
+//!
+//! Only touched pools are looked at.
+
+use super::super::lane::Standing;
+use super::super::rest::Condition;
+use super::super::target::{Reach, Target};
+use super::super::view::{LaneView, MemberView, RestView, State};
+use super::super::{Pool, Snapshot};
+use super::review::whoms;
+use super::*;
+
+impl Pools {
+    /// Lays out what the turn touched; `None` if nothing was.
+    pub fn publish(&mut self, now: Instant) -> Option<Arc<Snapshot>> {
+        if self.dirty.is_empty() {
+            return None;
+        }
+        let unix = self.unix(now);
+        for name in std::mem::take(&mut self.dirty) {
+            match self.laid_out(unix, &name) {
+                Some(pool) => self.snapshot.pools.insert(name, Arc::new(pool)),
+                None => self.snapshot.pools.remove(&name),
+            };
+        }
+        self.snapshot.wall = self.wall;
+        Some(Arc::new(self.snapshot.clone()))
+    }
+
+    fn laid_out(&self, unix: u64, name: &Name) -> Option<Pool> {
+        let pool = self.pools.get(name)?;
+        let Definition { strategy, degrade, .. } = &*pool.definition;
+        let lane = |state: &LaneState| {
+            Arc::new(state.lay_out(*strategy, *degrade, |unix| self.instant(unix)))
+        };
+        let lanes = pool.lanes.iter().filter(|(model, _)| !model.is_empty());
+        let mut families: Vec<Arc<str>> = Vec::new();
+        for member in &pool.members {
+            let known = whoms(member.who, self.credentials.get(&member.who.0));
+            let reaches = known.filter_map(|whom| self.folded.get(&whom)).flat_map(BTreeMap::keys);
+            for reach in reaches {
+                if let Reach::Family(family) = reach
+                    && !families.contains(family)
+                {
+                    families.push(Arc::clone(family));
+                }
+            }
+        }
+        Some(Pool {
+            name: name.clone(),
+            definition: Arc::clone(&pool.definition),
+            from_document: pool.from_document,
+            members: Arc::clone(&pool.shown),
+            any: pool.lanes.get("").map(lane).unwrap_or_default(),
+            lanes: lanes.map(|(model, state)| (Arc::clone(model), lane(state))).collect(),
+            families,
+            views: pool.lanes.iter().map(|(model, state)| lane_view(model, state)).collect(),
+            rows: pool.members.iter().map(|member| self.member_view(unix, pool, member)).collect(),
+        })
+    }
+
+    fn member_view(&self, unix: u64, pool: &PoolState, member: &MemberState) -> MemberView {
+        let credential = self.credentials.get(&member.who.0);
+        let half_open_max = pool.definition.profile.half_open_max_ms;
+        let mut rests = Vec::new();
+        for whom in whoms(member.who, credential) {
+            for (reach, rest) in self.folded.get(&whom).into_iter().flatten() {
+                let condition = rest.condition(unix, half_open_max);
+                if condition == Condition::Over {
+                    continue;
+                }
+                let target = Target { whom: whom.clone(), reach: reach.clone() };
+                rests.push(RestView {
+                    target: target.to_string().into(),
+                    scope: reach.to_string().into(),
+                    class: rest.class,
+                    source: Arc::clone(&rest.source),
+                    half_open: condition != Condition::Rests,
+                    rest_until: rest.rest_until,
+                    stated_reset: rest.stated_reset,
+                    since: rest.since,
+                    n: rest.n,
+                    evidence: Arc::clone(&rest.evidence),
+                    seen_by: rest.seen_by.clone(),
+                });
+            }
+        }
+        let common = pool.lanes.get("");
+        let judged = common.and_then(|lane| lane.judged.iter().find(|one| one.who == member.who));
+        let active = common.and_then(|lane| lane.active).is_some_and(|(who, _)| who == member.who);
+        let ramping = common.is_some_and(|lane| lane.ramps.contains_key(&member.who));
+        let parked_until = judged.and_then(|one| one.parked_until);
+        let state = match judged.map(|one| &one.standing) {
+            None | Some(Standing::Off) => State::Disabled,
+            Some(Standing::Rests { .. }) => State::Cooling,
+            Some(Standing::HalfOpen { .. }) => State::HalfOpen,
+            Some(Standing::Servable) if parked_until.is_some() => State::Parked,
+            Some(Standing::Servable) if ramping => State::Ramping,
+            Some(Standing::Servable) if active => State::Active,
+            Some(Standing::Servable) => State::Ready,
+        };
+        let (handle, epoch) = member.who;
+        let next_probe = judged.and_then(|one| match one.standing {
+            Standing::HalfOpen { due, .. } => Some(due),
+            Standing::Rests { until, .. } => Some(until),
+            Standing::Off | Standing::Servable => None,
+        });
+        MemberView { handle, epoch, state, parked_until, next_probe, rests }
+    }
+}
+
+fn lane_view(model: &Arc<str>, state: &LaneState) -> LaneView {
+    LaneView {
+        model: Arc::clone(model),
+        active: state.active.map(|(who, _)| who.0),
+        active_since: state.active_since,
+        instead_of: state.instead_of,
+        exhausted_since: state.exhausted,
+        servable: state.servable(),
+        retry_at: if state.servable() == 0 { state.retry_at() } else { None },
+        members: state.judged.iter().map(|one| (one.who.0, reason(one))).collect(),
+    }
+}
+
+/// Why a lane skips a member; `None`: it may be picked.
+fn reason(one: &super::super::lane::Judged) -> Option<super::super::view::Skipped> {
+    use super::super::view::Skipped;
+    match one.standing {
+        Standing::Off => Some(Skipped::Disabled),
+        Standing::Rests { until, class } => Some(Skipped::Cooling { until, class }),
+        Standing::HalfOpen { due, class } => Some(Skipped::HalfOpen { due, class }),
+        Standing::Servable => one.parked_until.map(|until| Skipped::Parked { until }),
+    }
+}

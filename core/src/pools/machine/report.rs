@@ -1,0 +1,324 @@
+//! What a request teaches about the member that it was sent to.
+//!
+//! P-7: a report changes only targets of its lease's member and epoch. P-2: a deadline moves later, but for
+//! success, a probe, an operator or a changed credential.
+//!
+//! Failures of requests that were sent before the present rest began are the same event: they may move the
+//! deadline, never the count that the ladder climbs by.
+
+use super::super::lane::Who;
+use super::super::probe;
+use super::super::rest::{Condition, Level};
+use super::super::said::RestSaid;
+use super::super::target::{Reach, Subject, Target, Whom};
+use super::super::verdict::{Class, Scope, Verdict};
+use super::super::{Answer, Cause, Event, Outcome, Profile, Report};
+use super::*;
+
+/// The member and the lane that a report is about.
+struct About {
+    pool: Name,
+    who: Who,
+    model: Arc<str>,
+    sent: u64,
+    profile: Profile,
+    group: Option<Arc<str>>,
+    provider: Arc<str>,
+}
+
+impl Pools {
+    pub(super) fn report(&mut self, now: Instant, report: Report, out: &mut Vec<Output>) -> Answer {
+        let unix = self.unix(now);
+        let sent = self.unix(report.sent_at);
+        let Some(about) = self.about(&report, sent) else {
+            return Answer::Reported { applied: false };
+        };
+        self.want(unix, &about.pool, &about.model, out);
+        let applied = match &report.outcome {
+            Outcome::Cancelled => false,
+            Outcome::Judged { verdict, .. } if verdict.class == Class::Ok => {
+                self.because = (Cause::Success, true);
+                self.succeed(unix, &about, out)
+            }
+            Outcome::Judged { verdict, .. } => self.fail(unix, &about, verdict, report.probe, out),
+        };
+        if report.probe {
+            let taught = match &report.outcome {
+                Outcome::Judged { verdict, .. } => {
+                    verdict.class == Class::Ok || verdict.class.rests()
+                }
+                Outcome::Cancelled => false,
+            };
+            self.probe_ended(unix, &about, taught, out);
+        }
+        Answer::Reported { applied }
+    }
+
+    fn about(&mut self, report: &Report, sent: u64) -> Option<About> {
+        let who = (report.credential, report.epoch);
+        let pool = self.pools.get(&report.pool);
+        let known = pool.and_then(|pool| {
+            let named = |member: &&MemberState| member.who.0 == report.credential;
+            Some((pool.definition.profile, pool.members.iter().find(named)?.who))
+        });
+        let reason = match known {
+            None => Some("departed"),
+            Some((_, current)) if current != who => Some("epoch"),
+            Some(_) => None,
+        };
+        if let Some(reason) = reason {
+            self.counters.ignored(reason);
+            return None;
+        }
+        let credential = self.credentials.get(&report.credential);
+        Some(About {
+            pool: report.pool.clone(),
+            who,
+            model: report.model.clone().unwrap_or_default(),
+            sent,
+            profile: known?.0,
+            group: credential.and_then(|one| one.quota_group.clone()),
+            provider: credential.map(|one| Arc::clone(&one.provider)).unwrap_or_default(),
+        })
+    }
+
+    /// Clears what covers the member and the model, and began before the request was sent.
+    fn succeed(&mut self, unix: u64, about: &About, out: &mut Vec<Output>) -> bool {
+        let mut whoms: Vec<Whom> = vec![(Subject::Credential(about.who.0), about.who.1)];
+        whoms.extend(about.group.iter().map(|group| (Subject::Group(Arc::clone(group)), 0)));
+        let mut applied = false;
+        for whom in whoms {
+            let rests = self.folded.get(&whom).into_iter().flatten();
+            let older =
+                rests.filter(|(reach, rest)| reach.covers(&about.model) && about.sent > rest.since);
+            let reaches: Vec<Reach> = older.map(|(reach, _)| reach.clone()).collect();
+            for reach in reaches {
+                let target = Target { whom: whom.clone(), reach };
+                applied |= self.clear(unix, &target, Cause::Success, out);
+            }
+            // A level is of a rest that is over; it counts no more.
+            let levels: Vec<Target> = self
+                .levels
+                .range(Target { whom: whom.clone(), reach: Reach::All }..)
+                .take_while(|(target, _)| target.whom == whom)
+                .filter(|(target, level)| {
+                    target.reach.covers(&about.model) && about.sent > level.since
+                })
+                .map(|(target, _)| target.clone())
+                .collect();
+            for target in levels {
+                if self.folded_rest(&target).is_none() {
+                    self.levels.remove(&target);
+                    self.touched.insert(about.pool.clone());
+                }
+            }
+        }
+        if let Some(pool) = self.pools.get_mut(&about.pool) {
+            let lane = match pool.lanes.contains_key(&about.model) {
+                true => Arc::clone(&about.model),
+                false => Arc::from(""),
+            };
+            if pool.lanes.get_mut(&lane).is_some_and(|lane| lane.proved(&about.who)) {
+                self.touched.insert(about.pool.clone());
+            }
+        }
+        applied
+    }
+
+    /// What rests by a verdict, if anything does.
+    fn target(&self, about: &About, verdict: &Verdict) -> Option<Target> {
+        if !verdict.class.rests() {
+            return None;
+        }
+        let model = || match about.model.is_empty() {
+            true => Reach::All,
+            false => Reach::Model(Arc::clone(&about.model)),
+        };
+        let provider = || (Subject::Provider(Arc::clone(&about.provider)), 0);
+        let reach = match &verdict.scope {
+            Scope::None => return None,
+            Scope::ProviderModel => return Some(Target { whom: provider(), reach: model() }),
+            Scope::Provider => return Some(Target { whom: provider(), reach: Reach::All }),
+            Scope::Model => model(),
+            Scope::Family(family) if !about.model.is_empty() => Reach::Family(Arc::clone(family)),
+            Scope::Family(_) | Scope::Credential => Reach::All,
+        };
+        let shared =
+            matches!(verdict.class, Class::RateLimited | Class::QuotaExhausted | Class::Billing);
+        let whom = match &about.group {
+            Some(group) if shared => (Subject::Group(Arc::clone(group)), 0),
+            _ => (Subject::Credential(about.who.0), about.who.1),
+        };
+        // P-14: beyond its bound of targets, the whole rests.
+        let known = self.folded.get(&whom);
+        let full = known.is_some_and(|reaches| {
+            reaches.len() >= limits::POOL_TARGETS_MAX && !reaches.contains_key(&reach)
+        });
+        Some(Target { whom, reach: if full { Reach::All } else { reach } })
+    }
+
+    fn fail(
+        &mut self,
+        unix: u64,
+        about: &About,
+        verdict: &Verdict,
+        probe: bool,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some(target) = self.target(about, verdict) else { return false };
+        let running = self
+            .folded_rest(&target)
+            .filter(|rest| rest.condition(unix, about.profile.half_open_max_ms) != Condition::Over);
+        let running = running.cloned();
+        let level = self.levels.get(&target).copied();
+        let same = level.is_some_and(|level| about.sent <= level.since);
+        let class = verdict.class;
+        let before = level.map_or(0, |level| level.count(unix, class));
+        let n = match (verdict.stated_wait_ms, same) {
+            (Some(_), _) => before,
+            (None, true) => before.max(1),
+            (None, false) => before.saturating_add(1).min(limits::POOL_LEVEL_MAX),
+        };
+        let Some(span) = about.profile.rest_ms(verdict, n.max(1)) else { return false };
+        let mut rest_until = unix.saturating_add(span);
+        let early = running.as_ref().filter(|rest| probe && unix < rest.rest_until);
+        if let Some(rest) = early.filter(|_| verdict.stated_wait_ms.is_none()) {
+            rest_until = rest.rest_until; // A try before its time that fails keeps the deadline.
+        }
+        let stated = verdict.stated_wait_ms.map(|wait| unix.saturating_add(wait));
+        let since = running.as_ref().filter(|_| same).map_or(unix, |rest| rest.since);
+        let source = verdict.source.as_ref().map_or_else(|| "default".into(), Arc::clone);
+        let evidence = u64::from_be_bytes(verdict.evidence);
+        let mut said = RestSaid {
+            class,
+            source,
+            rest_until,
+            stated_reset: stated,
+            n,
+            since,
+            evidence: format!("{evidence:016x}").into(),
+            origin: self.origin(),
+        };
+        let longer = running.as_ref().filter(|rest| rest.rest_until > rest_until);
+        if let Some(rest) = longer {
+            // P-2: what was said for longer stays so.
+            (said.class, said.source, said.rest_until) =
+                (rest.class, Arc::clone(&rest.source), rest.rest_until);
+        }
+        if let Some(rest) = &running {
+            said.stated_reset = said.stated_reset.max(rest.stated_reset);
+            said.n = said.n.max(rest.n);
+        }
+        self.rests(about, &target, said, out)
+    }
+
+    fn rests(
+        &mut self,
+        about: &About,
+        target: &Target,
+        said: RestSaid,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let own = self.books.get(&self.local.node);
+        let known = own.is_some_and(|own| own.rests.contains_key(target));
+        if !known && !self.has_room() {
+            self.counters.ignored("full");
+            return false;
+        }
+        let moved = self.folded_rest(target).is_none_or(|rest| rest.rest_until < said.rest_until);
+        let (class, source) = (said.class, Arc::clone(&said.source));
+        let (rest_until, stated_reset) = (said.rest_until, said.stated_reset);
+        let (since, n) = (said.since, said.n);
+        self.say_rest(target, Some(said), out);
+        self.levels.insert(target.clone(), Level { class, n, since, over_at: rest_until });
+        match &target.reach {
+            Reach::All => {}
+            Reach::Model(_) => self.open_lane(&about.pool, &about.model),
+            Reach::Family(family) => {
+                self.open_lane(&about.pool, &about.model);
+                self.open_lane(&about.pool, family);
+            }
+        }
+        if moved {
+            self.counters.cooled(class, &target.reach);
+            out.push(Output::Announce(Event::Rested {
+                pool: about.pool.clone(),
+                credential: about.who.0,
+                class,
+                scope: target.to_string().into(),
+                source,
+                rest_until: UnixTime(rest_until),
+                stated_reset: stated_reset.map(UnixTime),
+            }));
+        }
+        true
+    }
+
+    /// A model gets a lane of its own with its first rest.
+    pub(super) fn open_lane(&mut self, pool: &Name, model: &Arc<str>) {
+        let Some(pool) = self.pools.get_mut(pool).filter(|_| !model.is_empty()) else { return };
+        if pool.lanes.contains_key(model) {
+            return;
+        }
+        if pool.lanes.len() >= limits::POOL_LANES_MAX {
+            let oldest = pool.lanes.iter().filter(|(lane, _)| !lane.is_empty());
+            let oldest = oldest.min_by_key(|(_, state)| state.rested_at);
+            if let Some(lane) = oldest.map(|(lane, _)| Arc::clone(lane)) {
+                pool.lanes.remove(&lane);
+            }
+        }
+        let active = pool.lanes.get("").and_then(|lane| lane.active);
+        let lane = LaneState { active, ..LaneState::default() };
+        pool.lanes.insert(Arc::clone(model), lane);
+    }
+
+    /// A request took the slot: everybody hears of it before it leaves.
+    pub(super) fn probing(
+        &mut self,
+        unix: u64,
+        who: Who,
+        pool: &Name,
+        model: &Arc<str>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some((target, turn)) = self.tried(unix, who, pool, model) else { return false };
+        if turn.slot.is_none() {
+            return false;
+        }
+        let Some(rest) = self.folded_rest(&target).map(|folded| folded.rest_until) else {
+            return false;
+        };
+        let (attempt, idle) = (turn.attempt, turn.idle);
+        let said = super::super::said::ProbeSaid { rest, attempt, spent: false, idle, next_at: 0 };
+        self.say_probe(unix, &target, said, out);
+        true
+    }
+
+    fn probe_ended(&mut self, unix: u64, about: &About, taught: bool, out: &mut Vec<Output>) {
+        self.counters.probed(taught);
+        let own = self.books.get(&self.local.node);
+        let probes = own.into_iter().flat_map(|own| own.probes.iter());
+        let ours = probes.filter(|(target, (said, _))| {
+            !said.spent && self.covers(target, about.who, &about.model)
+        });
+        let ours: Vec<_> = ours.map(|(target, (said, _))| (target.clone(), *said)).collect();
+        for (target, said) in ours {
+            self.say_probe(unix, &target, probe::spent(unix, said, taught), out);
+        }
+    }
+
+    /// Whether a target is of this member and covers the model.
+    pub(super) fn covers(&self, target: &Target, who: Who, model: &str) -> bool {
+        let credential = self.credentials.get(&who.0);
+        let of = match &target.whom {
+            (Subject::Credential(handle), epoch) => (*handle, *epoch) == who,
+            (Subject::Group(group), _) => {
+                credential.is_some_and(|one| one.quota_group.as_ref() == Some(group))
+            }
+            (Subject::Provider(provider), _) => {
+                credential.is_some_and(|one| one.provider == *provider)
+            }
+        };
+        of && target.reach.covers(model)
+    }
+}

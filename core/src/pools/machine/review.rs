@@ -1,0 +1,340 @@
+//! How every member of a touched pool stands in each lane, and what follows from it.
+//!
+//! P-5: exhausted iff no member is servable; of a lane one edge follows the other. All lanes are judged
+//! before anybody hears of any.
+
+use super::super::lane::{Judged, Standing};
+use super::super::probe::{Scene, Turn};
+use super::super::rest::Condition;
+use super::super::{Event, Strategy};
+use super::*;
+
+/// What covers a member in a lane.
+struct Cover {
+    standing: Standing,
+    /// The half-open target that a try is of, or the resting one that may be tried early.
+    tried: Option<Target>,
+    wake: Option<u64>,
+    /// Whether anything at all is known of it.
+    known: bool,
+}
+
+impl Pools {
+    pub(super) fn review_touched(&mut self, unix: u64, out: &mut Vec<Output>) {
+        let mut told = Vec::new();
+        while let Some(name) = self.touched.pop_first() {
+            self.review(unix, &name, &mut told, out);
+        }
+        out.append(&mut told);
+    }
+
+    fn review(&mut self, unix: u64, name: &Name, told: &mut Vec<Output>, out: &mut Vec<Output>) {
+        self.drop_over(unix, name, out);
+        let Some(pool) = self.pools.get(name) else { return };
+        let (strategy, credentials) = (pool.definition.strategy, &self.credentials);
+        let shown = pool.members.iter().zip(pool.shown.iter()).map(|(member, shown)| {
+            let fresh = credentials.get(&member.who.0).cloned();
+            match fresh == shown.credential {
+                true => Arc::clone(shown),
+                false => Arc::new(Member {
+                    handle: member.who.0,
+                    epoch: member.who.1,
+                    weight: member.weight.or(fresh.as_ref().map(|one| one.weight)).unwrap_or(1),
+                    credential: fresh,
+                    load: Arc::clone(&member.load),
+                }),
+            }
+        });
+        let shown: Arc<[Arc<Member>]> = shown.collect();
+        let lanes: Vec<Arc<str>> = pool.lanes.keys().cloned().collect();
+        let mut wake: Option<u64> = None;
+        let mut kept = false;
+        // The common lane comes first: others are silent while it is exhausted.
+        for lane in lanes {
+            let (judged, lane_wake) = self.judge_lane(unix, name, &lane);
+            wake = [wake, lane_wake].into_iter().flatten().min();
+            kept |= self.settle_lane(unix, name, &lane, judged, strategy, told);
+        }
+        let Some(pool) = self.pools.get_mut(name) else { return };
+        pool.shown = shown;
+        if let Some(at) = pool.due.take() {
+            self.due.remove(&(at, name.clone()));
+        }
+        pool.due = wake;
+        self.due.extend(wake.map(|at| (at, name.clone())));
+        self.dirty.insert(name.clone());
+        if kept {
+            self.keep(name, out);
+        }
+        told.push(Output::Announce(Event::Changed { pool: name.clone() }));
+    }
+
+    /// Drops what is over, and lanes that nothing was heard of for an hour.
+    fn drop_over(&mut self, unix: u64, name: &Name, out: &mut Vec<Output>) {
+        let Some(pool) = self.pools.get_mut(name) else { return };
+        let half_open_max = pool.definition.profile.half_open_max_ms;
+        pool.lanes.retain(|lane, state| {
+            lane.is_empty()
+                || unix < state.rested_at.saturating_add(LANE_IDLE_MS)
+                || state.rested_at == 0
+        });
+        let forget_after = crate::time::millis(self.settings.forget_after);
+        let whoms: Vec<Whom> = pool
+            .members
+            .iter()
+            .flat_map(|member| whoms(member.who, self.credentials.get(&member.who.0)))
+            .collect();
+        for whom in whoms {
+            self.drop_clears(unix, forget_after, &whom, out);
+            let Some(reaches) = self.folded.get(&whom) else { continue };
+            let over = reaches
+                .iter()
+                .filter(|(_, rest)| rest.condition(unix, half_open_max) == Condition::Over);
+            let over: Vec<Reach> = over.map(|(reach, _)| reach.clone()).collect();
+            for reach in over {
+                let target = Target { whom: whom.clone(), reach };
+                self.drop_ended(unix, half_open_max, &target, out);
+            }
+        }
+        self.touched.remove(name);
+    }
+
+    fn judge_lane(
+        &mut self,
+        unix: u64,
+        name: &Name,
+        lane: &Arc<str>,
+    ) -> (Vec<Judged>, Option<u64>) {
+        let Some(pool) = self.pools.get(name) else { return (Vec::new(), None) };
+        let whos: Vec<(Who, Option<u32>)> =
+            pool.members.iter().map(|member| (member.who, member.weight)).collect();
+        let exhausted = pool.lanes.get(lane).is_some_and(|state| state.exhausted.is_some());
+        let early = Some(pool.definition.early_probe_ms).filter(|every| *every > 0 && exhausted);
+        let half_open_max = pool.definition.profile.half_open_max_ms;
+        let mut wake: Option<u64> = None;
+        let mut wakes = |at: Option<u64>| {
+            let at = at.filter(|at| *at > unix);
+            wake = [wake, at].into_iter().flatten().min();
+        };
+        let mut judged = Vec::with_capacity(whos.len());
+        for (who, weight) in whos {
+            let credential = self.credentials.get(&who.0).cloned();
+            let park = self.parks.get(&who).map(|park| park.until).filter(|until| *until > unix);
+            wakes(park);
+            let mut cover = self.cover(unix, who, lane, half_open_max);
+            let on = credential.as_ref().is_some_and(|one| !one.disabled && !one.needs_login);
+            wakes(cover.wake);
+            let mut slot = None;
+            let mut tells = cover.known && cover.standing == Standing::Servable;
+            if let Some(target) = cover.tried.take().filter(|_| on) {
+                let turn = self.turn(unix, &target, early);
+                wakes(turn.wake);
+                if let Standing::HalfOpen { due, .. } = &mut cover.standing {
+                    *due = turn.next_at.max(*due);
+                    tells = self.is_demand_due(unix, &target);
+                    wakes(self.demand_due(&target));
+                } else if early.is_some() {
+                    tells = self.is_demand_due(unix, &target);
+                    wakes(self.demand_due(&target));
+                }
+                slot = turn.slot;
+            }
+            judged.push(Judged {
+                who,
+                standing: if on { cover.standing } else { Standing::Off },
+                parked_until: park,
+                priority: credential.as_ref().map_or(0, |one| one.priority),
+                weight: weight.or(credential.as_ref().map(|one| one.weight)).unwrap_or(1),
+                slot,
+                tells,
+            });
+        }
+        (judged, wake)
+    }
+
+    /// What covers a member in a lane: the longest rest, else the longest half-open state.
+    fn cover(&self, unix: u64, who: Who, lane: &str, half_open_max: u64) -> Cover {
+        let mut cover =
+            Cover { standing: Standing::Servable, tried: None, wake: None, known: false };
+        let (mut longest, mut resting) = (0, false);
+        let credential = self.credentials.get(&who.0);
+        for whom in whoms(who, credential) {
+            let Some(reaches) = self.folded.get(&whom) else { continue };
+            for (reach, rest) in reaches.iter().filter(|(reach, _)| reach.covers(lane)) {
+                cover.known = true;
+                let condition = rest.condition(unix, half_open_max);
+                let (standing, end, rests) = match condition {
+                    Condition::Over => continue,
+                    Condition::Rests => {
+                        let until = rest.rest_until;
+                        (Standing::Rests { until, class: rest.class }, Some(until), true)
+                    }
+                    Condition::HalfOpen { until } => {
+                        let due = rest.rest_until;
+                        (Standing::HalfOpen { due, class: rest.class }, until, false)
+                    }
+                };
+                cover.wake = [cover.wake, end].into_iter().flatten().min();
+                if (rests, rest.rest_until) >= (resting, longest) {
+                    (resting, longest) = (rests, rest.rest_until);
+                    cover.standing = standing;
+                    cover.tried = Some(Target { whom: whom.clone(), reach: reach.clone() });
+                }
+            }
+            if !cover.known {
+                cover.known = self.has_level(&whom, lane);
+            }
+        }
+        cover
+    }
+
+    fn has_level(&self, whom: &Whom, lane: &str) -> bool {
+        let from = Target { whom: whom.clone(), reach: Reach::All };
+        let levels = self.levels.range(from..).take_while(|(target, _)| target.whom == *whom);
+        levels.into_iter().any(|(target, level)| level.n > 0 && target.reach.covers(lane))
+    }
+
+    fn is_demand_due(&self, unix: u64, target: &Target) -> bool {
+        self.demand_due(target).is_none_or(|at| unix >= at)
+    }
+
+    /// When our demand for a target is worth saying again.
+    fn demand_due(&self, target: &Target) -> Option<u64> {
+        let own = self.books.get(&self.local.node)?;
+        let (_, at) = own.demands.get(target)?;
+        Some(at.saturating_add(super::super::probe::DEMAND_EVERY_MS))
+    }
+
+    fn turn(&mut self, unix: u64, target: &Target, early: Option<u64>) -> Turn {
+        let Some(folded) = self.folded.get(&target.whom).and_then(|all| all.get(&target.reach))
+        else {
+            return Turn::default();
+        };
+        let scene = Scene {
+            now: unix,
+            local: &self.local.node,
+            members: &self.members,
+            books: self.books.iter().collect(),
+            early,
+        };
+        self.tries.entry(target.clone()).or_default().turn(target, folded, &scene)
+    }
+
+    /// The target of a member that a request for `model` would try, and whose turn it is.
+    pub(super) fn tried(
+        &mut self,
+        unix: u64,
+        who: Who,
+        name: &Name,
+        model: &Arc<str>,
+    ) -> Option<(Target, Turn)> {
+        let pool = self.pools.get(name)?;
+        let lane = if pool.lanes.contains_key(model) { model } else { &Arc::from("") };
+        let exhausted = pool.lanes.get(lane).is_some_and(|state| state.exhausted.is_some());
+        let early = Some(pool.definition.early_probe_ms).filter(|every| *every > 0 && exhausted);
+        let cover = self.cover(unix, who, lane, pool.definition.profile.half_open_max_ms);
+        let target = cover.tried?;
+        let turn = self.turn(unix, &target, early);
+        Some((target, turn))
+    }
+
+    /// Requests of a lane could use whoever of it is half-open.
+    pub(super) fn want(&mut self, unix: u64, name: &Name, model: &Arc<str>, out: &mut Vec<Output>) {
+        let Some(pool) = self.pools.get(name) else { return };
+        let half_open_max = pool.definition.profile.half_open_max_ms;
+        let lane = if pool.lanes.contains_key(model) { Arc::clone(model) } else { Arc::from("") };
+        let exhausted = pool.lanes.get(&lane).is_some_and(|state| state.exhausted.is_some());
+        let early = pool.definition.early_probe_ms > 0;
+        let whos: Vec<Who> = pool.members.iter().map(|member| member.who).collect();
+        for who in whos {
+            let cover = self.cover(unix, who, &lane, half_open_max);
+            let long = |target: Option<&Target>| {
+                let rest = target.and_then(|target| self.folded_rest(target));
+                rest.is_some_and(Folded::is_long)
+            };
+            let could = match cover.standing {
+                Standing::HalfOpen { .. } => true,
+                Standing::Rests { .. } => exhausted && early && long(cover.tried.as_ref()),
+                Standing::Off | Standing::Servable => false,
+            };
+            if let Some(target) = cover.tried.filter(|_| could) {
+                self.say_demand(unix, &target, false, out);
+            }
+        }
+    }
+
+    /// Takes in the new standings of a lane; tells whether its pointer or its edge must be kept.
+    fn settle_lane(
+        &mut self,
+        unix: u64,
+        name: &Name,
+        lane: &Arc<str>,
+        judged: Vec<Judged>,
+        strategy: Strategy,
+        told: &mut Vec<Output>,
+    ) -> bool {
+        let because = self.because;
+        let Some(pool) = self.pools.get_mut(name) else { return false };
+        let target = pool.definition.auth_reset_target.clone();
+        let common = pool.lanes.get("").is_some_and(|state| state.exhausted.is_some());
+        let silent = common && !lane.is_empty();
+        let Some(state) = pool.lanes.get_mut(lane) else { return false };
+        let before = (state.active.map(|(who, _)| who), state.exhausted);
+        state.judge(judged);
+        let rests = |one: &Judged| !matches!(one.standing, Standing::Servable | Standing::Off);
+        if state.rested_at == 0 || state.judged.iter().any(rests) {
+            state.rested_at = unix;
+        }
+        let moved = (strategy == Strategy::Failover).then(|| state.follow(unix)).flatten();
+        let (pool, lane) = (name.clone(), Arc::clone(lane));
+        if let Some(moved) = moved {
+            self.counters.failed_over(moved.class);
+            let (pool, lane) = (pool.clone(), Arc::clone(&lane));
+            let super::super::lane::Moved { from, to, class } = moved;
+            told.push(Output::Announce(Event::Failover { pool, lane, from, to, class }));
+        }
+        match (state.exhausted, state.servable(), state.judged.len()) {
+            (None, 0, members) if members > 0 => {
+                state.exhausted = Some(unix);
+                self.counters.edge("exhausted");
+                let wake_at = state.wake_at().map(UnixTime);
+                if !silent {
+                    told.push(Output::Announce(Event::Exhausted { pool, lane, wake_at, members }));
+                }
+            }
+            (Some(_), 0, 0) => state.exhausted = None,
+            (Some(since), servable, _) if servable > 0 => {
+                state.exhausted = None;
+                self.counters.edge("recovered");
+                let member = state.judged.iter().find(|member| member.servable());
+                let member = member.map_or(CredentialHandle(0), |member| member.who.0);
+                let ((cause, confirmed), after_ms) = (because, unix.saturating_sub(since));
+                let auth_reset_target = if silent { String::new() } else { target };
+                told.push(Output::Announce(Event::Recovered {
+                    pool,
+                    lane,
+                    member,
+                    cause,
+                    confirmed,
+                    after_ms,
+                    auth_reset_target,
+                }));
+            }
+            _ => {}
+        }
+        before != (state.active.map(|(who, _)| who), state.exhausted)
+    }
+}
+
+/// Of whom something may be known that covers a member.
+pub(super) fn whoms(who: Who, credential: Option<&Arc<Credential>>) -> impl Iterator<Item = Whom> {
+    let group = credential.and_then(|one| one.quota_group.clone());
+    let provider = credential.map(|one| Arc::clone(&one.provider));
+    let own = std::iter::once((Subject::Credential(who.0), who.1));
+    let group = group.map(|group| (Subject::Group(group), 0));
+    let provider = provider.map(|provider| (Subject::Provider(provider), 0));
+    own.chain(group).chain(provider)
+}
+
+/// A lane that nothing rested in for so long goes.
+const LANE_IDLE_MS: u64 = 3_600_000;

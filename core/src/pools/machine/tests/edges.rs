@@ -1,0 +1,130 @@
+//! The two moments that people hear of.
+
+use super::PoolScript;
+use crate::script::check;
+
+#[test]
+fn a_pool_is_exhausted_once_and_open_once() {
+    check::<PoolScript>(
+        "
+        given  members=a,b reset=codex
+        when   1s      429 a 60s
+        then   says r/a *
+        then   rests a * rate_limited until 61s of 61s
+        then   failover * a to b rate_limited
+        when   2s      429 b 30s
+        then   says r/b *
+        then   rests b * rate_limited until 32s of 32s
+        then   exhausted * until 32s
+        when   3s      429 b 40s
+        then   says r/b *
+        then   rests b * rate_limited until 43s of 43s
+        when   4s      pick
+        then   nobody: exhausted, in 39s
+        when   5s      wake
+        then   43s
+        when   43s     tick
+        then   unsays r/b *
+        then   recovered * by b RestOver presumed, resets codex
+        when   44s     pick
+        then   b
+        ",
+    );
+}
+
+#[test]
+fn what_only_proof_ends_opens_no_lane() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      auth a
+        then   says r/a *
+        then   rests a * auth_failed until 301s
+        then   exhausted * until 301s
+        when   2s      pick
+        then   nobody: unavailable, in 299s
+        when   301s    tick
+        when   400s    pick
+        then   nobody: unavailable, in 0ns
+        when   500s    credential a changed
+        then   says c/a *
+        then   unsays r/a *
+        then   recovered * by a Credential presumed
+        when   501s    pick
+        then   a
+        ",
+    );
+}
+
+#[test]
+fn a_pool_that_is_gone_says_nothing_and_begins_anew_open() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      429 a 60s
+        then   says r/a *
+        then   rests a * rate_limited until 61s of 61s
+        then   exhausted * until 61s
+        when   2s      undefine
+        when   3s      wake
+        then   never
+        when   70s     tick
+        ",
+    );
+}
+
+#[test]
+fn a_restart_remembers_rests_the_pointer_and_the_edge() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      429 a 60s
+        then   says r/a *
+        then   rests a * rate_limited until 61s of 61s
+        then   failover * a to b rate_limited
+        when   2s      429 b 90s
+        then   says r/b *
+        then   rests b * rate_limited until 92s of 92s
+        then   exhausted * until 61s
+        when   10s     restart
+        then   says r/a *
+        then   says r/b *
+        when   11s     pick
+        then   nobody: exhausted, in 50s
+        when   61s     tick
+        then   unsays r/a *
+        then   failover * b to a rate_limited
+        then   recovered * by a RestOver presumed
+        when   62s     pick
+        then   a
+        ",
+    );
+}
+
+#[test]
+fn a_member_that_came_back_takes_one_at_a_time_until_it_proves_itself() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      429 a 10s
+        then   says r/a *
+        then   rests a * rate_limited until 11s of 11s
+        then   exhausted * until 11s
+        when   11s     tick
+        then   unsays r/a *
+        then   recovered * by a RestOver presumed
+        when   12s     pick hold
+        then   a
+        when   12s     pick
+        then   nobody: ramping, in never
+        when   13s     ok a sent=12s
+        then   taught nothing
+        when   13s     pick hold
+        then   a
+        when   13s     pick
+        then   nobody: ramping, in never
+        when   14s     pick
+        then   nobody: ramping, in never
+        ",
+    );
+}

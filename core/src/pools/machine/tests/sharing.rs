@@ -1,0 +1,111 @@
+//! What other nodes say, and what becomes of it when they go.
+
+use super::PoolScript;
+use crate::script::check;
+
+#[test]
+fn a_rest_of_another_node_is_obeyed_and_the_longest_counts() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   failover * a to b rate_limited
+        when   2s      pick
+        then   b
+        when   3s      429 a 10s
+        then   says r/a *
+        when   20s     pick
+        then   b
+        when   20s     peer n2 forgets r/@a
+        when   21s     429 b 60s
+        then   says r/b *
+        then   rests b * rate_limited until 81s of 81s
+        then   exhausted * until 60s
+        ",
+    );
+}
+
+#[test]
+fn a_clear_covers_what_its_author_saw_and_whoever_restates_it() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      429 a 600s
+        then   says r/a *
+        then   rests a * rate_limited until 601s of 601s
+        then   failover * a to b rate_limited
+        when   2s      peer n2 c/@a {'covers':[{'node':'n1','incarnation':1,'sequence':1}],'cause':'success'}
+        when   3s      429 b 60s
+        then   says r/b *
+        then   rests b * rate_limited until 63s of 63s
+        then   failover * b to a rate_limited
+        when   4s      peer n3 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n1','incarnation':1,'sequence':1}}
+        when   5s      pick
+        then   a
+        when   6s      429 a 30s
+        then   says r/a *
+        then   rests a * rate_limited until 36s of 36s
+        then   exhausted * until 36s
+        when   7s      pick
+        then   nobody: exhausted, in 29s
+        ",
+    );
+}
+
+#[test]
+fn what_a_node_that_is_gone_said_is_restated() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      up n2
+        when   2s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   failover * a to b rate_limited
+        when   3s      failed n2
+        then   says r/a *
+        when   4s      dropped n2
+        when   5s      pick
+        then   b
+        ",
+    );
+}
+
+#[test]
+fn a_rest_beyond_all_bounds_is_cut_and_told() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@9999999999,'n':99,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   misbehaved n2: a rest beyond what any answer may ask for
+        then   exhausted * until 691201s
+        when   2s      wake
+        then   691201s
+        ",
+    );
+}
+
+#[test]
+fn one_of_the_nodes_with_demand_probes_and_each_end_spends_the_attempt() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   0ms     up n2
+        when   0ms     billing a
+        then   says r/a *
+        then   rests a * billing until 900s
+        then   exhausted * until 900s
+        when   900s    wanted
+        then   says d/a *
+        when   900s    peer n2 d/@a {'count':1,'asked':false}
+        when   901s    tick
+        when   902s    pick
+        then   a as a probe
+        when   903s    peer n2 p/@a {'rest':@900000,'attempt':0,'spent':false,'idle':0,'next_at':0}
+        when   904s    pick
+        then   nobody: unavailable, in 0ns
+        when   905s    peer n2 p/@a {'rest':@900000,'attempt':0,'spent':true,'idle':1,'next_at':@935000}
+        when   935s    tick
+        when   936s    pick
+        then   a as a probe
+        ",
+    );
+}

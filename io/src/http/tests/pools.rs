@@ -1,0 +1,129 @@
+//! The surface of pools over a real pool machine: each verb by its effect on the next lease.
+
+use serde_json::{Value, json};
+
+use super::harness::{Reaction, World, account, asking};
+
+async fn post(world: &World, path: &str, body: &Value) -> Reaction {
+    world.ask_as("operate", asking("POST", path).json(body)).await
+}
+
+async fn bare(world: &World, path: &str) -> Reaction {
+    world.ask_as("operate", asking("POST", path)).await
+}
+
+/// Whom the next request would get.
+async fn leased(world: &World) -> (String, String) {
+    let answer =
+        world.ask_as("use", asking("POST", "/v1/pools/codex/leases").json(&json!({}))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let lease = answer.json();
+    let text = |key: &str| lease[key].as_str().expect(key).to_owned();
+    (text("credential"), text("lease"))
+}
+
+fn member(id: &str, verb: &str) -> String {
+    format!("/v1/pools/codex/members/{}/{verb}", account(id))
+}
+
+async fn limited(world: &World, lease: &str, seconds: u64) -> Reaction {
+    let report =
+        json!({"status": 429, "headers": [["Retry-After", seconds.to_string()]], "body": "{}"});
+    let path = format!("/v1/leases/{lease}/report");
+    world.ask_as("use", asking("POST", &path).json(&report)).await
+}
+
+#[tokio::test]
+async fn each_verb_changes_who_is_picked_next() {
+    let world = World::new();
+    assert_eq!(leased(&world).await.0, "codex-1");
+    let rotated = bare(&world, "/v1/pools/codex/rotate").await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text);
+    assert_eq!(rotated.json()["to"], account("codex-2").to_string());
+    assert_eq!(leased(&world).await.0, "codex-2");
+    assert_eq!(bare(&world, &member("codex-1", "unpark")).await.json()["state"], "ready");
+    assert_eq!(
+        post(&world, &member("codex-2", "park"), &json!({"for_ms": 60_000})).await.status,
+        200
+    );
+    assert_eq!(leased(&world).await.0, "codex-1");
+    let (_, lease) = leased(&world).await;
+    assert_eq!(limited(&world, &lease, 600).await.json()["applied"], true);
+    assert_eq!(leased(&world).await.0, "codex-2", "a parked account serves before nobody does");
+    let cleared = post(&world, &member("codex-1", "clear"), &json!({"reason": "test"})).await;
+    assert_eq!(cleared.status, 200, "{}", cleared.text);
+    assert_eq!(leased(&world).await.0, "codex-1");
+    let cooled = json!({"duration_seconds": 60, "reason": "test"});
+    let cooled = post(&world, "/v0/operations/providers/codex/cooldown", &cooled).await;
+    assert_eq!(cooled.json()["changed"].as_array().map(Vec::len), Some(2), "{}", cooled.text);
+    let ask = asking("POST", "/v1/pools/codex/leases").json(&json!({}));
+    assert_eq!(world.ask_as("use", ask).await.code(), "pool_exhausted");
+    let recovered = json!({"reason": "test"});
+    post(&world, "/v0/operations/providers/codex/recover", &recovered).await;
+    assert_eq!(leased(&world).await.0, "codex-1");
+}
+
+#[tokio::test]
+async fn an_exhausted_pool_says_when_to_come_back_and_names_no_account() {
+    let world = World::new();
+    for wait in [60, 30] {
+        let (_, lease) = leased(&world).await;
+        let judged = limited(&world, &lease, wait).await.json();
+        assert_eq!(
+            (&judged["class"], &judged["scope"]),
+            (&json!("rate_limited"), &json!("credential"))
+        );
+    }
+    let ask = asking("POST", "/v1/pools/codex/leases").json(&json!({}));
+    let refused = world.ask_as("use", ask).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (429, "pool_exhausted"));
+    assert_eq!(refused.headers["retry-after"], "30");
+    assert!(!refused.text.contains("codex-1") && !refused.text.contains("codex-2"));
+    let pool = world.get("/v1/pools/codex").await.json();
+    assert_eq!((&pool["cooling"], &pool["ready"]), (&json!(2), &json!(0)));
+    let explained = world.get("/v1/pools/codex/explain").await.json();
+    assert_eq!(explained["refused"]["reason"], "pool_exhausted");
+    assert_eq!(explained["members"][0]["skipped"]["class"], "rate_limited");
+    let cooldowns = world.get("/v0/operations/cooldowns").await.json();
+    assert_eq!(cooldowns["providers_in_cooldown"], json!(["codex"]));
+    assert_eq!(cooldowns["items"].as_array().map(Vec::len), Some(2));
+    let status = world.get("/v0/operations/providers/status").await.json();
+    assert_eq!(status["providers"]["codex"]["status"], "unavailable");
+}
+
+#[tokio::test]
+async fn what_cannot_be_right_is_refused_with_its_place() {
+    let world = World::new();
+    for (path, body, pointer) in [
+        ("/v1/pools/codex/leases".to_owned(), json!({"modle": "m"}), "/modle"),
+        (member("codex-1", "park"), json!({}), "/for_ms"),
+        (member("codex-1", "park"), json!({"for_ms": 604_800_001_u64}), "/for_ms"),
+        (member("codex-1", "clear"), json!({"reason": ""}), "/reason"),
+        ("/v1/leases/n1:57:1/report".to_owned(), json!({}), "/status"),
+        ("/v1/leases/n1:57:1/report".to_owned(), json!({"status": 42}), "/status"),
+        (
+            "/v0/operations/cooldowns/clear".to_owned(),
+            json!({"credential": "x", "reason": "r"}),
+            "/credential",
+        ),
+    ] {
+        let answer = post(&world, &path, &body).await;
+        assert_eq!(answer.status, 400, "{path} {body}");
+        assert_eq!(answer.json()["errors"][0]["pointer"], pointer, "{path} {body}");
+    }
+    for (path, body, code) in [
+        ("/v1/pools/nope/rotate".to_owned(), None, "not_found"),
+        ("/v1/pools/codex/members/0000000000000000/unpark".to_owned(), None, "not_found"),
+        (member("codex-1", "clear"), Some(json!({"reason": "r"})), "not_resting"),
+        (member("codex-1", "probe"), None, "not_resting"),
+        ("/v1/leases/n1:57:99/report".to_owned(), Some(json!({"status": 200})), "not_found"),
+        ("/v1/leases/n1:57:099/report".to_owned(), Some(json!({"status": 200})), "not_found"),
+    ] {
+        let ask = asking("POST", &path);
+        let ask = match &body {
+            Some(body) => ask.json(body),
+            None => ask,
+        };
+        assert_eq!(world.ask_as("operate", ask).await.code(), code, "{path}");
+    }
+}
