@@ -3,8 +3,8 @@
 //! Data goes to stdout, words to stderr. Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict,
 //! 5 unavailable; `serve` also 75 restart wanted, 78 cannot be used as configured.
 
-mod args;
-mod client;
+pub(crate) mod args;
+pub(crate) mod client;
 mod credentials;
 mod demo;
 mod dev;
@@ -14,7 +14,7 @@ mod kv;
 mod local;
 mod lock;
 mod members;
-mod pools;
+pub(crate) mod operator;
 mod raft;
 mod recover;
 mod serve;
@@ -73,10 +73,11 @@ fn remote(target: &args::Target, noun: Noun) -> Result<(), Failure> {
             Noun::Workers => workers::run(&client, args::Worker::default()).await,
             Noun::Credential(verb) => credentials::run(&client, verb).await,
             Noun::Credentials => credentials::run(&client, args::Credential::default()).await,
-            Noun::Pool(verb) => pools::pool(&client, verb).await,
-            Noun::Pools => pools::pool(&client, args::Pool::List).await,
-            Noun::Cooldown(verb) => pools::cooldown(&client, verb).await,
-            Noun::Provider(verb) => pools::provider(&client, verb).await,
+            Noun::Operator(words) => show::operate(&client, words).await,
+            Noun::Pools => {
+                let list = args::operator::Operator::Pool(args::operator::Pool::List);
+                show::operate(&client, list).await
+            }
             Noun::Kv(verb) => kv::run(&client, verb).await,
             Noun::Lock(lock) => lock::run(&client, &lock).await,
             Noun::Gossip(args::Gossip::Show) => show::gossip(&client).await,

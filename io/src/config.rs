@@ -16,7 +16,7 @@ mod show;
 
 pub use catalogue::Owner;
 pub use layers::{Layers, Place, Sources};
-pub use read::{Config, HttpConfig, TokenConfig, read_keyring};
+pub use read::{Config, HttpConfig, Outward, TokenConfig, read_keyring};
 pub use secret::{Secret, SecretError};
 pub use show::{reference, report, show};
 

@@ -109,6 +109,11 @@ impl Handle {
         &self.published
     }
 
+    /// The same, for who outlives the handle.
+    pub(crate) fn shared(&self) -> Arc<Published> {
+        self.published.clone()
+    }
+
     /// Hears every announcement from now on.
     pub fn listen(&self) -> broadcast::Receiver<Heard> {
         self.announcements.subscribe()

@@ -9,11 +9,12 @@
 //! | `loop` | ● | ● | ● |
 //! | `boot` | | ● | ● |
 //! | `store` | fatal only | ● | ● |
-//! | `mesh` `workers` `credentials` `drain` | | | ● |
-//! | `raft` | | | shown; counted where `ready.require` names it |
+//! | `mesh` `workers` `credentials` `pools` `drain` | | | ● |
+//! | `raft` `pool/<name>` | | | shown; counted where `ready.require` names it |
 //!
 //! Absent on purpose: checks of parts that do not exist; a node without a store has no `store`.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,9 +23,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use quorate_core::node::credentials;
 use quorate_core::node::membership::State;
+use quorate_core::node::pools::{Pool, Snapshot};
 use quorate_core::node::raft::{Standing, Status};
 use quorate_core::node::{Members, Published};
-use quorate_core::time::Instant;
+use quorate_core::time::{Instant, UnixTime};
 use tokio::sync::watch;
 
 /// Silence of the loop that a restart cures.
@@ -162,7 +164,7 @@ impl Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// Whether it passed.
     pub(crate) passed: bool,
     /// Whether only a restart cures it.
@@ -175,13 +177,19 @@ pub(crate) struct Finding {
 
 impl Finding {
     fn new(name: &'static str, passed: bool, detail: impl Into<String>) -> Finding {
-        Finding { name, passed, fatal: false, shown: false, detail: detail.into() }
+        Finding {
+            name: Cow::Borrowed(name),
+            passed,
+            fatal: false,
+            shown: false,
+            detail: detail.into(),
+        }
     }
 
     fn counts_for(&self, question: Question) -> bool {
         match question {
-            Question::Live => matches!(self.name, "loop" | "store"),
-            Question::Started => matches!(self.name, "loop" | "boot" | "store"),
+            Question::Live => matches!(&*self.name, "loop" | "store"),
+            Question::Started => matches!(&*self.name, "loop" | "boot" | "store"),
             Question::Ready => true,
         }
     }
@@ -226,14 +234,14 @@ impl Health {
         now: Instant,
         exclude: &[String],
     ) -> Verdict {
-        let known = |name: &&String| NAMES.contains(&name.as_str());
+        let known = |name: &&String| NAMES.contains(&name.as_str()) || name.starts_with("pool/");
         let left_out =
             |name: &str| exclude.iter().chain(&self.excluded).any(|excluded| excluded == name);
         let mut findings = self.findings(published, now);
-        findings.retain(|finding| finding.counts_for(question) && !left_out(finding.name));
+        findings.retain(|finding| finding.counts_for(question) && !left_out(&finding.name));
         for finding in &mut findings {
             finding.passed = finding.passes(question);
-            finding.shown &= !self.required.iter().any(|required| required == finding.name);
+            finding.shown &= !self.required.iter().any(|required| *required == finding.name);
         }
         let passed = findings.iter().all(|finding| finding.passed || finding.shown);
         let unknown = exclude.iter().filter(|name| !known(name)).cloned().collect();
@@ -254,8 +262,8 @@ impl Health {
 }
 
 /// Every name that can be asked for or left out.
-pub(crate) const NAMES: [&str; 8] =
-    ["loop", "boot", "store", "mesh", "workers", "credentials", "raft", "drain"];
+pub(crate) const NAMES: [&str; 9] =
+    ["loop", "boot", "store", "mesh", "workers", "credentials", "pools", "raft", "drain"];
 
 fn evaluate(vitals: &Vitals, published: &Published, now: Instant) -> Vec<Finding> {
     let age = now.since(vitals.started);
@@ -267,6 +275,8 @@ fn evaluate(vitals: &Vitals, published: &Published, now: Instant) -> Vec<Finding
     findings.push(guarded("mesh", || mesh(&published.members.load(), age)));
     findings.push(guarded("workers", || workers(published, age)));
     findings.push(guarded("credentials", || credentials(&published.credentials.load())));
+    findings.push(guarded("pools", || pools(&published.pools.load())));
+    findings.extend(each_pool(&published.pools.load()));
     findings.push(Finding { shown: true, ..guarded("raft", || raft(&published.raft.load())) });
     findings
 }
@@ -341,6 +351,31 @@ fn credentials(known: &credentials::Snapshot) -> Finding {
         (None, None) => format!("{} in use", known.live().count()),
     };
     Finding::new("credentials", known.loaded || !known.enabled, detail)
+}
+
+/// A node whose pools all rest cannot serve; one without pools can.
+fn pools(snapshot: &Snapshot) -> Finding {
+    let (serving, total) = crate::http::pool_totals(snapshot);
+    let detail = match total {
+        0 => "none".to_owned(),
+        _ => format!("{serving} of {total} can serve"),
+    };
+    Finding::new("pools", total == 0 || serving > 0, detail)
+}
+
+fn each_pool(snapshot: &Snapshot) -> Vec<Finding> {
+    let finding = |pool: &Arc<Pool>| {
+        let since = pool.views.first().and_then(|lane| lane.exhausted_since);
+        let detail = match since {
+            Some(since) => {
+                format!("exhausted since {}", crate::clock::rfc3339(UnixTime(since)))
+            }
+            None => "can serve".to_owned(),
+        };
+        let name = Cow::Owned(format!("pool/{}", pool.name));
+        Finding { name, passed: since.is_none(), fatal: false, shown: true, detail }
+    };
+    snapshot.pools.values().map(finding).collect()
 }
 
 /// A node without a copy of the log serves all the same; a log without a leader serves nobody.

@@ -17,6 +17,7 @@ mod host;
 
 mod pipeline;
 mod pools;
+mod providers;
 
 mod guard;
 
@@ -34,6 +35,8 @@ mod idempotency;
 mod stream;
 
 mod probes;
+
+mod chat;
 
 mod classify;
 
@@ -55,7 +58,7 @@ mod events;
 mod operations;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -72,11 +75,14 @@ use crate::clock;
 use crate::handle::Handle;
 use crate::health::{Health, Question, Vitals};
 use crate::metrics::Meters;
+use crate::pools::chat::ChatSettings;
+use crate::pools::figures::Figures;
 use crate::vault::Vault;
 
 pub use host::{BareHost, Host, ReloadError};
 pub use serve::{Listener, serve};
 
+pub(crate) use pools::totals as pool_totals;
 pub(crate) use workers::unprobed as unprobed_workers;
 
 use events::Events;
@@ -109,6 +115,8 @@ pub struct HttpSettings {
     pub ready_require: Vec<String>,
     /// Whether only this machine reaches the surface by TCP: then secrets may be revealed there.
     pub loopback: bool,
+    /// Who may give orders by chat.
+    pub chat: Option<ChatSettings>,
     /// Whether seeds are configured: then a node without company is alone, not just small.
     pub has_seeds: bool,
 }
@@ -127,6 +135,9 @@ pub struct Surface {
     idempotency: Idempotency,
     picks: Picks,
     vault: Vault,
+    leases: pools::Leases,
+    figures: Figures,
+    answered: chat::Answered,
     requests: Semaphore,
     streams: Arc<Semaphore>,
 }
@@ -167,7 +178,7 @@ impl Surface {
             settings.ready_require.clone(),
         );
         let instance = handle.published().members.load().local.to_string();
-        Arc::new(Surface {
+        let surface = Arc::new(Surface {
             handle,
             settings,
             host,
@@ -180,9 +191,14 @@ impl Surface {
             idempotency: Idempotency::default(),
             picks: Picks::default(),
             vault,
+            leases: pools::Leases::default(),
+            figures: Figures::default(),
+            answered: chat::Answered::default(),
             requests: Semaphore::new(REQUESTS_MAX),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-        })
+        });
+        surface.look_at_pools();
+        surface
     }
 
     /// Who may do what, so that new tokens can be listed at run time.
@@ -240,6 +256,7 @@ pub async fn tend(surface: Arc<Surface>) {
             _ = second.tick() => {
                 let trials = surface.picks.sweep(surface.host.now());
                 workers::cancel_trials(&surface, trials).await;
+                surface.look_at_pools();
                 surface.settle_audit(false).await;
                 surface.tell_audit(&mut told_at).await;
             }
@@ -258,6 +275,15 @@ fn metrics_word(value: &impl serde::Serialize) -> String {
 }
 
 impl Surface {
+    /// Ends leases whose time is over, and notes which providers can be used.
+    fn look_at_pools(&self) {
+        let now = self.host.now();
+        self.leases.sweep(now);
+        let snapshot = self.handle.published().pools.load();
+        self.figures.look(now, &snapshot);
+        snapshot.pools.keys().for_each(|pool| self.meters.open_pool(pool.as_str()));
+    }
+
     /// Renews the fact `audit` once a minute.
     async fn tell_audit(&self, told_at: &mut Option<Instant>) {
         let now = self.host.now();

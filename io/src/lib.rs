@@ -20,6 +20,7 @@ pub mod net;
 mod outside;
 mod peers;
 mod perform;
+mod pools;
 mod probe;
 pub mod record;
 mod resolve;

@@ -24,6 +24,9 @@ use quorate_core::machine::{Count, Counted, Labels};
 
 use crate::audit::AuditError;
 use crate::handle::Handle;
+use crate::pools::gauges::Gauges;
+use crate::pools::reset::OUTCOMES;
+use crate::pools::sinks::RESULTS;
 
 /// The content type of the page.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -61,6 +64,11 @@ pub struct Meters {
     requests: Family<Pairs, Counter>,
     auth_failures: Family<Pairs, Counter>,
     picks: Family<Pairs, Counter>,
+    auth_resets: Family<Pairs, Counter>,
+    notices: Family<Pairs, Counter>,
+    pool_edges: Family<Pairs, Counter>,
+    /// Duration of one pick of a pool's member.
+    pub(crate) pool_pick: Histogram,
 }
 
 /// Why a caller was not let in, as `auth_failures_total` tells it.
@@ -127,6 +135,11 @@ impl Meters {
             ),
             drain_batch: histogram("auth_updates_drain_batch_size", "Keys of a batch", &SIZES),
             drain_duration: histogram("auth_updates_apply_duration_seconds", "Of a batch", &FINE),
+            pool_pick: histogram(
+                "pick_duration_seconds",
+                "Duration of one pick of a member",
+                &FINE,
+            ),
             request_duration: histogram(
                 "http_request_duration_seconds",
                 "From the request's head to the answer's",
@@ -138,20 +151,33 @@ impl Meters {
             requests: Family::default(),
             auth_failures: Family::default(),
             picks: Family::default(),
+            auth_resets: Family::default(),
+            notices: Family::default(),
+            pool_edges: Family::default(),
             registry: Registry::default(),
         };
-        registry.register("sse_readers", "Streams that are open", meters.sse_readers.clone());
-        registry.register("audit_lines", "Lines appended", meters.audit_lines.clone());
-        let refusing = meters.audit_refusing.clone();
-        registry.register("audit_refusing", "1 while the audit log cannot be written", refusing);
-        registry.register("http_requests", "Requests answered", meters.requests.clone());
-        let failures = meters.auth_failures.clone();
-        registry.register("auth_failures", "Callers not let in", failures);
-        registry.register("worker_picks", "Picks of a worker", meters.picks.clone());
+        meters.register(&mut registry);
+        registry.register_collector(Box::new(Gauges { handle: handle.clone() }));
         registry.register_collector(Box::new(Collected { handle: handle.clone(), sources }));
         let meters = Meters { registry, ..meters };
         meters.open_series();
         meters
+    }
+
+    /// Shows the families of this module on the page.
+    fn register(&self, registry: &mut Registry) {
+        registry.register("sse_readers", "Streams that are open", self.sse_readers.clone());
+        registry.register("audit_lines", "Lines appended", self.audit_lines.clone());
+        let refusing = self.audit_refusing.clone();
+        registry.register("audit_refusing", "1 while the audit log cannot be written", refusing);
+        registry.register("http_requests", "Requests answered", self.requests.clone());
+        let failures = self.auth_failures.clone();
+        registry.register("auth_failures", "Callers not let in", failures);
+        registry.register("worker_picks", "Picks of a worker", self.picks.clone());
+        let resets = self.auth_resets.clone();
+        registry.register("pool_auth_resets", "Logins reset after a recovery", resets);
+        registry.register("pool_notices", "Notices by sink", self.notices.clone());
+        registry.register("pool_edges", "Ends and beginnings of service", self.pool_edges.clone());
     }
 
     /// Makes each series of the closed families, at 0.
@@ -163,6 +189,9 @@ impl Meters {
             for result in PICK_RESULTS {
                 drop(self.picks.get_or_create(&pick_labels(policy, result)));
             }
+        }
+        for outcome in OUTCOMES {
+            drop(self.auth_resets.get_or_create(&vec![("outcome", outcome.to_owned())]));
         }
     }
 
@@ -195,6 +224,35 @@ impl Meters {
         self.picks.get_or_create(&pick_labels(policy, result)).inc();
     }
 
+    /// Counts the run that reset a login; `outcome` is one of [`OUTCOMES`].
+    pub(crate) fn auth_reset(&self, outcome: &'static str) {
+        self.auth_resets.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// Makes the series of a pool, at 0.
+    pub(crate) fn open_pool(&self, pool: &str) {
+        for edge in EDGES {
+            drop(self.pool_edges.get_or_create(&edge_labels(pool, edge)));
+        }
+    }
+
+    /// Counts that a pool began or ceased to serve; `edge` is one of [`EDGES`].
+    pub(crate) fn pool_edge(&self, pool: &str, edge: &'static str) {
+        self.pool_edges.get_or_create(&edge_labels(pool, edge)).inc();
+    }
+
+    /// Makes the series of a sink, at 0.
+    pub(crate) fn open_sink(&self, sink: &str) {
+        for result in RESULTS {
+            drop(self.notices.get_or_create(&notice_labels(sink, result)));
+        }
+    }
+
+    /// Counts what became of a notice; `result` is one of [`RESULTS`].
+    pub(crate) fn notice(&self, sink: &str, result: &'static str) {
+        self.notices.get_or_create(&notice_labels(sink, result)).inc();
+    }
+
     /// What the audit log tells its lines and failures to.
     pub fn audit_observer(&self) -> impl Fn(Result<usize, &AuditError>) + Send + 'static {
         let (lines, refusing) = (self.audit_lines.clone(), self.audit_refusing.clone());
@@ -221,7 +279,7 @@ const SIZES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// 5 ms to 10 s.
 const COARSE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Families of this module, by full name: a machine that counts the same is not shown twice.
-const OWN: [&str; 18] = [
+const OWN: [&str; 22] = [
     "build_info",
     "start_timestamp_seconds",
     "loop_turn_duration_seconds",
@@ -240,6 +298,10 @@ const OWN: [&str; 18] = [
     "http_requests_total",
     "auth_failures_total",
     "worker_picks_total",
+    "pool_auth_resets_total",
+    "pool_notices_total",
+    "pool_edges_total",
+    "pick_duration_seconds",
 ];
 
 fn request_labels(route: &str, method: &str, status: u16) -> Pairs {
@@ -248,6 +310,17 @@ fn request_labels(route: &str, method: &str, status: u16) -> Pairs {
 
 fn pick_labels(policy: &str, result: &str) -> Pairs {
     vec![("policy", policy.to_owned()), ("result", result.to_owned())]
+}
+
+/// The edges of a pool, as `pool_edges_total` tells them.
+pub(crate) const EDGES: [&str; 2] = ["exhausted", "recovered"];
+
+fn edge_labels(pool: &str, edge: &str) -> Pairs {
+    vec![("pool", pool.to_owned()), ("edge", edge.to_owned())]
+}
+
+fn notice_labels(sink: &str, result: &str) -> Pairs {
+    vec![("sink", sink.to_owned()), ("result", result.to_owned())]
 }
 
 /// Shows what the machines published and what the sources count.
@@ -323,5 +396,19 @@ fn pairs(labels: &Labels) -> Vec<(&'static str, &'static str)> {
         Labels::One(key, value) => vec![(key, value)],
         Labels::Two(key, value, other, another) => vec![(key, value), (other, another)],
         Labels::Three(pairs) => pairs.to_vec(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use quorate_core::node::Published;
+
+    use super::*;
+
+    /// Meters of a node that nobody runs.
+    pub(crate) fn meters(published: Published) -> Arc<Meters> {
+        let (handle, _, _) = Handle::new(Arc::new(published));
+        let build = Build { version: "0.1.0".to_owned(), started_seconds: 1_700_000_000 };
+        Arc::new(Meters::new(&handle, &build, Vec::new()))
     }
 }

@@ -190,7 +190,8 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T
     tokio::time::timeout(left, work).await.map_err(|_| ProbeOutcome::Connect)
 }
 
-fn client(protocols: &[&[u8]]) -> ClientConfig {
+/// TLS towards the world, with the roots of the web.
+pub(crate) fn client(protocols: &[&[u8]]) -> ClientConfig {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)

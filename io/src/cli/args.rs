@@ -1,7 +1,7 @@
 //! The command line's words.
 
 mod credentials;
-mod pools;
+pub(crate) mod operator;
 mod verbs;
 
 use std::path::PathBuf;
@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(super) use credentials::{BreakerDecision, Credential};
-pub(super) use pools::{Cooldown, Pool, Provider};
 pub(super) use verbs::{
     Audit, Ca, Config, Event, Gossip, Key, Kv, Lock, Member, Node, Query, Raft, Recover, Token,
     TokenNew, Trace, Worker,
@@ -165,30 +164,14 @@ pub(super) enum Noun {
         after_help = "Examples:\n  quorate credentials\n  quorate credentials --output json"
     )]
     Credentials,
-    /// Pools of accounts
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  quorate pool show codex\n  quorate pool explain codex --model gpt-5"
-    )]
-    Pool(Pool),
+    #[command(flatten)]
+    Operator(operator::Operator),
     /// List pools
     #[command(
         hide = true,
         after_help = "Examples:\n  quorate pools\n  quorate pools --output json"
     )]
     Pools,
-    /// Accounts that rest
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  quorate cooldown list\n  quorate cooldown clear 04ef958ab3e85752 --reason topped-up"
-    )]
-    Cooldown(Cooldown),
-    /// Providers of accounts
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  quorate provider list\n  quorate provider cool claude --seconds 600 --reason outage"
-    )]
-    Provider(Provider),
     /// Keys and values that everybody agrees on
     #[command(
         subcommand,

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::args::{Output, Target};
+use super::operator::Asks;
 
 /// The largest answer that a verb reads.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -34,7 +35,7 @@ enum Address {
 
 /// A client of one node.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     address: Address,
     token: Option<String>,
     pub(super) output: Output,
@@ -45,7 +46,7 @@ pub(super) struct Client {
 
 /// Why a verb failed; decides the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// It did not work.
     Failed(String),
     /// The words were wrong.
@@ -84,15 +85,15 @@ impl fmt::Display for Failure {
 
 /// A whole answer.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) etag: Option<String>,
-    pub(super) text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) etag: Option<String>,
+    pub(crate) text: String,
 }
 
 impl Answer {
     /// Its body as JSON; `null` when it is empty.
-    pub(super) fn json(&self) -> Result<Value, Failure> {
+    pub(crate) fn json(&self) -> Result<Value, Failure> {
         if self.text.is_empty() {
             return Ok(Value::Null);
         }
@@ -128,7 +129,7 @@ impl Client {
     }
 
     /// A client of a TCP address with a token, for `dev`.
-    pub(super) fn at(address: &str, token: &str) -> Client {
+    pub(crate) fn at(address: &str, token: &str) -> Client {
         Client {
             address: Address::Tcp(address.to_owned()),
             token: Some(token.to_owned()),
@@ -249,6 +250,22 @@ impl Client {
     }
 }
 
+impl Asks for Client {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        revision: Option<&str>,
+    ) -> Result<Answer, Failure> {
+        Client::ask(self, method, path, body, revision).await
+    }
+
+    fn truncates(&self) -> bool {
+        self.truncate
+    }
+}
+
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Full<Bytes>>,
@@ -261,7 +278,7 @@ async fn exchange(
 }
 
 /// Percent-encodes one part of a path or query.
-pub(super) fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -289,7 +306,7 @@ fn parse_address(text: &str) -> Result<Address, Failure> {
 }
 
 /// The node's own words about a refusal.
-fn refused(answer: &Answer) -> Failure {
+pub(crate) fn refused(answer: &Answer) -> Failure {
     let problem: Value = serde_json::from_str(&answer.text).unwrap_or_default();
     let part = |key: &str| problem.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (code, detail) = (part("code"), part("detail"));

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use hyper::Method;
 use serde_json::Value;
 
+use super::args::operator::Operator;
 use super::args::{Node, Output};
 use super::client::{Client, Failure};
+use super::operator::{self, Shown};
 
 /// Widest cell of a table before it is cut.
 const CELL_WIDTH_MAX: usize = 40;
@@ -22,8 +24,13 @@ pub(super) fn print(client: &Client, answer: &Value, table: impl FnOnce(&Value) 
 
 /// Columns of `rows` under `heads`, as wide as they must be.
 pub(super) fn columns(client: &Client, heads: &[&str], rows: &[Vec<String>]) -> String {
+    cells(client.truncate, heads, rows)
+}
+
+/// The same, where nobody is asked.
+pub(super) fn cells(truncate: bool, heads: &[&str], rows: &[Vec<String>]) -> String {
     let cut = |cell: &String| -> String {
-        if client.truncate && cell.chars().count() > CELL_WIDTH_MAX {
+        if truncate && cell.chars().count() > CELL_WIDTH_MAX {
             cell.chars().take(CELL_WIDTH_MAX - 1).chain(['…']).collect()
         } else {
             cell.clone()
@@ -79,17 +86,26 @@ pub(super) async fn whole_list(client: &Client, path: &str) -> Result<Value, Fai
     Ok(answer)
 }
 
+/// Does what operators do with pools.
+pub(super) async fn operate(client: &Client, words: Operator) -> Result<(), Failure> {
+    let Shown { answer, text } = operator::perform(client, words).await?;
+    print(client, &answer, |_| text);
+    Ok(())
+}
+
 /// One screen.
 pub(super) async fn status(client: &Client) -> Result<(), Failure> {
     let cluster = client.get("/v1/cluster").await?;
     let members = whole_list(client, "/v1/cluster/members").await?;
     let workers = whole_list(client, "/v1/workers").await?;
+    let pools = whole_list(client, "/v1/pools").await?;
     let ready = client.raw(Method::GET, "/readyz", None, None).await?;
     let answer = serde_json::json!({
         "cluster": cluster,
         "ready": ready.status.is_success(),
         "members": items(&members),
         "workers": items(&workers),
+        "pools": items(&pools),
     });
     print(client, &answer, |answer| {
         let ready = if text(answer, "/ready") == "true" { "ready" } else { "not ready" };
@@ -103,7 +119,8 @@ pub(super) async fn status(client: &Client) -> Result<(), Failure> {
         );
         let members = super::members::table(client, items(&members));
         let workers = super::workers::table(client, items(&workers));
-        format!("{head}\n{members}\n{workers}")
+        let pools = super::operator::pools(items(&pools), client.truncate);
+        format!("{head}\n{members}\n{workers}\n{pools}")
     });
     Ok(())
 }

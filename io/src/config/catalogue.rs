@@ -69,6 +69,10 @@ const DAY_MS: u64 = 86_400_000;
 #[rustfmt::skip]
 const KEYS: &[Key] = &[
     key("access.tokens", Tables, "[]", Node, false, "bearer tokens: { hash, scopes, label } each"),
+    key("auth_reset.argv", Texts, "[]", Node, false, "program that resets a login once its pool is back: an absolute path and arguments, one of them {target}"),
+    key("auth_reset.user", Text, "\"\"", Node, false, "who runs it, as uid:gid; needed where the node runs as root"),
+    key("chat.telegram.chats", Tables, "[]", Node, false, "chats that may give orders: { id, scopes } each"),
+    key("chat.telegram.secret", Text, "\"\"", Node, false, "the secret_token of the bot's webhook: env:NAME or file:/path; empty: no chat"),
     key("cluster.advertise", Text, "", Node, false, "host:port at which peers reach this node; default: the bound address"),
     key("cluster.id", Text, "", Node, false, "the cluster's name; `local` while cluster.join is empty"),
     key("cluster.insecure", Flag, "false", Node, false, "permits a cluster address beyond loopback without keyring and TLS"),
@@ -91,9 +95,10 @@ const KEYS: &[Key] = &[
     key("node.labels", Map, "{}", Node, true, "labels of this node"),
     key("node.zone", Text, "\"\"", Node, false, "failure domain"),
     key("pools", Pools, "{}", Fleet, true, "pools by name: { members, strategy, profile, early_probe_ms, degrade, auth_reset_target, upstream, notify } each"),
+    key("notices.sinks", Tables, "[]", Node, false, "who is told of pools: { kind = \"webhook\", name, url, secret } or { kind = \"telegram\", name, token, chat }"),
     key("raft.eligible", Flag, "true", Node, false, "whether this node may keep a copy of the agreed log"),
     key("ready.exclude", Texts, "[]", Fleet, true, "checks that /readyz leaves out"),
-    key("ready.require", Texts, "[]", Fleet, true, "checks that /readyz counts though it would only show them: raft"),
+    key("ready.require", Texts, "[]", Fleet, true, "checks that /readyz counts though it would only show them: raft, pool/<name>"),
     key("schema", Choice(&["1"]), "1", Node, false, "the format of this file"),
     key("shutdown.delay_ms", Millis(600_000), "0", Fleet, true, "unready for so long before an orderly stop begins"),
     key("tls.ca", Text, "\"\"", Node, true, "certificates in PEM that links trust; with tls.cert and tls.key, links are secured"),

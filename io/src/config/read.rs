@@ -1,5 +1,7 @@
 //! From merged layers to typed settings: every type and range, and what cannot work together.
 
+mod outward;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ use super::layers::{Layers, Place};
 use super::pools;
 use super::secret::{Secret, SecretError, read_private};
 use crate::secure::TlsFiles;
+
+pub use outward::Outward;
 
 /// Everything that `serve` needs.
 #[derive(Debug, Clone)]
@@ -42,6 +46,8 @@ pub struct Config {
     pub worker_keys: BTreeMap<String, Secret>,
     /// The HTTP surface.
     pub http: HttpConfig,
+    /// What pools do towards the outside.
+    pub outward: Outward,
     /// `auto`, `text` or `json`.
     pub log_format: String,
     /// Which lines are logged.
@@ -119,6 +125,7 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
     let credentials = reader.credentials(&data);
     let http = reader.http()?;
     let tls = reader.tls();
+    let outward = reader.outward();
     reader.open_binds(cluster_listen, (&keyring, tls.is_some()), &http);
     Some(Config {
         node: settings,
@@ -131,6 +138,7 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
         tls,
         worker_keys,
         http,
+        outward,
         log_format: reader.text("log.format").unwrap_or_default(),
         log_filter: reader.text("log.filter").unwrap_or_default(),
         shutdown_delay: reader.millis("shutdown.delay_ms"),

@@ -116,6 +116,9 @@ impl Events {
         {
             surface.meters.drained(*batch, *took);
         }
+        if let Announcement::Pool(event) = &heard.announcement {
+            count_edge(surface, event);
+        }
         if let Some((kind, details)) = describe(&heard.announcement) {
             self.push(surface, kind, surface.wall_of(heard.at), details);
         }
@@ -273,6 +276,24 @@ fn describe(announcement: &Announcement) -> Option<(&'static str, Value)> {
         Announcement::RoundTrip { .. } => return None, // A figure, shown by `/metrics`.
     };
     Some(described)
+}
+
+/// Counts that a pool began or ceased to serve; lanes of models are not pools.
+fn count_edge(surface: &Surface, event: &pools::Event) {
+    match event {
+        pools::Event::Exhausted { pool, lane, .. } if lane.is_empty() => {
+            surface.meters.pool_edge(pool.as_str(), "exhausted");
+        }
+        pools::Event::Recovered { pool, lane, .. } if lane.is_empty() => {
+            surface.meters.pool_edge(pool.as_str(), "recovered");
+        }
+        pools::Event::Exhausted { .. }
+        | pools::Event::Recovered { .. }
+        | pools::Event::Failover { .. }
+        | pools::Event::Rested { .. }
+        | pools::Event::Parked { .. }
+        | pools::Event::Changed { .. } => {}
+    }
 }
 
 /// A pool's change; one of its snapshot alone is none.

@@ -12,6 +12,11 @@ use crate::audit::Record;
 /// Bytes of all header names and values.
 pub(super) const HEADERS_BYTES_MAX: usize = 32 * 1024;
 
+/// Who a request is made for that began on this side, such as a line of a chat. It cannot come from outside:
+/// only this process puts it into a request.
+#[derive(Debug, Clone)]
+pub(super) struct Inside(pub(super) Actor);
+
 /// What holds for every request but those of probes.
 pub(super) fn admit(surface: &Surface, parts: &Parts) -> Result<(), Problem> {
     check_size(parts)?;
@@ -73,6 +78,9 @@ pub(super) fn authorise(
         Needs::Metrics => Scope::Read,
         Needs::Scope(scope) => scope,
     };
+    if let Some(Inside(actor)) = parts.extensions.get() {
+        return permit(surface, route, wanted, actor.clone(), request_id).map(Some);
+    }
     let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| bearer(value));
     let recognised = surface.access.recognise(surface.host.now(), caller(parts), token);
     let actor = match recognised {
@@ -84,8 +92,18 @@ pub(super) fn authorise(
             return Err(problem);
         }
     };
+    permit(surface, route, wanted, actor, request_id).map(Some)
+}
+
+fn permit(
+    surface: &Surface,
+    route: Route,
+    wanted: Scope,
+    actor: Actor,
+    request_id: &str,
+) -> Result<Actor, Problem> {
     if actor.may(wanted) {
-        return Ok(Some(actor));
+        return Ok(actor);
     }
     surface.meters.auth_failure("scope");
     let detail = format!("this needs the scope `{wanted}`, which the token does not hold");

@@ -10,7 +10,7 @@ use super::cluster::ask;
 use super::members::{fact, labels_of, row};
 use super::problem::{Code, Problem};
 use super::route::{Answer, Call, Needs, Outcome, Route, Takes, Verb, merged};
-use super::{ReloadError, Surface, strict, workers};
+use super::{ReloadError, Surface, pools, strict, workers};
 use crate::access::Scope;
 use crate::audit;
 use crate::clock;
@@ -167,6 +167,7 @@ pub(super) fn dump_document(surface: &Surface) -> Value {
         "node": node_document(surface),
         "members": {"version": members.version, "score": members.score, "items": rows},
         "workers": workers::all(surface),
+        "pools": pools::all(surface),
         "gossip": gossip_document(surface),
         "links": surface.handle.published().links.load().links,
         "replicas": replicas_document(surface, None),

@@ -21,6 +21,10 @@ use super::route::{Answer, Call, Outcome, Route, Takes, Verb, digest, not_found}
 use super::strict;
 use crate::access::Scope;
 
+pub(super) use leases::Leases;
+pub(crate) use views::totals;
+pub(super) use views::{all, providers};
+
 pub(super) fn routes() -> Vec<Route> {
     let operate = Scope::Operate;
     let member = |path, verb, handler| {

@@ -20,6 +20,8 @@ pub(super) fn routes() -> Vec<Route> {
         open("/readyz", |call| Box::pin(async move { probe(call, Question::Ready) })),
         open("/readyz/{check}", |call| Box::pin(async move { one_check(call) }))
             .statuses(&[200, 404, 503]),
+        open("/readyz/pool/{pool}", |call| Box::pin(async move { one_pool(call) }))
+            .statuses(&[200, 404, 503]),
         open("/health", |call| Box::pin(async move { health(call) })),
         Route::get("/metrics", |call| Box::pin(async move { page(call) })).needs(Needs::Metrics),
         Route::get("/openapi.json", |call| Box::pin(async move { openapi(call) }))
@@ -80,7 +82,16 @@ fn line(finding: &Finding) -> String {
 
 fn one_check(call: Call) -> Outcome {
     let name = call.parameter("check").to_owned();
-    let verdict = ask(&call, Question::Ready, &[]);
+    finding(&call, &name)
+}
+
+fn one_pool(call: Call) -> Outcome {
+    let name = format!("pool/{}", call.parameter("pool"));
+    finding(&call, &name)
+}
+
+fn finding(call: &Call, name: &str) -> Outcome {
+    let verdict = ask(call, Question::Ready, &[]);
     call.query.finish()?;
     let Some(finding) = verdict.findings.iter().find(|finding| finding.name == name) else {
         let known = NAMES.join(", ");
@@ -122,8 +133,8 @@ fn parts(call: &Call, findings: &[Finding]) -> Value {
     let surface = &call.surface;
     let members = surface.handle.published().members.load();
     let (alive, known) = alive(&members);
-    let passed = |name| findings.iter().all(|finding| finding.name != name || finding.passed);
-    let failed = |name| if passed(name) { "ok" } else { "failed" };
+    let passed = |name: &str| findings.iter().all(|finding| finding.name != name || finding.passed);
+    let failed = |name: &str| if passed(name) { "ok" } else { "failed" };
     let store = match &*surface.vitals.store_state() {
         StoreState::Absent => json!({"status": "disabled"}),
         StoreState::Well { latency } => {
@@ -143,6 +154,13 @@ fn parts(call: &Call, findings: &[Finding]) -> Value {
         (true, _) => "ok",
     };
     let (ready, total) = workers;
+    let (serving, pools) = super::pools::totals(&surface.handle.published().pools.load());
+    let pools_status = match (pools, serving) {
+        (0, _) => "disabled",
+        (_, 0) => "failed",
+        (pools, serving) if serving < pools => "degraded",
+        _ => "ok",
+    };
     let log = surface.handle.published().raft.load();
     let raft = match (passed("raft"), log.genesis.is_some() || log.leader.is_some()) {
         (false, _) => "degraded",
@@ -157,6 +175,7 @@ fn parts(call: &Call, findings: &[Finding]) -> Value {
         "workers": {"status": worker_status, "ready": ready, "total": total},
         "credentials": super::credentials::health(surface, passed("credentials")),
         "queue": super::credentials::queue_health(surface),
+        "pools": {"status": pools_status, "servable": serving, "total": pools},
         "raft": {"status": raft, "leader": log.leader, "conflicts": log.conflicts},
         "drain": {"status": if passed("drain") { "ok" } else { "degraded" }},
     })

@@ -17,8 +17,8 @@ use super::lists::Query;
 use super::problem::{Code, Problem};
 use super::strict::Fields;
 use super::{
-    Surface, classify, cluster, credentials, events, kv, members, operations, pipeline, pools,
-    probes, raft, workers,
+    Surface, chat, classify, cluster, credentials, events, kv, members, operations, pipeline,
+    pools, probes, providers, raft, workers,
 };
 use crate::access::{Actor, Scope};
 
@@ -328,6 +328,8 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(credentials::routes());
     routes.extend(classify::routes());
     routes.extend(pools::routes());
+    routes.extend(providers::routes());
+    routes.extend(chat::routes());
     routes.extend(kv::routes());
     routes.extend(events::routes());
     routes.extend(operations::routes());

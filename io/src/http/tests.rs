@@ -3,7 +3,8 @@
 mod classify;
 mod conventions;
 mod description;
-mod harness;
+pub(crate) mod harness;
+mod operators;
 mod pools;
 mod streams;
 mod surfaces;

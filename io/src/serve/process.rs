@@ -35,6 +35,7 @@ use crate::http::{self, HttpSettings, Listener, Parts, Surface};
 use crate::log::{self, Format, Log};
 use crate::metrics::Source;
 use crate::perform::End;
+use crate::pools;
 use crate::record::TraceSettings;
 use host::{ProcessHost, Reloaded, Reloads, Tracing};
 
@@ -202,6 +203,7 @@ impl Process {
             vitals: running.vitals.clone(),
             vault: running.vault.clone(),
         });
+        look_outward(&config, &running, &audit);
         let tending = tokio::spawn(http::tend(surface.clone()));
         let (stop_serving, stopped) = oneshot::channel();
         let listeners = vec![Listener::Tcp(tcp), Listener::Unix(unix)];
@@ -427,6 +429,19 @@ fn certificates_seen(config: &Config) -> Vec<Option<(SystemTime, u64)>> {
     files.map(|path| seen(path)).collect()
 }
 
+/// What recoveries of pools set off, if anything is configured; it ends with the node.
+fn look_outward(config: &Config, running: &Running, audit: &Audit) {
+    if let Some(settings) = config.outward.reset.clone() {
+        let (handle, meters) = (running.handle.clone(), running.meters.clone());
+        tokio::spawn(pools::reset::tend(handle, settings, Some(audit.clone()), meters));
+    }
+    let sinks = config.outward.sinks.clone();
+    if !sinks.is_empty() {
+        let (handle, meters) = (running.handle.clone(), running.meters.clone());
+        tokio::spawn(pools::notices::tend(handle, sinks, meters));
+    }
+}
+
 fn exit(end: &End) -> Exit {
     match end {
         End::Left => Exit::Done,
@@ -446,6 +461,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         ready_require: config.http.ready_require.clone(),
         has_seeds: !config.node.membership.join.is_empty(),
         loopback: config.http.listen.ip().is_loopback(),
+        chat: config.outward.chat.clone(),
     }
 }
 
@@ -515,6 +531,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("ready.require", old.http.ready_require != new.http.ready_require),
         ("log.format", old.log_format != new.log_format),
         ("log.filter", old.log_filter != new.log_filter),
+        ("auth_reset", old.outward.reset != new.outward.reset),
+        ("notices.sinks", old.outward.sinks != new.outward.sinks),
+        ("chat.telegram", old.outward.chat != new.outward.chat),
     ];
     keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }

@@ -1,14 +1,18 @@
 //! Picks for callers outside this process.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use quorate_core::limits;
 use quorate_core::node::pools::answer::Endpoint;
 use quorate_core::node::pools::{
-    Answer as Done, Command, Ended, LeaseId, Picked, Query, Refused, Why, pick,
+    Answer as Done, Command, Ended, LeaseId, Picked, Query, Refused, Verdict, Why, pick,
 };
+use quorate_core::time::{Instant, UnixTime};
 use quorate_core::wire::Blob;
 use serde_json::{Value, json};
 
@@ -37,6 +41,57 @@ pub(super) fn routes() -> [Route; 2] {
     ]
 }
 
+/// What the leases of this node's callers hold until they are reported or end: a place among the requests in
+/// flight, and where a member comes back slowly a place behind its gate.
+#[derive(Default)]
+pub(crate) struct Leases {
+    tickets: AtomicU64,
+    held: Mutex<BTreeMap<LeaseId, Held>>,
+}
+
+struct Held {
+    picked: Picked,
+    began: Instant,
+    ends: Instant,
+}
+
+impl Leases {
+    /// A number that no pick had before.
+    fn ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn keep(&self, surface: &Surface, lease: LeaseId, expires_at: UnixTime, picked: Picked) {
+        let began = surface.host.now();
+        let left = expires_at.0.saturating_sub(surface.host.wall().0);
+        let held = Held { picked, began, ends: began + Duration::from_millis(left) };
+        let mut leases = self.held.lock().expect("no holder of this lock panics");
+        if leases.len() < limits::POOL_LEASES_MAX {
+            leases.insert(lease, held);
+        }
+    }
+
+    /// Gives back what a lease holds, and notes how its request ended. A second report finds nothing.
+    fn ended(&self, surface: &Surface, lease: &LeaseId, verdict: Option<&Verdict>) {
+        let held = self.held.lock().expect("no holder of this lock panics").remove(lease);
+        let (Some(held), Some(verdict)) = (held, verdict) else { return };
+        let Some(credential) = &held.picked.member.credential else { return };
+        let now = surface.host.now();
+        let ended = crate::pools::figures::Ended {
+            class: verdict.class,
+            took: Some(now.since(held.began)),
+            tokens: 0,
+        };
+        surface.figures.ended(now, &credential.provider, ended);
+    }
+
+    /// Gives back what leases hold that have ended.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let mut held = self.held.lock().expect("no holder of this lock panics");
+        held.retain(|_, lease| lease.ends > now);
+    }
+}
+
 async fn lease(mut call: Call) -> Outcome {
     let mut fields = call.fields()?;
     let short =
@@ -50,9 +105,13 @@ async fn lease(mut call: Call) -> Outcome {
     let request: Option<Arc<str>> = request.map(Arc::from);
     // A probe's slot may be gone by the time the node hears of it: then there is another pick.
     for _ in 0..=SLOTS_LOST_MAX {
-        let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
+        let ticket = call.surface.leases.ticket();
         let query = Query { model: model.as_deref(), ticket, ..Query::default() };
-        let mut picked = match pick(&pool, &query) {
+        let began = call.surface.host.now();
+        let picked = pick(&pool, &query);
+        let took = call.surface.host.now().since(began);
+        call.surface.meters.pool_pick.observe(took.as_secs_f64());
+        let mut picked = match picked {
             Ok(picked) => picked,
             Err(refused) => {
                 if refused.tells {
@@ -73,7 +132,9 @@ async fn lease(mut call: Call) -> Outcome {
         match ask(&call.surface, command).await {
             Ok(Done::Leased { lease, expires_at }) => {
                 picked.went();
-                return Ok(leased(&picked, &lease, &clock::rfc3339(expires_at)));
+                let answer = leased(&picked, &lease, &clock::rfc3339(expires_at));
+                call.surface.leases.keep(&call.surface, lease, expires_at, picked);
+                return Ok(answer);
             }
             Ok(done) => unreachable!("a lease is answered as one, not by {done:?}"),
             Err(problem) if problem.code == Code::SlotTaken => {}
@@ -112,8 +173,8 @@ pub(super) fn nobody(surface: &Surface, refused: Refused) -> Problem {
     let reset = surface.host.wall().0.saturating_add(wait);
     let wait_ms = if refused.why == Why::Ramping { 1000 } else { wait };
     Problem::new(code, detail)
-        .retry_after(std::time::Duration::from_millis(wait_ms))
-        .with("reset_at", clock::rfc3339(quorate_core::time::UnixTime(reset)))
+        .retry_after(Duration::from_millis(wait_ms))
+        .with("reset_at", clock::rfc3339(UnixTime(reset)))
         .with("reset_seconds", wait_ms.div_ceil(1000))
 }
 
@@ -123,6 +184,7 @@ async fn report(mut call: Call) -> Outcome {
     let lease: LeaseId = call.parameter("id").parse().map_err(|()| not_found("this lease"))?;
     match ask(&call.surface, Command::ReportLease { lease: lease.clone(), ended }).await? {
         Done::Judged { verdict, applied } => {
+            call.surface.leases.ended(&call.surface, &lease, verdict.as_ref());
             let shown = verdict.map_or_else(
                 || json!({"outcome": "cancelled", "applied": applied}),
                 |verdict| {
@@ -195,7 +257,5 @@ fn pairs(value: &Value) -> Option<Vec<(String, String)>> {
     value.as_array()?.iter().map(pair).collect()
 }
 
-/// Numbers of picks, for turns and draws.
-static TICKETS: AtomicU64 = AtomicU64::new(0);
 /// Probe slots that may be lost to others before a caller is told to come back.
 const SLOTS_LOST_MAX: usize = 8;

@@ -3,11 +3,12 @@
 //! Cooldown is the surface's word for what pools call a rest.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::ids::CredentialHandle;
 use quorate_core::node::pools::view::{LaneView, MemberView, RestView, Skipped, State};
-use quorate_core::node::pools::{Answer as Done, Command, Pool, Query, Why, pick};
+use quorate_core::node::pools::{Answer as Done, Command, Name, Pool, Query, Snapshot, Why, pick};
 use quorate_core::time::UnixTime;
 use serde_json::{Value, json};
 
@@ -28,9 +29,7 @@ pub(super) fn routes() -> [Route; 6] {
     };
     [
         Route::get("/v0/operations/cooldowns", |call| Box::pin(async move { cooldowns(call) })),
-        Route::get("/v0/operations/providers/status", |call| {
-            Box::pin(async move { providers(call) })
-        }),
+        Route::get("/v0/operations/providers/status", |call| Box::pin(async move { status(call) })),
         Route::get("/v0/operations/load_balancing/status", |call| {
             Box::pin(async move { balancing(call) })
         }),
@@ -47,6 +46,22 @@ pub(super) fn routes() -> [Route; 6] {
 /// A moment as it is shown.
 fn at(unix: u64) -> String {
     clock::rfc3339(UnixTime(unix))
+}
+
+/// Every pool, for a dump.
+pub(in crate::http) fn all(surface: &Surface) -> Vec<Value> {
+    snapshot(surface).pools.values().map(|pool| document(pool)).collect()
+}
+
+/// How many pools can serve, and how many there are.
+pub(crate) fn totals(snapshot: &Snapshot) -> (usize, usize) {
+    let serves = |pool: &&Arc<Pool>| pool.views.first().is_some_and(|lane| lane.servable > 0);
+    (snapshot.pools.values().filter(serves).count(), snapshot.pools.len())
+}
+
+/// Every provider that some member of a pool is of.
+pub(in crate::http) fn providers(surface: &Surface) -> Vec<String> {
+    by_provider(surface).into_keys().collect()
 }
 
 /// One line of the list.
@@ -274,26 +289,35 @@ fn cooldowns(mut call: Call) -> Outcome {
     Ok(Answer::json(view(surface, document)))
 }
 
-fn providers(call: Call) -> Outcome {
+fn status(call: Call) -> Outcome {
     call.query.finish()?;
+    let surface = &call.surface;
     let mut shown = serde_json::Map::new();
     for (provider, rows) in by_provider(&call.surface) {
         let count = |state: State| rows.iter().filter(|row| row.state == state).count();
         let ready = count(State::Active) + count(State::Ready) + count(State::Ramping);
         let resting = rows.iter().filter(|row| cooling(row)).count();
         let usable = ready + count(State::Parked);
+        let last = surface.figures.sums(surface.host.now(), &provider, 1);
+        let failing = last.requests > 0 && last.failures * 2 >= last.requests;
         let status = match (rows.len(), usable, resting) {
             (0, _, _) => "unknown",
             (_, 0, _) => "unavailable",
-            (_, _, 0) => "healthy",
+            (_, _, 0) if !failing => "healthy",
             _ => "degraded",
         };
+        let uptime = surface.figures.uptime_percent(&provider);
         let next = rows.iter().filter(|row| cooling(row)).filter_map(|row| row.next_probe).min();
         shown.insert(
             provider,
             json!({
                 "status": status,
                 "in_cooldown": resting > 0 && resting == rows.len(),
+                "last_check": surface.wall_now(),
+                "uptime_percent": uptime,
+                "requests_last_minute": last.requests,
+                "errors_last_minute": last.failures,
+                "average_latency_ms": last.mean(),
                 "credentials": {
                     "total": rows.len(),
                     "ready": ready,
@@ -305,7 +329,7 @@ fn providers(call: Call) -> Outcome {
             }),
         );
     }
-    Ok(Answer::json(view(&call.surface, json!({"providers": shown}))))
+    Ok(Answer::json(view(surface, json!({"providers": shown}))))
 }
 
 fn balancing(call: Call) -> Outcome {
@@ -348,22 +372,30 @@ fn balancing(call: Call) -> Outcome {
 
 async fn clear(mut call: Call) -> Outcome {
     let mut fields = call.fields()?;
-    let credential = fields.required("credential", "a credential's handle", |value| {
-        value.as_str()?.parse::<CredentialHandle>().ok()
-    });
+    let credential = fields.required("credential", "a credential's handle or id", strict::string);
     let model = fields.optional("model", "a model's name", strict::string);
     let reason = fields.required("reason", "a text of 1 to 256 bytes", reason_of);
     fields.finish().map_err(Problem::faults)?;
     call.query.finish()?;
-    let member = credential.unwrap_or(CredentialHandle(0));
-    let pools = snapshot(&call.surface);
-    let holds = |pool: &&std::sync::Arc<Pool>| pool.members.iter().any(|one| one.handle == member);
-    let Some(pool) = pools.pools.values().find(holds).map(|pool| pool.name.clone()) else {
-        return Err(Problem::new(Code::NotFound, "no pool has this credential"));
-    };
+    let (pool, member) = pooled(&call.surface, &credential.unwrap_or_default())?;
     let (model, reason) = (model.map(Into::into), reason.unwrap_or_default());
     let command = Command::Clear { pool, member, model, reason };
     changed(&call, command, member.to_string()).await
+}
+
+/// Where a credential is, by its handle or its id.
+fn pooled(surface: &Surface, credential: &str) -> Result<(Name, CredentialHandle), Problem> {
+    let handle: Option<CredentialHandle> = credential.parse().ok();
+    for pool in snapshot(surface).pools.values() {
+        let named = pool.members.iter().find(|member| {
+            let head = member.credential.as_ref();
+            Some(member.handle) == handle || head.is_some_and(|head| *head.id == *credential)
+        });
+        if let Some(member) = named {
+            return Ok((pool.name.clone(), member.handle));
+        }
+    }
+    Err(Problem::new(Code::NotFound, "no pool has this credential"))
 }
 
 async fn cool(mut call: Call) -> Outcome {

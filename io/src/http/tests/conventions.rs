@@ -74,6 +74,7 @@ fn body_for(path: &str) -> serde_json::Value {
         "/v1/workers/{id}" => json!({"url": "http://10.0.0.7:8000"}),
         "/v1/pools/{pool}/members/{handle}/park" => json!({"for_ms": 1000}),
         "/v1/pools/{pool}/members/{handle}/clear" => json!({"reason": "test"}),
+        "/v1/chat/telegram" => json!({"update_id": 1}),
         "/v1/leases/{id}/report" => json!({"outcome": "cancelled"}),
         _ => json!({}),
     }

@@ -32,9 +32,11 @@ use tower::ServiceExt as _;
 use super::super::{Host, HttpSettings, Parts, ReloadError, Surface, router};
 use crate::access::{Access, Caller, MintedToken, Scope, StaticToken};
 use crate::audit::Audit;
+use crate::config::Secret;
 use crate::handle::{Handle, Heard};
 use crate::health::Vitals;
 use crate::metrics::{Build, Meters, Source};
+use crate::pools::chat::ChatSettings;
 use crate::record::TraceError;
 use crate::traffic::Traffic;
 use crate::vault::Vault;
@@ -246,6 +248,7 @@ impl World {
         let traffic: Source = Arc::new(Traffic::default());
         let records: Source = Arc::new(crate::record::Endings::default());
         let meters = Arc::new(Meters::new(&handle, &build, vec![traffic, records]));
+        meters.open_sink("ops"); // As a node with this sink would at its start.
         let audit = Audit::open(&data, meters.audit_observer()).expect("the log opens");
         let surface = Surface::new(Parts {
             handle,
@@ -398,6 +401,10 @@ fn settings() -> HttpSettings {
         ready_require: Vec::new(),
         has_seeds: true,
         loopback: true,
+        chat: Some(ChatSettings {
+            secret: Secret::new("hush"),
+            chats: BTreeMap::from([(7, vec![Scope::Read]), (8, vec![Scope::Read, Scope::Operate])]),
+        }),
     }
 }
 
@@ -438,7 +445,7 @@ pub(super) fn member(name: &str, state: State) -> Member {
     }
 }
 
-fn published() -> Published {
+pub(crate) fn published() -> Published {
     let rows = [("n1", State::Alive), ("n2", State::Alive), ("n3", State::Failed)];
     let rows = rows.map(|(name, state)| (node(name), Arc::new(member(name, state))));
     let members = Members {

@@ -101,11 +101,7 @@ async fn what_cannot_be_right_is_refused_with_its_place() {
         (member("codex-1", "clear"), json!({"reason": ""}), "/reason"),
         ("/v1/leases/n1:57:1/report".to_owned(), json!({}), "/status"),
         ("/v1/leases/n1:57:1/report".to_owned(), json!({"status": 42}), "/status"),
-        (
-            "/v0/operations/cooldowns/clear".to_owned(),
-            json!({"credential": "x", "reason": "r"}),
-            "/credential",
-        ),
+        ("/v0/operations/cooldowns/clear".to_owned(), json!({"reason": "r"}), "/credential"),
     ] {
         let answer = post(&world, &path, &body).await;
         assert_eq!(answer.status, 400, "{path} {body}");
@@ -116,6 +112,11 @@ async fn what_cannot_be_right_is_refused_with_its_place() {
         ("/v1/pools/codex/members/0000000000000000/unpark".to_owned(), None, "not_found"),
         (member("codex-1", "clear"), Some(json!({"reason": "r"})), "not_resting"),
         (member("codex-1", "probe"), None, "not_resting"),
+        (
+            "/v0/operations/cooldowns/clear".to_owned(),
+            Some(json!({"credential": "x", "reason": "r"})),
+            "not_found",
+        ),
         ("/v1/leases/n1:57:99/report".to_owned(), Some(json!({"status": 200})), "not_found"),
         ("/v1/leases/n1:57:099/report".to_owned(), Some(json!({"status": 200})), "not_found"),
     ] {

@@ -182,6 +182,7 @@ async fn probes_tell_life_start_and_readiness_apart() {
     let (_, listing) = ask("/readyz?verbose&exclude=workers,nothing").await;
     let expected = "[+]loop ok\n[+]boot ok\n[+]mesh ok: 2 of 3 alive\n\
         [+]credentials ok: none are kept\n\
+        [+]pools ok: 1 of 1 can serve\n[ ]pool/codex shown only: can serve\n\
         [ ]raft shown only: no copy is kept here\n[+]drain ok\n\
         warning: nothing is no check\nreadyz check passed\n";
     assert_eq!(listing, expected);

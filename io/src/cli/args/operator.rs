@@ -1,0 +1,219 @@
+//! The words for pools, cooldowns and providers, as the command line and chats take them.
+
+use clap::Subcommand;
+
+/// A noun that operators say the same way everywhere.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Operator {
+    /// Pools of accounts
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate pool list\n  quorate pool rotate codex"
+    )]
+    Pool(Pool),
+    /// Accounts that rest
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate cooldown list\n  quorate cooldown clear codex-1 --reason quota-raised"
+    )]
+    Cooldown(Cooldown),
+    /// Providers, over all pools
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate provider list\n  quorate provider cool codex --for 10m --reason maintenance"
+    )]
+    Provider(Provider),
+    /// Figures about requests
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate metric providers\n  quorate metric providers --output json"
+    )]
+    Metric(Metric),
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Pool {
+    /// All pools
+    #[command(after_help = "Examples:\n  quorate pool list\n  quorate pool list --output json")]
+    List,
+    /// One pool with its members
+    #[command(
+        after_help = "Examples:\n  quorate pool show codex\n  quorate pool show codex --output json"
+    )]
+    Show {
+        /// Its name
+        pool: String,
+    },
+    /// Who would be picked now, and why nobody else
+    #[command(
+        after_help = "Examples:\n  quorate pool explain codex\n  quorate pool explain codex --model gpt-5"
+    )]
+    Explain {
+        /// Its name
+        pool: String,
+        /// For requests of this model
+        #[arg(long)]
+        model: Option<String>,
+    },
+    /// Set the active member aside for five minutes and go on to the next
+    #[command(
+        after_help = "Examples:\n  quorate pool rotate codex\n  quorate pool rotate codex --output json"
+    )]
+    Rotate {
+        /// Its name
+        pool: String,
+    },
+    /// Set a member aside
+    #[command(
+        after_help = "Examples:\n  quorate pool park codex codex-1 --for 30m\n  quorate pool park codex 04ef958ab3e85752 --for 2h"
+    )]
+    Park {
+        /// The pool's name
+        pool: String,
+        /// The credential's id or handle
+        member: String,
+        /// For how long, as in 90s, 30m, 2h or 7d
+        #[arg(long = "for", value_name = "TIME", default_value = "30m", value_parser = span)]
+        span: u64,
+    },
+    /// Take a member back
+    #[command(
+        after_help = "Examples:\n  quorate pool unpark codex codex-1\n  quorate pool unpark codex codex-1 --output json"
+    )]
+    Unpark {
+        /// The pool's name
+        pool: String,
+        /// The credential's id or handle
+        member: String,
+    },
+    /// Forget what a member rests on
+    #[command(
+        after_help = "Examples:\n  quorate pool clear codex codex-1 --reason quota-raised\n  quorate pool clear codex codex-1 --model gpt-5 --reason wrong-hint"
+    )]
+    Clear {
+        /// The pool's name
+        pool: String,
+        /// The credential's id or handle
+        member: String,
+        /// Of this model alone
+        #[arg(long)]
+        model: Option<String>,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let the next request try a member that rests
+    #[command(
+        after_help = "Examples:\n  quorate pool probe codex codex-1\n  quorate pool probe codex codex-1 --output json"
+    )]
+    Probe {
+        /// The pool's name
+        pool: String,
+        /// The credential's id or handle
+        member: String,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Cooldown {
+    /// Everything that rests, soonest end first
+    #[command(
+        after_help = "Examples:\n  quorate cooldown list\n  quorate cooldown list --output json"
+    )]
+    List,
+    /// Forget what a credential rests on
+    #[command(
+        after_help = "Examples:\n  quorate cooldown clear codex-1 --reason quota-raised\n  quorate cooldown clear codex-1 --model gpt-5 --reason wrong-hint"
+    )]
+    Clear {
+        /// The credential's id or handle
+        credential: String,
+        /// Of this model alone
+        #[arg(long)]
+        model: Option<String>,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Provider {
+    /// All providers
+    #[command(
+        after_help = "Examples:\n  quorate provider list\n  quorate provider list --output json"
+    )]
+    List,
+    /// One provider
+    #[command(
+        after_help = "Examples:\n  quorate provider show codex\n  quorate provider show codex --output json"
+    )]
+    Show {
+        /// Its name
+        provider: String,
+    },
+    /// Let every credential of a provider rest
+    #[command(
+        after_help = "Examples:\n  quorate provider cool codex --for 10m --reason maintenance\n  quorate provider cool claude --for 1h --reason outage"
+    )]
+    Cool {
+        /// Its name
+        provider: String,
+        /// For how long, as in 90s, 30m or 2h; a day at most
+        #[arg(long = "for", value_name = "TIME", value_parser = span)]
+        span: u64,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Forget what every credential of a provider rests on
+    #[command(
+        after_help = "Examples:\n  quorate provider recover codex --reason outage-over\n  quorate provider recover claude --reason tested"
+    )]
+    Recover {
+        /// Its name
+        provider: String,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Metric {
+    /// Requests, failures and latencies by provider, over the last fifteen minutes
+    #[command(
+        after_help = "Examples:\n  quorate metric providers\n  quorate metric providers --output json"
+    )]
+    Providers,
+}
+
+/// Milliseconds of a time such as `90s`.
+fn span(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no time; write 90s, 30m, 2h or 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let count: u64 =
+        text.strip_suffix(unit).and_then(|count| count.parse().ok()).ok_or_else(wrong)?;
+    let unit_ms = match unit {
+        's' => 1000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    count.checked_mul(unit_ms).filter(|span| *span > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_number_and_a_unit() {
+        assert_eq!(span("90s"), Ok(90_000));
+        assert_eq!(span("7d"), Ok(604_800_000));
+        for wrong in ["", "m", "10", "-5m", "0s", "1.5h", "10 m", "99999999999999999999d", "5µ"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Every verb of operators on every surface, by its effect on the next pick; and chats.
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::super::{Listener, router, serve};
+use super::harness::{Reaction, World, account, asking};
+use crate::cli::client::Client;
+use crate::cli::operator::perform;
+use crate::pools::chat::words_of;
+
+/// The ways in which an operator reaches a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Http,
+    CommandLine,
+    Chat,
+}
+
+/// One verb, as words and as a request, and whom the next request gets.
+struct Step {
+    line: &'static str,
+    path: String,
+    body: Option<Value>,
+    then: Option<&'static str>,
+}
+
+fn step(line: &'static str, path: &str, body: Option<Value>, then: Option<&'static str>) -> Step {
+    let path = ["codex-1", "codex-2"]
+        .iter()
+        .fold(path.to_owned(), |path, id| path.replace(id, &account(id).to_string()));
+    Step { line, path, body, then }
+}
+
+fn steps() -> Vec<Step> {
+    let why = || Some(json!({"reason": "test"}));
+    let cool = || {
+        let body = Some(json!({"duration_seconds": 60, "reason": "test"}));
+        let path = "/v0/operations/providers/codex/cooldown";
+        step("provider cool codex --for 1m --reason test", path, body, None)
+    };
+    let member = "/v1/pools/codex/members";
+    vec![
+        step("pool rotate codex", "/v1/pools/codex/rotate", None, Some("codex-2")),
+        // Recovery moves nothing: the one that is active stays.
+        step(
+            "pool unpark codex codex-1",
+            &format!("{member}/codex-1/unpark"),
+            None,
+            Some("codex-2"),
+        ),
+        step(
+            "pool park codex codex-2 --for 1m",
+            &format!("{member}/codex-2/park"),
+            Some(json!({"for_ms": 60_000})),
+            Some("codex-1"),
+        ),
+        step(
+            "pool unpark codex codex-2",
+            &format!("{member}/codex-2/unpark"),
+            None,
+            Some("codex-1"),
+        ),
+        cool(),
+        step(
+            "cooldown clear codex-2 --reason test",
+            "/v0/operations/cooldowns/clear",
+            Some(json!({"credential": "codex-2", "reason": "test"})),
+            Some("codex-2"),
+        ),
+        cool(),
+        step(
+            "pool clear codex codex-1 --reason test",
+            &format!("{member}/codex-1/clear"),
+            why(),
+            Some("codex-1"),
+        ),
+        cool(),
+        step("pool probe codex codex-2", &format!("{member}/codex-2/probe"), None, Some("codex-2")),
+        step(
+            "provider recover codex --reason test",
+            "/v0/operations/providers/codex/recover",
+            why(),
+            Some("codex-1"),
+        ),
+    ]
+}
+
+/// Whom one of the next requests gets: a probe's slot opens when requests have wanted it for a moment.
+async fn soon(world: &World) -> Option<String> {
+    for _ in 0..4 {
+        if let Some(credential) = next(world).await {
+            return Some(credential);
+        }
+        world.pass(600);
+    }
+    None
+}
+
+/// Whom the next request gets; `None` where nobody can serve.
+async fn next(world: &World) -> Option<String> {
+    let ask = asking("POST", "/v1/pools/codex/leases").json(&json!({}));
+    let answer = world.ask_as("use", ask).await;
+    if answer.status != 200 {
+        assert!(answer.code().starts_with("pool_"), "{}", answer.text);
+        return None;
+    }
+    Some(answer.json()["credential"].as_str().expect("a credential").to_owned())
+}
+
+async fn client(world: &World) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let listeners = vec![Listener::Tcp(listener)];
+    tokio::spawn(serve(listeners, router(world.surface.clone()), std::future::pending()));
+    Client::at(&address, &world.tokens["admin"])
+}
+
+fn update(number: i64, chat: i64, text: &str) -> Value {
+    json!({"update_id": number, "message": {"message_id": 1, "chat": {"id": chat}, "text": text}})
+}
+
+async fn said(world: &World, update: &Value) -> Reaction {
+    let ask = asking("POST", "/v1/chat/telegram").json(update);
+    world.ask(ask.header("x-telegram-bot-api-secret-token", "hush")).await
+}
+
+/// Does a step in one way; what came back is text.
+async fn perform_by(world: &World, way: Way, number: i64, step: &Step) -> String {
+    match way {
+        Way::Http => {
+            let ask = asking("POST", &step.path);
+            let ask = match &step.body {
+                Some(body) => ask.json(body),
+                None => ask,
+            };
+            let answer = world.ask_as("operate", ask).await;
+            assert!(answer.status.is_success(), "{}: {}", step.path, answer.text);
+            answer.text
+        }
+        Way::CommandLine => {
+            let words = words_of(step.line).expect(step.line);
+            let shown = perform(&client(world).await, words).await;
+            shown.unwrap_or_else(|failure| panic!("{}: {failure}", step.line)).text
+        }
+        Way::Chat => {
+            let answer = said(world, &update(number, 8, step.line)).await;
+            assert_eq!(answer.status, 200, "{}: {}", step.line, answer.text);
+            answer.json()["text"].as_str().expect("a text").to_owned()
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_verb_means_the_same_on_every_surface() {
+    for way in [Way::Http, Way::CommandLine, Way::Chat] {
+        let world = World::new();
+        assert_eq!(next(&world).await.as_deref(), Some("codex-1"));
+        for (number, step) in (0_i64..).zip(steps()) {
+            let told = perform_by(&world, way, number, &step).await;
+            let then =
+                if step.line.contains(" probe ") { soon(&world).await } else { next(&world).await };
+            assert_eq!(then.as_deref(), step.then, "{way:?}: after `{}`: {told}", step.line);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_read_says_the_same_on_every_surface() {
+    let world = World::new();
+    let client = client(&world).await;
+    for (number, (line, path, words)) in (0_i64..).zip([
+        ("pool list", "/v1/pools", "codex"),
+        ("pool show codex", "/v1/pools/codex", "codex-2"),
+        ("pool explain codex --model gpt-5", "/v1/pools/codex/explain?model=gpt-5", "codex-1"),
+        ("cooldown list", "/v0/operations/cooldowns", ""),
+        ("provider list", "/v0/operations/providers/status", "codex"),
+        ("metric providers", "/v1/metrics/providers", "codex"),
+    ]) {
+        let answer = world.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        super::description::check_answer(
+            "GET",
+            path.split('?')
+                .next()
+                .expect("a path")
+                .replace("/pools/codex", "/pools/{pool}")
+                .as_str(),
+            200,
+            &answer.json(),
+        );
+        let shown = perform(&client, words_of(line).expect(line)).await.expect(line);
+        assert!(shown.text.contains(words), "{line}: {}", shown.text);
+        let chat = said(&world, &update(number, 7, line)).await.json();
+        let chat = chat["text"].as_str().expect("a text").to_owned();
+        assert!(chat.contains(words), "{line}: {chat}");
+    }
+}
+
+#[tokio::test]
+async fn a_chat_may_do_what_its_scopes_permit_and_is_written_down() {
+    let world = World::new();
+    let refused = said(&world, &update(1, 7, "pool rotate codex")).await.json();
+    let text = refused["text"].as_str().expect("a text");
+    assert!(text.contains("scope_missing") && text.contains("operate"), "{text}");
+    assert_eq!(next(&world).await.as_deref(), Some("codex-1"), "nothing was changed");
+    let done = said(&world, &update(2, 8, "/pool@bot rotate codex")).await;
+    super::description::check_answer("POST", "/v1/chat/telegram", 200, &done.json());
+    let done = done.json();
+    assert_eq!((&done["method"], &done["chat_id"]), (&json!("sendMessage"), &json!(8)));
+    assert_eq!(done["parse_mode"], "HTML");
+    assert_eq!(next(&world).await.as_deref(), Some("codex-2"));
+    let again = said(&world, &update(2, 8, "/pool@bot rotate codex")).await;
+    assert_eq!(again.json(), json!({}), "a message that comes again is heard once");
+    assert_eq!(next(&world).await.as_deref(), Some("codex-2"));
+    let stranger = said(&world, &update(3, 9, "pool rotate codex")).await;
+    assert_eq!((stranger.status.as_u16(), stranger.json()), (200, json!({})));
+    assert_eq!(next(&world).await.as_deref(), Some("codex-2"));
+    let lines = world.audit_lines();
+    let by_chat = |line: &&Value| line["verb"] == "pool.rotate" && line["actor"] == "telegram:8";
+    assert_eq!(lines.iter().filter(by_chat).count(), 1, "{lines:?}");
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_secret_gives_no_orders() {
+    let world = World::new();
+    let ask = || asking("POST", "/v1/chat/telegram").json(&update(1, 8, "pool rotate codex"));
+    for ask in [ask(), ask().header("x-telegram-bot-api-secret-token", "husH")] {
+        let answer = world.ask(ask).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "unauthenticated"));
+    }
+    assert_eq!(next(&world).await.as_deref(), Some("codex-1"));
+}
+
+#[tokio::test]
+async fn a_chat_is_answered_in_words_that_are_no_markup() {
+    let world = World::new();
+    for (number, (line, told)) in (10_i64..).zip([
+        ("<b>x</b> codex", "&lt;b&gt;x&lt;/b&gt;"),
+        ("pool rotat codex", "rotate"),
+        ("pool park codex codex-1 --for \u{202e}1m", "\\u{202e}"),
+        ("pool show ../../v0/operations/dump", "not_found"),
+        ("pool clear codex codex-1 --reason x", "not_resting"),
+    ]) {
+        let answer = said(&world, &update(number, 8, line)).await.json();
+        let text = answer["text"].as_str().expect("a text").to_owned();
+        assert!(text.contains(told), "{line}: {text}");
+        let inner = text.strip_prefix("<pre>").and_then(|text| text.strip_suffix("</pre>"));
+        assert!(inner.is_some_and(|inner| !inner.contains(['<', '>'])), "{line}: {text}");
+    }
+    let sticker = json!({"update_id": 99, "message": {"chat": {"id": 8}, "sticker": {}}});
+    assert_eq!(said(&world, &sticker).await.json(), json!({}), "nothing was said");
+}
+
+#[tokio::test]
+async fn bodies_of_operators_are_as_strict_as_any() {
+    let world = World::new();
+    for step in steps().iter().filter(|step| step.body.is_some()) {
+        let ask = || asking("POST", &step.path).header("content-type", "application/json");
+        let body = step.body.clone().unwrap_or_default();
+        let misspelt = body.to_string().replacen('"', "\"x", 1);
+        for (body, status) in [
+            ("{}".to_owned(), 400),
+            (format!("{body} x"), 400),
+            (format!("{body}{body}"), 400),
+            (misspelt, 400),
+            (" ".repeat(2 * 1024 * 1024), 413),
+        ] {
+            let answer = world.ask_as("operate", ask().body(body.clone())).await;
+            let shown: String = body.chars().take(60).collect();
+            assert_eq!(answer.status, status, "{} {shown}: {}", step.path, answer.text);
+        }
+        let plain = asking("POST", &step.path).body(body.to_string());
+        let plain = world.ask_as("operate", plain.header("content-type", "text/plain")).await;
+        assert_eq!(plain.status, 415, "{}", step.path);
+    }
+    assert_eq!(next(&world).await.as_deref(), Some("codex-1"), "nothing of it had an effect");
+}
+
+#[tokio::test]
+async fn names_that_could_mislead_are_no_names() {
+    let world = World::new();
+    for odd in ["-x", "a%20b", "..%2Fx", "a%3Bb", "a%07", "%E2%80%AEx", "%C3%A4", "A"] {
+        for (method, path) in [
+            ("GET", format!("/v1/pools/{odd}")),
+            ("POST", format!("/v1/pools/{odd}/rotate")),
+            ("POST", format!("/v1/pools/codex/members/{odd}/unpark")),
+        ] {
+            let answer = world.ask_as("admin", asking(method, &path)).await;
+            assert!(matches!(answer.status.as_u16(), 400 | 404), "{path}: {}", answer.text);
+            assert!(!answer.text.contains('\u{202e}') && !answer.text.contains('\u{7}'));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lease_counts_as_in_flight_until_it_is_reported_or_ends() {
+    let world = World::new();
+    let in_flight = async || {
+        let pool = world.get("/v1/pools/codex").await.json();
+        pool["members"][0]["in_flight"].as_u64().expect("a count")
+    };
+    let ask = asking("POST", "/v1/pools/codex/leases").json(&json!({}));
+    let lease = world.ask_as("use", ask).await.json();
+    assert_eq!(in_flight().await, 1);
+    world.pass(250);
+    let path = format!("/v1/leases/{}/report", lease["lease"].as_str().expect("a lease"));
+    let report = asking("POST", &path).json(&json!({"status": 200, "body": "{}"}));
+    assert_eq!(world.ask_as("use", report).await.status, 200);
+    assert_eq!(in_flight().await, 0);
+    let figures = world.get("/v1/metrics/providers").await.json();
+    let codex = &figures["providers"]["codex"];
+    assert_eq!((&codex["request_count"], &codex["failure_count"]), (&json!(1), &json!(0)));
+    assert_eq!(codex["latency_p50_ms"], 250);
+    assert!(codex.get("cost_per_1k_input").is_none(), "what is unknown is left out");
+    next(&world).await;
+    assert_eq!(in_flight().await, 1);
+    world.pass(15 * 60_000 + 1);
+    world.surface.leases.sweep(world.now());
+    assert_eq!(in_flight().await, 0, "nobody reported it");
+}
+
+#[tokio::test]
+async fn health_knows_pools() {
+    let world = World::new();
+    let ask = async |path: &str| {
+        world.pass(1000); // An evaluation is kept for a second.
+        let answer = world.ask(asking("GET", path)).await;
+        (answer.status.as_u16(), answer.text)
+    };
+    assert_eq!(ask("/readyz/pools").await, (200, "[+]pools ok: 1 of 1 can serve\n".to_owned()));
+    assert_eq!(ask("/readyz/pool/codex").await.0, 200);
+    assert_eq!(ask("/readyz/pool/nope").await.0, 404);
+    let cool = asking("POST", "/v0/operations/providers/codex/cooldown")
+        .json(&json!({"duration_seconds": 600, "reason": "test"}));
+    assert_eq!(world.ask_as("operate", cool).await.status, 200);
+    assert_eq!(ask("/readyz").await.0, 503, "nobody can serve");
+    assert_eq!(ask("/livez").await.0, 200, "a restart cures no limit");
+    let (status, line) = ask("/readyz/pool/codex").await;
+    assert!(status == 503 && line.contains("exhausted since"), "{line}");
+    let health = world.ask(asking("GET", "/health")).await.json();
+    let pools = &health["checks"]["pools"];
+    assert_eq!(pools, &json!({"status": "failed", "servable": 0, "total": 1}));
+    assert_eq!(health["status"], "degraded");
+    let page = world.get("/metrics").await.text;
+    for series in [
+        "quorate_pool_exhausted{pool=\"codex\"} 1",
+        "quorate_pool_members{pool=\"codex\",state=\"cooling\"} 2",
+        "quorate_pool_members{pool=\"codex\",state=\"active\"} 0",
+        "quorate_pool_auth_resets_total{outcome=\"timeout\"} 0",
+    ] {
+        assert!(page.contains(series), "{series} is not in\n{page}");
+    }
+}
