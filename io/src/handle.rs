@@ -121,8 +121,7 @@ impl Handle {
 
     /// Asks the node.
     pub async fn ask(&self, request: Request, within: Duration) -> Result<Reply, AskError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Ask { request, reply, events: None })?;
+        let answer = self.begin(request, None)?;
         match tokio::time::timeout(within, answer).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) => Err(AskError::Stopped),
@@ -130,11 +129,22 @@ impl Handle {
         }
     }
 
+    /// Puts a request into the loop's queue: where its reply will be. Of a watch, `events` is where its events
+    /// go. Whoever has no runtime's clock waits for the reply by a deadline of its own.
+    pub fn begin(
+        &self,
+        request: Request,
+        events: Option<mpsc::UnboundedSender<Event>>,
+    ) -> Result<oneshot::Receiver<Reply>, AskError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Ask { request, reply, events })?;
+        Ok(answer)
+    }
+
     /// Opens a watch of the consistent store.
     pub async fn watch(&self, request: WatchRequest) -> Result<Watching, AskError> {
-        let (reply, answer) = oneshot::channel();
         let (hears, events) = mpsc::unbounded_channel();
-        self.send(Ask { request: Request::Watch(request), reply, events: Some(hears) })?;
+        let answer = self.begin(Request::Watch(request), Some(hears))?;
         match answer.await {
             Ok(Reply::Watching { watch }) => Ok(Watching { handle: self.clone(), watch, events }),
             Ok(_) | Err(_) => Err(AskError::Stopped),

@@ -14,11 +14,11 @@ use crate::serve::SharedKeys;
 use crate::vault::Vault;
 
 /// The answer to a call, in time.
-pub(crate) type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// Whoever performs calls: this machine in production, a script in a false world. A call always has an
 /// answer, and has it in the time that the call itself allows.
-pub(crate) trait Outside: Send + Sync + 'static {
+pub trait Outside: Send + Sync + 'static {
     /// Begins `call`.
     fn answer(&self, call: Call) -> Answering;
 }

@@ -3,6 +3,7 @@
 //! Absent on purpose: where settings come from, and the surfaces. Both are handed in or built on the
 //! [`Handle`] of what runs.
 
+mod ground;
 mod keys;
 mod process;
 mod signals;
@@ -15,11 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use quorate_core::ids::{Incarnation, NodeId};
+use quorate_core::ids::Incarnation;
 use quorate_core::node::flight::Head;
-use quorate_core::node::{INCARNATION_KEY, Image, Keyspace, Node, Published, Request, Settings};
+use quorate_core::node::{Image, Node, Published, Request, Settings};
 use quorate_core::time::Instant;
-use quorate_core::wire::{self, Blob};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -30,18 +30,24 @@ use crate::handle::Handle;
 use crate::health::Vitals;
 use crate::metrics::{Build, Meters, Source};
 use crate::net::{self, Net, TokioNet};
-use crate::outside::{Outside, World};
+use crate::outside::World;
 use crate::peers;
-use crate::perform::{End, Hands, Replies};
+use crate::perform::{Hands, Replies};
 use crate::record::{Endings, RecordError, RecordSettings, Recorder, Tracer};
 use crate::seal::{KeyringError, KeyringSource};
 use crate::secure::{Secure, SecureError, TlsFiles};
-use crate::shell::{Ears, Mind, Shell, Wall};
-use crate::store::{Directory, Keeper, Store, StoreError, Watch};
+use crate::shell::{Ears, Shell, Wall};
+use crate::store::{StoreError, Watch};
 use crate::traffic::Traffic;
 use crate::vault::Vault;
 
+use ground::Kept;
+pub use ground::{Ground, Medium, start_in};
 pub use process::{Exit, run};
+
+pub use crate::outside::{Answering, Outside};
+pub use crate::perform::End;
+pub use crate::shell::Mind;
 
 /// Answers of calls that wait for the loop.
 const ANSWERS_MAX: usize = 256;
@@ -226,10 +232,22 @@ fn vault(folder: Option<&Path>) -> Result<Vault, StartError> {
     Vault::open(path).map_err(|error| StartError::Credentials { path: path.to_owned(), error })
 }
 
-/// Starts a node on `net`: `boot` makes it, `outside` performs its calls.
+/// Starts a node on `net` and this machine: `boot` makes it, `outside` performs its calls.
 pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     net: N,
+    serve: ServeSettings,
+    counted: Vec<Source>,
+    boot: impl FnOnce(Settings, Incarnation, &Image, [u8; 32], Instant) -> M,
+    outside: impl FnOnce(&Arc<Published>, &Arc<Meters>, &SharedKeys) -> Arc<dyn Outside>,
+) -> Result<Running, StartError> {
+    start_at(net, serve, Ground::here(), counted, boot, outside).await
+}
+
+/// Starts a node on `net` and `ground`.
+async fn start_at<N: Net, M: Mind + Send + 'static>(
+    net: N,
     mut serve: ServeSettings,
+    ground: Ground,
     mut counted: Vec<Source>,
     boot: impl FnOnce(Settings, Incarnation, &Image, [u8; 32], Instant) -> M,
     outside: impl FnOnce(&Arc<Published>, &Arc<Meters>, &SharedKeys) -> Arc<dyn Outside>,
@@ -244,9 +262,8 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     serve.node.membership.address = reached;
     serve.node.link.address = reached;
 
-    let kept = Kept::open(serve.data.as_deref(), &serve.node.membership.node)?;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).expect("the machine has entropy");
+    let seed = ground.seed;
+    let kept = Kept::open(&net, serve.data.as_deref(), &serve.node.membership.node, ground)?;
     let now = net.now();
     let made_of = (&serve.node, seed, now);
     let (recorder, tracer) = recorder(serve.record.as_ref(), made_of, &kept, &mut counted)?;
@@ -259,7 +276,8 @@ pub(crate) async fn start_on<N: Net, M: Mind + Send + 'static>(
     let meters = Arc::new(Meters::new(&handle, &build(), counted));
     let outside = outside(mind.published(), &meters, &worker_keys);
     let (released, when_released) = oneshot::channel();
-    let keeper = kept.keeper(Watch { meters: meters.clone(), vitals: vitals.clone() }, released);
+    let watch = Watch { meters: meters.clone(), vitals: vitals.clone() };
+    let keeper = kept.keeper(&net, watch, released);
 
     let ((open, closed), (events, heard)) = (watch::channel(()), unbounded_channel());
     let (answers, answered) = mpsc::channel(ANSWERS_MAX);
@@ -354,58 +372,6 @@ fn check_protection(serve: &ServeSettings) -> Result<(), StartError> {
         return Ok(());
     }
     Err(StartError::Unprotected { listen: serve.listen })
-}
-
-/// What a life begins with.
-struct Kept {
-    incarnation: Incarnation,
-    image: Image,
-    store: Option<(Directory, Store)>,
-    /// What the first write took.
-    took: Duration,
-}
-
-impl Kept {
-    /// Opens the store and makes the new life durable in it.
-    fn open(data: Option<&Path>, node: &NodeId) -> Result<Kept, StoreError> {
-        let Some(path) = data else {
-            let incarnation = Incarnation(clock::wall_micros());
-            let (image, took) = (Image::new(), Duration::ZERO);
-            return Ok(Kept { incarnation, image, store: None, took });
-        };
-        let directory = Directory::take(path, node)?;
-        let (mut store, mut image) = directory.open()?;
-        let began = clock::now();
-        let incarnation = next_life(&mut store, &mut image)?;
-        let took = clock::now().since(began);
-        Ok(Kept { incarnation, image, store: Some((directory, store)), took })
-    }
-
-    /// Hands the store to its thread. `released` is dropped when the directory is free again.
-    fn keeper(self, watch: Watch, released: oneshot::Sender<()>) -> Keeper {
-        match self.store {
-            Some((directory, store)) => {
-                watch.committed(self.took);
-                Keeper::of_store(store, (directory, released), watch)
-            }
-            None => Keeper::of_memory(),
-        }
-    }
-}
-
-fn next_life(store: &mut Store, image: &mut Image) -> Result<Incarnation, StoreError> {
-    quorate_core::node::check(image).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    let key = (Keyspace::Meta, INCARNATION_KEY.to_owned());
-    let stored = match image.get(&key) {
-        Some(bytes) => wire::decode::<u64, 9>(bytes)
-            .map_err(|_| StoreError::Corrupt("the incarnation is no number".to_owned()))?,
-        None => 0,
-    };
-    let incarnation = Incarnation(stored).next();
-    let value = Blob::from(wire::encode(&incarnation.0));
-    store.apply(&[vec![(key.0, key.1.clone(), Some(value.clone()))]])?;
-    image.insert(key, value);
-    Ok(incarnation)
 }
 
 /// What peers are told. A wildcard cannot be dialled: it becomes the address from which this machine

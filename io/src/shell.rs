@@ -43,7 +43,7 @@ const WALL_INTERVAL: Duration = Duration::from_secs(1);
 const WALL_DRIFT_MS: u64 = 20;
 
 /// What the loop needs of a node.
-pub(crate) trait Mind: Machine<Input = Input, Output = Effect> {
+pub trait Mind: Machine<Input = Input, Output = Effect> {
     /// Ends a turn.
     fn flush(&mut self, now: Instant, out: &mut Vec<Effect>);
     /// The snapshots that any thread may read.

@@ -25,7 +25,8 @@ use std::path::PathBuf;
 
 use quorate_core::node::{Image, Keyspace};
 use quorate_core::wire::{Blob, decode, encode};
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+pub use redb::StorageBackend;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use xxhash_rust::xxh3::xxh3_64;
 
 use journal::{FIRST_EPOCH, JOURNAL_BYTES, Journal};

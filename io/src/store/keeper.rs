@@ -1,4 +1,5 @@
-//! The thread that writes: whatever waits when it comes round shares one sync.
+//! The thread that writes: whatever waits when it comes round shares one sync. Over a disk that is made up
+//! it is a task, and the time that a sync takes is the disk's.
 //!
 //! Batches are reported in the order in which they were handed over. There is no wait to fill a group:
 //! while one is synced, the next gathers.
@@ -9,11 +10,13 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use quorate_core::ids::Ticket;
+use quorate_core::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::clock;
 use crate::health::{StoreState, Vitals};
 use crate::metrics::Meters;
+use crate::net::Net;
+use crate::serve::Medium;
 
 use super::{Batch, Store, StoreError};
 
@@ -58,6 +61,8 @@ enum Way {
     Memory(UnboundedSender<Kept>),
     /// The thread does it.
     Thread(mpsc::Sender<(Ticket, Batch)>),
+    /// The task does it.
+    Task(UnboundedSender<(Ticket, Batch)>),
 }
 
 impl Keeper {
@@ -69,16 +74,34 @@ impl Keeper {
 
     /// Starts the thread over `store`. It ends, and `held` is dropped, when this value was dropped and
     /// everything that waited is written.
-    pub(crate) fn of_store(store: Store, held: impl Send + 'static, watch: Watch) -> Keeper {
+    pub(crate) fn of_store(
+        store: Store,
+        held: impl Send + 'static,
+        net: impl Net,
+        watch: Watch,
+    ) -> Keeper {
         let (batches, waiting) = mpsc::channel();
         let (kept, reports) = unbounded_channel();
         let work = move || {
-            let (_held, mut store) = (held, store); // The file is closed before it is let go.
-            write_all(&mut store, &waiting, &kept, &watch);
+            let (_held, store) = (held, store); // The file is closed before it is let go.
+            write_all(Writer { net, store, kept, watch }, &waiting);
         };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(work);
         thread.expect("the machine can start a thread");
         Keeper { batches: Way::Thread(batches), reports, waiting: 0 }
+    }
+
+    /// Starts the task over a store that lies on `medium`. It ends as the thread does.
+    pub(crate) fn of_medium(
+        net: &impl Net,
+        store: Store,
+        medium: Box<dyn Medium>,
+        watch: Watch,
+    ) -> Keeper {
+        let (batches, waiting) = unbounded_channel();
+        let (kept, reports) = unbounded_channel();
+        net.spawn(write_on(Writer { net: net.clone(), store, kept, watch }, medium, waiting));
+        Keeper { batches: Way::Task(batches), reports, waiting: 0 }
     }
 
     /// Hands over a batch.
@@ -88,6 +111,7 @@ impl Keeper {
             // Neither receiver can be gone: one is ours, the other reports before it ends.
             Way::Memory(kept) => drop(kept.send(Kept::Stored(ticket))),
             Way::Thread(batches) => drop(batches.send((ticket, batch))),
+            Way::Task(batches) => drop(batches.send((ticket, batch))),
         }
     }
 
@@ -121,24 +145,59 @@ impl Keeper {
     }
 }
 
-fn write_all(
-    store: &mut Store,
-    waiting: &mpsc::Receiver<(Ticket, Batch)>,
-    kept: &UnboundedSender<Kept>,
-    watch: &Watch,
-) {
+/// Who writes, and where it says what became of it.
+struct Writer<N> {
+    net: N,
+    store: Store,
+    kept: UnboundedSender<Kept>,
+    watch: Watch,
+}
+
+impl<N: Net> Writer<N> {
+    /// Writes a group with one sync. After a failure nothing more may be written.
+    fn write(&mut self, batches: &[Batch]) -> Result<(), ()> {
+        self.store.apply(batches).map_err(|error| {
+            self.watch.vitals.store(StoreState::Fatal { why: error.to_string() });
+            let _ = self.kept.send(Kept::Failed(error)); // The loop may have ended before us.
+        })
+    }
+
+    /// Says that a group, begun at `began`, is durable.
+    fn report(&self, began: Instant, tickets: Vec<Ticket>) {
+        self.watch.committed(self.net.now().since(began));
+        for ticket in tickets {
+            let _ = self.kept.send(Kept::Stored(ticket));
+        }
+    }
+}
+
+fn write_all<N: Net>(mut writer: Writer<N>, waiting: &mpsc::Receiver<(Ticket, Batch)>) {
     while let Ok(first) = waiting.recv() {
         let group = std::iter::once(first).chain(waiting.try_iter().take(BATCHES_WAITING_MAX));
         let (tickets, batches): (Vec<Ticket>, Vec<Batch>) = group.unzip();
-        let began = clock::now();
-        if let Err(error) = store.apply(&batches) {
-            watch.vitals.store(StoreState::Fatal { why: error.to_string() });
-            let _ = kept.send(Kept::Failed(error)); // The loop may have ended before us.
+        let began = writer.net.now();
+        if writer.write(&batches).is_err() {
             return;
         }
-        watch.committed(clock::now().since(began));
-        for ticket in tickets {
-            let _ = kept.send(Kept::Stored(ticket));
+        writer.report(began, tickets);
+    }
+}
+
+async fn write_on<N: Net>(
+    mut writer: Writer<N>,
+    mut medium: Box<dyn Medium>,
+    mut waiting: UnboundedReceiver<(Ticket, Batch)>,
+) {
+    while let Some(first) = waiting.recv().await {
+        let others = std::iter::from_fn(|| waiting.try_recv().ok()).take(BATCHES_WAITING_MAX);
+        let (tickets, batches): (Vec<Ticket>, Vec<Batch>) =
+            std::iter::once(first).chain(others).unzip();
+        let began = writer.net.now();
+        if writer.write(&batches).is_err() {
+            return;
         }
+        writer.net.sleep_until(began + medium.delay()).await;
+        medium.settled();
+        writer.report(began, tickets);
     }
 }

@@ -215,7 +215,7 @@ fn watch() -> Watch {
 async fn waiting_batches_are_reported_in_order_and_after_a_failure_none_is() {
     let disk = Disk::default();
     let (store, _) = disk.open().expect("an empty disk");
-    let mut keeper = Keeper::of_store(store, (), watch());
+    let mut keeper = Keeper::of_store(store, (), crate::net::TokioNet, watch());
     for number in 0..100 {
         keeper.store(Ticket(number), vec![put("n", &number.to_string())]);
     }
