@@ -1,6 +1,7 @@
 //! The command line: what is asked, and what is printed.
 
 mod marks;
+mod scenario;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::process::{Command as Process, ExitCode};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use quorate_sim::backend::Backend;
 use quorate_sim::plan::{Plan, draw};
 use quorate_sim::replay;
 use quorate_sim::run::{self, Options, Outcome};
@@ -98,6 +100,9 @@ enum Command {
         /// Print exactly one JSON object.
         #[arg(long)]
         json: bool,
+        /// Who drives the nodes; files that ask for what it cannot do are named and left out.
+        #[arg(long, value_name = "NAME", default_value = "direct", value_parser = Backend::named)]
+        backend: Backend,
     },
     /// Run each seed twice, the second time in another process, and compare.
     Check {
@@ -158,26 +163,45 @@ struct WorldArgs {
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
     /// Who drives the nodes.
-    #[arg(long, value_name = "NAME", default_value = "direct", value_parser = ["direct"])]
-    backend: String,
+    #[arg(long, value_name = "NAME", default_value = "direct", value_parser = Backend::named)]
+    backend: Backend,
+}
+
+/// Plans drawn for a backend: what is beyond its reach is left out.
+struct Drawn {
+    world: draw::World,
+    backend: Backend,
+}
+
+impl Plans for Drawn {
+    fn of(&self, seed: u64) -> Plan {
+        match self.backend {
+            Backend::Direct => self.world.of(seed),
+            #[cfg(feature = "turmoil")]
+            Backend::Turmoil => swarm::Within(&self.world).of(seed),
+        }
+    }
 }
 
 /// What ends a command early: exit 2 and a sentence.
 type Refused = String;
 
 impl WorldArgs {
-    fn world(&self) -> Result<draw::World, Refused> {
+    fn world(&self) -> Result<Drawn, Refused> {
         let base = self.base.as_deref().map(read).transpose()?;
-        Ok(draw::World { nodes: self.nodes.map(usize::from), seconds: self.time, base })
+        let world = draw::World { nodes: self.nodes.map(usize::from), seconds: self.time, base };
+        Ok(Drawn { world, backend: self.backend })
     }
 
     /// The same flags, for another process or for whoever repeats a run.
     fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
+        let other = (self.backend != Backend::default()).then_some(self.backend);
         let pairs = [
             ("--nodes", self.nodes.map(|nodes| nodes.to_string())),
             ("--time", self.time.map(|time| time.to_string())),
             ("--base", self.base.as_ref().map(|base| base.display().to_string())),
+            ("--backend", other.map(|backend| backend.name().to_owned())),
         ];
         for (flag, value) in pairs {
             words.extend(value.map(|value| [flag.to_owned(), value]).into_iter().flatten());
@@ -200,7 +224,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay { file, force } => replay_file(&file, force),
         Command::Shrink { file, seed, seconds } => shrink_file(&file, seed, seconds),
         Command::View { file, seed, html } => view_file(&file, seed, html.as_deref()),
-        Command::Scenario { path, seeds, jobs, json } => scenario(&path, seeds, jobs, json),
+        Command::Scenario { path, seeds, jobs, json, backend } => {
+            scenario::run(&path, seeds, (jobs.unwrap_or_else(cores), backend), json)
+        }
         Command::Check { seeds, world } => check(seeds, &world),
         Command::Invariants { seeds, json } => list_invariants(seeds, json),
         Command::Marks { seeds, reports, json } => marks::list(seeds, &reports, json),
@@ -257,9 +283,9 @@ fn swarm(
         }
     };
     let jobs = jobs.unwrap_or_else(cores);
-    let mut summary = swarm::swarm(&world, seeds, jobs, &heard);
+    let mut summary = swarm::swarm(&world, args.backend, seeds, jobs, &heard);
     let cpu = swarm::cpu_seconds();
-    let left = leave::leave(out, &world, &summary.failures, jobs);
+    let left = leave::leave(out, &world, args.backend, &summary.failures, jobs);
     summary.shrunk = left.map_err(|error| format!("{}: {error}", out.display()))?;
     let again = |seed| args.again(seed);
     if json {
@@ -301,7 +327,9 @@ fn done(summary: &Summary, level: Level) -> String {
 
 fn run_one(seed: u64, args: &WorldArgs, trace: Option<PathBuf>) -> Result<bool, Refused> {
     let plan = args.world()?.of(seed);
-    let outcome = run::run(&plan, seed, &Options { trace, keep: true, ..Options::default() });
+    let backend = args.backend;
+    let options = Options { trace, keep: true, backend, ..Options::default() };
+    let outcome = run::run(&plan, seed, &options);
     outcome.story.iter().for_each(|line| say(line));
     say(&outcome.line());
     Ok(outcome.failure.is_none())
@@ -406,62 +434,14 @@ fn shrink_file(file: &Path, seed: Option<u64>, seconds: u64) -> Result<bool, Ref
     Ok(true)
 }
 
-fn scenario(
-    path: &Path,
-    seeds: Option<(u64, u64)>,
-    jobs: Option<usize>,
-    json: bool,
-) -> Result<bool, Refused> {
-    let files = files(path)?;
-    let mut plans = Vec::new();
-    for file in &files {
-        let plan = read(file)?;
-        named_as_it_lies(file, &plan)?;
-        plans.push(plan);
-    }
-    let mut all = Summary::default();
-    let mut clean = true;
-    let mut commands = std::collections::BTreeMap::new();
-    for (file, plan) in files.iter().zip(&plans) {
-        let own = plan.seeds.map_or((1, 2), |(first, last)| (first, last + 1));
-        let quiet = |_: &Outcome| {};
-        let one = swarm::swarm(plan, seeds.unwrap_or(own), jobs.unwrap_or_else(cores), &quiet);
-        clean &= one.is_clean();
-        if !json {
-            say(&scenario_line(plan, &one));
-        }
-        for seed in one.failures.keys() {
-            let command =
-                format!("quorate-sim scenario {} --seeds {seed}..{}", file.display(), seed + 1);
-            commands.insert(*seed, command);
-        }
-        all.join(one);
-    }
-    if json {
-        let again = |seed| commands.get(&seed).cloned().unwrap_or_default();
-        say(&all.json("scenario", swarm::cpu_seconds(), &again, None).to_string());
-    }
-    Ok(clean && !files.is_empty())
-}
-
-fn scenario_line(plan: &plan::Plan, summary: &Summary) -> String {
-    let seeds = summary.hashes.len();
-    let mut line = format!("{} {seeds} seeds hash {}", plan.name, hex(summary.hash()));
-    line.push_str(if summary.is_clean() { " ok" } else { " FAILED" });
-    for outcome in summary.failures.values() {
-        line.push_str("\n    ");
-        line.push_str(&outcome.line());
-    }
-    line
-}
-
 /// Each seed here and in another process.
 fn check(seeds: (u64, u64), args: &WorldArgs) -> Result<bool, Refused> {
     let world = args.world()?;
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut same = seeds.0 < seeds.1;
     for seed in seeds.0..seeds.1 {
-        let here = run::run(&world.of(seed), seed, &Options::default());
+        let options = Options { backend: args.backend, ..Options::default() };
+        let here = run::run(&world.of(seed), seed, &options);
         let there = Process::new(&own)
             .args(["run", "--seed", &seed.to_string()])
             .args(args.words())
@@ -485,7 +465,8 @@ fn first_difference(seed: u64, plan: &Plan, args: &WorldArgs, own: &Path) -> Res
     let folder = std::env::temp_dir().join(format!("quorate-sim-check-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let (here, there) = (folder.join("here.jsonl"), folder.join("there.jsonl"));
-    run::run(plan, seed, &Options { trace: Some(here.clone()), ..Options::default() });
+    let (trace, backend) = (Some(here.clone()), args.backend);
+    run::run(plan, seed, &Options { trace, backend, ..Options::default() });
     Process::new(own)
         .args(["run", "--seed", &seed.to_string(), "--trace"])
         .arg(&there)
@@ -512,7 +493,7 @@ fn canaries(seconds: u64) -> bool {
 
 fn list_invariants(seeds: Option<(u64, u64)>, json: bool) -> Result<bool, Refused> {
     let world = draw::World::default();
-    let summary = seeds.map(|seeds| swarm::swarm(&world, seeds, cores(), &|_| {}));
+    let summary = seeds.map(|seeds| swarm::swarm(&world, Backend::Direct, seeds, cores(), &|_| {}));
     let summary = summary.unwrap_or_default();
     let demanded = demanded();
     let mut rows = Vec::new();

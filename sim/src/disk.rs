@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use quorate_core::ids::Ticket;
-use quorate_core::node::{Image, Keyspace};
+use quorate_core::node::{INCARNATION_KEY, Image, Keyspace};
 use quorate_core::wire::Blob;
 
 use crate::clock::Micros;
@@ -46,6 +46,30 @@ impl Disk {
     /// What a start reads.
     pub fn image(&self) -> &Image {
         &self.durable
+    }
+
+    /// A disk that holds `image`.
+    pub fn holding(image: Image) -> Disk {
+        Disk { durable: image, ..Disk::default() }
+    }
+
+    /// How many of the pending batches `image` shows, if it is what may be left of this disk: all that is durable,
+    /// and pending batches in order. The row that names a life is whoever opened the store's own.
+    pub fn kept_in(&self, image: &Image) -> Option<usize> {
+        let rows = |image: &Image| -> Vec<((Keyspace, String), Blob)> {
+            let others = image.iter().filter(|((_, key), _)| key != INCARNATION_KEY);
+            others.map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        let found = rows(image);
+        let mut left = Disk::holding(self.durable.clone());
+        let mut pending = self.pending.iter();
+        for kept in 0..=self.pending.len() {
+            if rows(&left.durable) == found {
+                return Some(kept);
+            }
+            pending.next().into_iter().for_each(|(_, batch)| left.apply(batch.clone()));
+        }
+        None
     }
 
     /// What a row holds by all that a sync has confirmed, whether or not it is written.

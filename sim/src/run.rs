@@ -25,6 +25,7 @@ use quorate_core::node::raft::Genesis;
 use quorate_core::random::Rng;
 use quorate_core::time::micros;
 
+use crate::backend::{Backend, Host};
 use crate::clock::Micros;
 use crate::invariants::{Checks, Ledger};
 use crate::net::{Kind, State};
@@ -62,6 +63,8 @@ pub struct Options {
     pub blind: bool,
     /// Look on with a lens, and hand it over.
     pub lens: bool,
+    /// Who drives the nodes.
+    pub backend: Backend,
     /// Stop at that time, as if the plan had nothing more to say.
     pub until: Option<Micros>,
 }
@@ -114,12 +117,25 @@ pub struct Run<'a> {
     acted: u64,
     loaded: BTreeMap<usize, u64>,
     stop: Micros,
+    /// Where processes run, if not in the world.
+    host: Option<Box<dyn Host>>,
 }
 
 /// Runs `plan` under `seed`.
 pub fn run(plan: &Plan, seed: u64, options: &Options) -> Outcome {
+    run_on(plan, seed, options, |world, seed| options.backend.host(world, seed))
+}
+
+/// Runs `plan` under `seed` on whatever `host` moves its processes to.
+pub fn run_on(
+    plan: &Plan,
+    seed: u64,
+    options: &Options,
+    host: impl FnOnce(&mut World, u64) -> Option<Box<dyn Host>>,
+) -> Outcome {
     hush_panics();
     let mut run = Run::new(plan, seed, options);
+    run.host = host(&mut run.world, seed);
     let ended = catch_unwind(AssertUnwindSafe(|| run.go()));
     if ended.is_err() {
         let (message, machine) = (last_panic(), run.world.turning());
@@ -200,6 +216,7 @@ impl Run<'_> {
             acted: 0,
             loaded: BTreeMap::new(),
             stop: options.until.unwrap_or(Micros::MAX),
+            host: None,
         }
     }
 
@@ -263,9 +280,21 @@ impl Run<'_> {
 
     /// Lets the world go on, doing what is due.
     fn until(&mut self, end: Micros) {
-        while let Some(number) = self.world.advance(end.min(self.stop)) {
-            self.step(number);
+        let end = end.min(self.stop);
+        let Some(mut host) = self.host.take() else {
+            while let Some(number) = self.world.advance(end) {
+                self.step(number);
+            }
+            return;
+        };
+        while !self.is_over() && self.world.now() < end {
+            let due = self.world.next_event().map_or(end, |next| next.min(end));
+            host.run(&mut self.world, due);
+            while let Some(number) = self.world.advance(due) {
+                self.step(number);
+            }
         }
+        self.host = Some(host);
     }
 
     /// The core heals; whoever is not in it is broken for good.
@@ -474,6 +503,6 @@ fn hush_panics() {
     });
 }
 
-fn last_panic() -> String {
+pub(crate) fn last_panic() -> String {
     PANIC.with(|panic| panic.borrow().clone())
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::backend::{Backend, reach};
 use crate::invariants::{Ledger, TABLE};
 use crate::marks::Reached;
 use crate::plan::{Plan, draw};
@@ -32,6 +33,15 @@ impl Plans for draw::World {
 impl Plans for Plan {
     fn of(&self, _: u64) -> Plan {
         self.clone()
+    }
+}
+
+/// What seeds run, without what is beyond the reach of real shells.
+pub struct Within<'a>(pub &'a dyn Plans);
+
+impl Plans for Within<'_> {
+    fn of(&self, seed: u64) -> Plan {
+        reach::within(self.0.of(seed))
     }
 }
 
@@ -162,6 +172,7 @@ pub fn invariants_json(ledger: &Ledger) -> Value {
 /// Runs `seeds` (half open) on `jobs` threads, telling `heard` of each run.
 pub fn swarm(
     plans: &dyn Plans,
+    backend: Backend,
     seeds: (u64, u64),
     jobs: usize,
     heard: &(dyn Fn(&Outcome) + Sync),
@@ -178,7 +189,8 @@ pub fn swarm(
                         break;
                     }
                     let plan = plans.of(seed);
-                    let outcome = run::run(&plan, seed, &Options::default());
+                    let options = Options { backend, ..Options::default() };
+                    let outcome = run::run(&plan, seed, &options);
                     heard(&outcome);
                     mine.add(outcome);
                 }

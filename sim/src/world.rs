@@ -9,6 +9,8 @@
 
 mod calls;
 pub mod disks;
+mod draws;
+pub mod elsewhere;
 pub mod faults;
 mod lies;
 pub mod machine;
@@ -34,6 +36,8 @@ use crate::outside::Outside;
 use crate::trace::Trace;
 use crate::verdict::{Failure, Kind as FailureKind};
 use crate::view::lens::Lens;
+use draws::Draws;
+use elsewhere::{Elsewhere, Order};
 use faults::FaultCounts;
 use machine::{Machine, Process};
 use streams::{StreamEvent, Streams};
@@ -143,44 +147,10 @@ pub struct World {
     pub lens: Option<Box<Lens>>,
     failure: Option<Failure>,
     turning: Option<usize>,
+    /// Set if processes run elsewhere.
+    elsewhere: Option<Elsewhere>,
     /// Rare choices that the machines may be told to make.
     pub points: Points,
-}
-
-/// What chance decides about one machine, each purpose in a stream of its own: a fault that is left out, or
-/// a machine, moves no draw of another.
-#[derive(Debug)]
-struct Draws {
-    nodes: Rng,
-    starts: u64,
-    disk: Rng,
-    crash: Rng,
-    effect: Rng,
-    lie: Rng,
-    late: Rng,
-}
-
-impl Draws {
-    fn new(rng: &Rng) -> Draws {
-        Draws {
-            nodes: rng.child("node"),
-            starts: 0,
-            disk: rng.child("disk"),
-            crash: rng.child("crash"),
-            effect: rng.child("effect"),
-            lie: rng.child("lie"),
-            late: rng.child("late"),
-        }
-    }
-
-    /// The seed of the next process.
-    fn next_seed(&mut self) -> [u8; 32] {
-        self.starts += 1;
-        let mut words = self.nodes.child(&self.starts.to_string());
-        let mut seed = [0; 32];
-        seed.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&words.word().to_le_bytes()));
-        seed
-    }
 }
 
 impl World {
@@ -217,6 +187,7 @@ impl World {
             lens: None,
             failure: None,
             turning: None,
+            elsewhere: None,
             points: Points::new(rng.child("points").word()),
         }
     }
@@ -260,10 +231,10 @@ impl World {
     pub fn advance(&mut self, end: Micros) -> Option<usize> {
         while self.failure.is_none() {
             let Some((at, event)) = self.queue.pop(end) else {
-                self.now = end;
+                self.now = self.now.max(end);
                 return None;
             };
-            self.now = at;
+            self.now = self.now.max(at);
             match event {
                 Event::Note(number) => return Some(number),
                 Event::Turn { machine, process } => self.turn(machine, process),
@@ -312,6 +283,9 @@ impl World {
     /// Hands `input` to a process that still runs.
     fn input(&mut self, machine: usize, process: u64, input: Input) {
         let now = self.now;
+        if self.elsewhere.is_some() {
+            return self.hand_over(machine, process, input);
+        }
         let Some(running) = self.process_mut(machine, process) else { return };
         running.inbox.push_back(input);
         let at = running.busy_until.max(now);
@@ -350,19 +324,30 @@ impl World {
 
     /// Starts a process on a machine that runs none.
     pub fn start(&mut self, machine: usize) {
-        if self.machine(machine).process.is_some() || !self.disk_lets_start(machine) {
+        if self.machine(machine).process.is_some()
+            || self.is_starting(machine)
+            || !self.disk_lets_start(machine)
+        {
             return;
         }
         self.processes += 1;
         let number = self.processes;
         let now = self.now;
         let seed = self.draws_of(machine).next_seed();
+        if self.elsewhere.is_some() {
+            return self.order(Order::Start { machine, number, seed });
+        }
         let host = self.machine_mut(machine);
         host.boot(now, number, seed);
-        let replica = host.process.as_ref().map(|process| process.replica.clone());
+        self.tell_of_start(machine);
+        self.input(machine, number, Input::Start);
+    }
+
+    fn tell_of_start(&mut self, machine: usize) {
+        let process = self.machine(machine).process.as_ref();
+        let replica = process.map(|process| process.replica.clone());
         let replica = replica.expect("a machine that booted runs a process");
         self.checks.started(machine, &replica, self.machines.as_slice());
-        self.input(machine, number, Input::Start);
     }
 
     fn turn(&mut self, machine: usize, number: u64) {
@@ -441,6 +426,9 @@ impl World {
 
     fn schedule_wake(&mut self, machine: usize, number: u64) {
         let now = self.now;
+        if self.elsewhere.is_some() {
+            return; // The shell wakes its node.
+        }
         let host = self.machine_mut(machine);
         let clock = host.clock.clone();
         let Some(process) = host.process.as_mut().filter(|process| process.number == number) else {

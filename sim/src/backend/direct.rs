@@ -44,6 +44,11 @@ impl<E> Queue<E> {
         Some((at, event.expect("whatever is in the order waits at its place")))
     }
 
+    /// When the next event is due.
+    pub fn next(&self) -> Option<Micros> {
+        self.order.peek().map(|Reverse((at, ..))| *at)
+    }
+
     /// How many events there ever were.
     pub fn pushed(&self) -> u64 {
         self.sequence

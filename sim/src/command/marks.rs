@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use quorate_sim::backend::Backend;
 use quorate_sim::marks::{Reached, Row};
 use quorate_sim::plan::draw;
 use quorate_sim::swarm;
@@ -20,7 +21,8 @@ pub(super) fn list(
         read(&mut reached, report).map_err(|why| format!("{}: {why}", report.display()))?;
     }
     if let Some(seeds) = seeds {
-        let summary = swarm::swarm(&draw::World::default(), seeds, cores(), &|_| {});
+        let summary =
+            swarm::swarm(&draw::World::default(), Backend::Direct, seeds, cores(), &|_| {});
         reached.join(&summary.marks);
     }
     let rows = reached.rows();

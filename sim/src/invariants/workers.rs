@@ -37,6 +37,8 @@ pub struct Watch {
     leaving: BTreeSet<Ticket>,
     /// What each machine decided so lately that it may not be durable.
     fresh: Vec<BTreeMap<String, Micros>>,
+    /// Claims that a call made, and when.
+    created: BTreeMap<Ticket, (Vec<String>, Micros)>,
     /// What callers heard, by ticket.
     pub answers: BTreeMap<Ticket, String>,
 }
@@ -66,6 +68,7 @@ impl Watch {
             observers: (0..machines).map(|_| Observer::default()).collect(),
             owned: vec![BTreeMap::new(); machines],
             fresh: vec![BTreeMap::new(); machines],
+            created: BTreeMap::new(),
             asked: BTreeMap::new(),
             leaving: BTreeSet::new(),
             answers: BTreeMap::new(),
@@ -120,6 +123,14 @@ impl Watch {
         self.answers.insert(ticket, crate::surfaces::words_of(reply));
     }
 
+    /// A caller of a shell has its answer: what that confirms is on the disk, however young it is.
+    pub fn heard(&mut self, machine: usize, ticket: Ticket) {
+        let Some((urls, decided)) = self.created.remove(&ticket) else { return };
+        if let Some(fresh) = self.fresh.get_mut(machine) {
+            fresh.retain(|url, at| *at != decided || !urls.contains(url));
+        }
+    }
+
     /// What a node decided about its own claims: from here on it owns them, or does not.
     fn decided(&mut self, turn: &Turn<'_>, ticket: Ticket, reply: &Reply) {
         let Some(owned) = self.owned.get_mut(turn.machine) else { return };
@@ -132,6 +143,7 @@ impl Watch {
         match reply {
             Reply::Worker(workers::Answer::Created(_)) => {
                 owned.extend(urls.iter().cloned().map(|url| (url, turn.now)));
+                self.created.insert(ticket, (urls.clone(), turn.now));
             }
             Reply::Worker(workers::Answer::Removing { .. }) => {
                 urls.iter().for_each(|url| _ = owned.remove(url));

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::Plans;
+use crate::backend::Backend;
 use crate::plan::Plan;
 use crate::run::{self, Options, Outcome};
 use crate::shrink::{self, Budget};
@@ -29,10 +30,12 @@ pub fn left_in(out: &Path, seed: u64) -> PathBuf {
     out.join(seed.to_string())
 }
 
-/// Leaves what `failures` have to show in `out`; the seeds of those that were made small.
+/// Leaves what `failures` have to show in `out`; the seeds of those that were made small. Only the direct backend runs
+/// fast enough to make anything small.
 pub fn leave(
     out: &Path,
     plans: &dyn Plans,
+    backend: Backend,
     failures: &BTreeMap<u64, Outcome>,
     jobs: usize,
 ) -> std::io::Result<BTreeSet<u64>> {
@@ -43,8 +46,11 @@ pub fn leave(
         std::fs::write(folder.join("plan.scn"), plan.to_string())?;
         if place < TRACES_MAX {
             let trace = Some(folder.join("trace.jsonl"));
-            run::run(&plan, *seed, &Options { trace, ..Options::default() });
+            run::run(&plan, *seed, &Options { trace, backend, ..Options::default() });
         }
+    }
+    if backend != Backend::Direct {
+        return Ok(BTreeSet::new());
     }
     let chosen = kinds(failures).into_values().take(SHRINKS_MAX).collect();
     let queue: Mutex<Vec<u64>> = Mutex::new(chosen);

@@ -14,17 +14,22 @@ use crate::clock::Micros;
 
 impl World {
     pub(super) fn call(&mut self, machine: usize, process: u64, ticket: Ticket, call: Call) {
-        let (took, answer) = match call {
-            Call::Resolve { name } => (500, Answer::Resolved(self.resolve(&name))),
-            Call::Probe(probe) => self.probe(machine, &probe),
-            Call::Credential(errand) => self.errand(machine, errand),
-        };
+        let (took, answer) = self.answer(machine, call);
         let at = self.now + took;
         self.queue.push(at, Event::Answered { machine, process, ticket, answer });
     }
 
+    /// After which time a call of a process on `machine` ends, and how.
+    pub fn answer(&mut self, machine: usize, call: Call) -> (Micros, Answer) {
+        match call {
+            Call::Resolve { name } => (500, Answer::Resolved(self.resolve(&name))),
+            Call::Probe(probe) => self.probe(machine, &probe),
+            Call::Credential(errand) => self.errand(machine, errand),
+        }
+    }
+
     /// A watcher hears something and has read it at once.
-    pub(super) fn watched(&mut self, machine: usize, watch: Ticket, event: &kv::Event) {
+    pub fn watched(&mut self, machine: usize, watch: Ticket, event: &kv::Event) {
         let revision = match event {
             kv::Event::Changes { revision, .. } | kv::Event::Progress { revision } => *revision,
             kv::Event::Compacted(_) | kv::Event::Refused(_) => 0,

@@ -25,7 +25,7 @@ use crate::clock::Micros;
 use crate::disk::Batch;
 
 /// How long a supervisor waits before it starts an ended process again.
-const RESTART_US: Micros = 1_000_000;
+pub(super) const RESTART_US: Micros = 1_000_000;
 
 /// What the disks of a run do now.
 #[derive(Debug, Default)]
@@ -44,13 +44,17 @@ impl World {
         let tears = torn > 0 && kept < pending && draws.below(crate::net::ALWAYS) < torn;
         let true_to_it = if unsynced > 0 { draws.index(unsynced + 1) } else { 0 };
         let now = self.now;
+        let elsewhere = self.stop_elsewhere(machine);
         let host = self.machine_mut(machine);
         let Some(process) = host.process.take() else { return };
         host.lived = host.lived.max(process.node.local().incarnation);
         let mut trusted_until = now;
         if let Some(disk) = &mut host.disk {
             trusted_until = disk.lying_since().unwrap_or(now);
-            disk.crash(true_to_it, kept);
+            // What a shell's crash leaves is seen when the next one opens its store.
+            if !elsewhere {
+                disk.crash(true_to_it, kept);
+            }
         }
         let number = process.number;
         host.ended_at = Some(now);
@@ -76,9 +80,7 @@ impl World {
     }
 
     pub(super) fn store(&mut self, machine: usize, process: u64, ticket: Ticket, batch: Batch) {
-        let slow = self.trouble.slow_us;
-        let draws = &mut self.draws_of(machine).disk;
-        let took = 200 + draws.below(2000) + draws.below(slow + 1);
+        let took = self.sync_takes(machine);
         let now = self.now;
         let host = self.machine_mut(machine);
         let Some(disk) = &mut host.disk else {
@@ -95,8 +97,15 @@ impl World {
         self.queue.push(at, Event::Synced { machine, process });
     }
 
+    /// How long the next sync on `machine` takes.
+    pub(super) fn sync_takes(&mut self, machine: usize) -> Micros {
+        let slow = self.trouble.slow_us;
+        let draws = &mut self.draws_of(machine).disk;
+        200 + draws.below(2000) + draws.below(slow + 1)
+    }
+
     /// The process reports a fatal error of its store and ends.
-    fn store_refused(&mut self, machine: usize) {
+    pub(super) fn store_refused(&mut self, machine: usize) {
         self.kill(machine, false);
         self.queue.push(self.now + RESTART_US, Event::Start { machine });
     }
@@ -104,6 +113,9 @@ impl World {
     /// Whether a process can start on what the disk of `machine` holds; if not, it is tried again.
     pub(super) fn disk_lets_start(&mut self, machine: usize) -> bool {
         let now = self.now;
+        if self.elsewhere.is_some() {
+            return true; // The shell finds out.
+        }
         let Some(disk) = self.machine_mut(machine).disk.as_mut() else { return true };
         if disk.refuses() {
             self.queue.push(now + RESTART_US, Event::Start { machine });

@@ -470,6 +470,7 @@ impl World {
         }
         process.standing_until = None;
         process.asleep = false;
+        process.turned_at = now;
         self.unblock_streams();
         self.schedule_wake(machine, number);
     }

@@ -89,6 +89,8 @@ pub struct Process {
     pub agreed: std::collections::BTreeSet<ConnectionId>,
     /// Connections that its listener accepted so far.
     pub accepted: u64,
+    /// What a shell was asked, in order: its own tickets count from 1.
+    pub asked: Vec<Ticket>,
     /// Whose maps its last turn may have moved.
     pub touched: Touched,
     /// What the node wants to be woken for, as of its last turn: nothing else changes it.
@@ -129,13 +131,7 @@ impl Machine {
     /// Starts a process, as a host would.
     pub fn boot(&mut self, now: Micros, number: u64, seed: [u8; 32]) {
         let stored = self.disk.as_ref().and_then(|disk| subject::stored_incarnation(disk.image()));
-        // Nothing but the wall clock names a life without a stored predecessor: whoever starts one sees to it
-        // that the clock stands beyond all former lives. Set back further, a life could be lived twice: a
-        // scenario that does it sees to it that all of the last life were heard of.
-        let behind =
-            std::mem::take(&mut self.behind).then(|| self.lived.0.saturating_sub(AN_HOUR_US));
-        let beyond = Incarnation(self.clock.wall(now)).max(self.lived.next());
-        let fresh = behind.map_or(beyond, Incarnation);
+        let fresh = self.fresh_life(now);
         let incarnation = stored.map_or(fresh, Incarnation::next);
         self.lived = self.lived.max(incarnation);
         if let Some(disk) = &mut self.disk {
@@ -149,24 +145,18 @@ impl Machine {
         let local = self.clock.local(now);
         let node = Node::boot(self.settings.clone(), incarnation, image, seed, local);
         self.dark = false;
-        self.process = Some(Process {
-            number,
-            replica: Replica { node: self.node.clone(), incarnation },
-            born: incarnation,
-            started_at: now,
-            turned_at: now,
-            node,
-            inbox: VecDeque::new(),
-            busy_until: now,
-            standing_until: None,
-            asleep: false,
-            connections: BTreeMap::new(),
-            agreed: std::collections::BTreeSet::new(),
-            accepted: 0,
-            touched: Touched::default(),
-            wake: None,
-            scheduled: None,
-        });
+        let replica = Replica { node: self.node.clone(), incarnation };
+        self.process = Some(Process::new(number, replica, now, node));
+    }
+
+    /// The life that the wall clock names. Nothing else does without a stored predecessor: whoever starts one
+    /// sees to it that the clock stands beyond all former lives. Set back further, a life could be lived twice:
+    /// a scenario that does it sees to it that all of the last life were heard of.
+    pub fn fresh_life(&mut self, now: Micros) -> Incarnation {
+        let behind =
+            std::mem::take(&mut self.behind).then(|| self.lived.0.saturating_sub(AN_HOUR_US));
+        let beyond = Incarnation(self.clock.wall(now)).max(self.lived.next());
+        behind.map_or(beyond, Incarnation)
     }
 
     /// A batch became durable: the incarnation may be among it.
@@ -209,6 +199,29 @@ impl Machine {
 }
 
 impl Process {
+    /// A process that has not looked at anything yet.
+    pub fn new(number: u64, replica: Replica, now: Micros, node: Node) -> Process {
+        Process {
+            number,
+            born: replica.incarnation,
+            replica,
+            started_at: now,
+            turned_at: now,
+            node,
+            inbox: VecDeque::new(),
+            busy_until: now,
+            standing_until: None,
+            asleep: false,
+            connections: BTreeMap::new(),
+            agreed: std::collections::BTreeSet::new(),
+            accepted: 0,
+            asked: Vec::new(),
+            touched: Touched::default(),
+            wake: None,
+            scheduled: None,
+        }
+    }
+
     /// Plans a turn at `at`; false if an earlier one is planned already.
     pub fn schedule(&mut self, at: Micros) -> bool {
         if self.scheduled.is_some_and(|scheduled| scheduled <= at) {

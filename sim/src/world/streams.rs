@@ -17,6 +17,7 @@ use quorate_core::wire::frame::{Class, Frame, FrameReader};
 use quorate_core::wire::session::{Bye, Session};
 use quorate_core::wire::{Blob, encode};
 
+use super::elsewhere::Order;
 use super::{Event, World};
 use crate::clock::Micros;
 use crate::net::{Kind, State};
@@ -384,6 +385,10 @@ impl World {
 
     /// Breaks every stream between two machines at some byte of what is on its way.
     pub(super) fn break_streams(&mut self, one: usize, other: usize) -> usize {
+        if self.elsewhere.is_some() {
+            self.order(Order::Reset { one, other });
+            return 0;
+        }
         let between = |stream: &Stream| {
             let [near, far] = stream.ends;
             stream.open && [(one, other), (other, one)].contains(&(near.machine, far.machine))
