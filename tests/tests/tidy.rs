@@ -143,6 +143,28 @@ fn a_host_knows_the_node_and_the_foundation_alone() {
     assert!(wrong.is_empty(), "reach machines through `quorate_core::node`:\n{}", wrong.join("\n"));
 }
 
+/// The two hosts know nothing of each other, but for this: who simulates a network runs the shell in it.
+const OF_THE_SHELL: &str = "sim/src/backend";
+
+#[test]
+fn the_simulator_names_the_shell_in_its_backends_alone() {
+    let mut there = 0;
+    let mut wrong = Vec::new();
+    for host in ["io", "sim"] {
+        let other = if host == "io" { "quorate_sim" } else { "quorate" };
+        for (path, text) in sources(&workspace().join(host)) {
+            let inner = path.strip_prefix(workspace()).expect("below the workspace");
+            match (named(&code(&text), other).is_empty(), inner.starts_with(OF_THE_SHELL)) {
+                (true, _) => {}
+                (false, true) => there += 1,
+                (false, false) => wrong.push(format!("{} names {other}", inner.display())),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "only {OF_THE_SHELL} runs shells:\n{}", wrong.join("\n"));
+    assert!(there > 0, "nothing in {OF_THE_SHELL} names the shell");
+}
+
 #[test]
 fn the_architecture_page_shows_the_layers() {
     let page = std::fs::read_to_string(workspace().join("docs/ARCHITECTURE.md"))

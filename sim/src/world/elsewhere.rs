@@ -356,6 +356,8 @@ fn ticket_in(input: &mut Input) -> Option<&mut Ticket> {
         | Input::Broken { .. }
         | Input::Writable { .. }
         | Input::Closed { .. }
+        | Input::Unsecured { .. }
+        | Input::Misnamed { .. }
         | Input::Stored { .. }
         | Input::Answered { .. } => None,
     }
