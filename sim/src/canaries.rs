@@ -74,7 +74,7 @@ pub const CANARIES: &[Canary] = &[
     Canary {
         name: "workers.believes_words_of_the_failed",
         mistake: "an owner's word moves a worker out of Failed",
-        breaks: &["W-5"],
+        breaks: &["W-5", "W-6"],
         story: Some(include_str!("../../tests/scenarios/workers/failed_hears_words.scn")),
     },
     Canary {
