@@ -90,7 +90,9 @@ fn workers_are_added_changed_drained_picked_and_removed() {
 fn a_node_shows_itself_drains_reloads_and_is_looked_at() {
     let a = alone();
     let status = a.run(&["status"]);
-    assert!(status.data.starts_with("NODE a/1  ready   CLUSTER test 1 members, ok"), "{status:?}");
+    let life = &a.get("/v1/cluster")["incarnation"];
+    let head = format!("NODE a/{life}  ready   CLUSTER test 1 members, ok");
+    assert!(status.data.starts_with(&head), "{status:?}");
     assert_eq!(a.run(&["node", "show", "--output", "json"]).json()["node_id"], "a");
     assert_eq!(
         a.run(&["node", "dump", "--output", "json"]).json()["members"]["items"][0]["id"],

@@ -136,7 +136,7 @@ fn three_found_one_log_and_where_two_are_gone_the_third_goes_on_and_takes_them_i
 }
 
 #[test]
-fn a_node_on_a_new_disk_is_another_member_and_its_old_vote_is_not_cast_again() {
+fn a_node_on_a_new_disk_lives_a_new_life_as_another_member_and_its_old_vote_is_not_cast_again() {
     let [mut a, mut b, mut c] = founders(["a", "b", "c"]);
     let before = [&a, &b, &c].map(|node| led(node, 3));
     put(&a, "before");
@@ -146,11 +146,18 @@ fn a_node_on_a_new_disk_is_another_member_and_its_old_vote_is_not_cast_again() {
         found.map(|member| member["member"].clone())
     };
     let old = member(&before[0], "c").expect("c votes");
+    let life = |node: &Node| node.get("/v1/cluster")["incarnation"].as_u64().expect("a number");
+    let lived = life(&c);
     b.kill();
     c.kill();
     std::fs::remove_dir_all(c.data()).expect("its disk is lost");
     begin(&mut c);
     c.comes_up();
+    assert!(
+        life(&c) > lived,
+        "c lives life {} on its new disk, and lived {lived} before",
+        life(&c)
+    );
     a.sees_members(&["a alive", "b failed", "c alive"]);
     eventually("a leads no more, if it did", || {
         let log = log_of(&a)?;

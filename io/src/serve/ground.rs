@@ -36,7 +36,7 @@ pub trait Medium: Send + 'static {
 pub struct Ground {
     /// Whence all of the node's chance comes.
     pub seed: [u8; 32],
-    /// Microseconds since 1970: the life of a node that keeps nothing.
+    /// Microseconds since 1970: the life of a node that keeps nothing, and the first one of an empty disk.
     pub wall_us: u64,
     /// Where it keeps its rows, if not in its data directory.
     pub medium: Option<Box<dyn Medium>>,
@@ -102,7 +102,7 @@ impl Kept {
             }
         };
         let began = net.now();
-        let incarnation = next_life(&mut store, &mut image)?;
+        let incarnation = next_life(&mut store, &mut image, Incarnation(ground.wall_us))?;
         if let Holding::Medium(medium) = &mut holding {
             medium.settled();
         }
@@ -129,14 +129,19 @@ impl Kept {
     }
 }
 
-fn next_life(store: &mut Store, image: &mut Image) -> Result<Incarnation, StoreError> {
+/// One above the life that is stored; on an empty disk `fresh`, so that one that was lost repeats no life.
+fn next_life(
+    store: &mut Store,
+    image: &mut Image,
+    fresh: Incarnation,
+) -> Result<Incarnation, StoreError> {
     quorate_core::node::check(image).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let key = (Keyspace::Meta, INCARNATION_KEY.to_owned());
     let incarnation = match image.get(&key) {
         Some(bytes) => wire::decode::<u64, 9>(bytes)
             .map(|stored| Incarnation(stored).next())
             .map_err(|_| StoreError::Corrupt("the incarnation is no number".to_owned()))?,
-        None => Incarnation(0).next(),
+        None => fresh,
     };
     let value = Blob::from(wire::encode(&incarnation.0));
     store.apply(&[vec![(key.0, key.1.clone(), Some(value.clone()))]])?;

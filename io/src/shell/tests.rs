@@ -133,9 +133,9 @@ async fn start_counting<F>(serve: ServeSettings, turns: Arc<AtomicUsize>, act: F
 where
     F: FnMut(&mut Option<Instant>, Instant, Input, &mut Vec<Effect>) + Send + 'static,
 {
-    let boot = |settings: Settings, incarnation, image: &Image, _seed, now| {
+    let boot = |settings: Settings, incarnation, _image: &Image, _seed, now| {
         let node = settings.membership.node;
-        assert_eq!(image.is_empty(), incarnation > Incarnation(1_000_000));
+        assert!(incarnation > Incarnation(1_000_000), "a first life is named by the wall clock");
         let published = Arc::new(published(Replica { node, incarnation }, now));
         Puppet { act, wake: None, published, turns }
     };
@@ -403,10 +403,12 @@ async fn each_start_is_a_new_life_and_a_second_process_is_refused() {
     let path = fresh_directory("lives");
     let mut serve = settings();
     serve.data = Some(path.clone());
-    for life in 1..=3 {
+    let mut before: Option<Incarnation> = None;
+    for _ in 0..3 {
         let mut running = start(serve.clone(), |_, _, _, _| {}).await;
-        let local = running.handle.published().members.load().local.clone();
-        assert_eq!(local.incarnation, Incarnation(life));
+        let life = running.handle.published().members.load().local.incarnation;
+        assert!(before.is_none_or(|before| life == before.next()), "{before:?}, then {life}");
+        before = Some(life);
         let second = start_on(
             TokioNet,
             serve.clone(),
@@ -418,6 +420,11 @@ async fn each_start_is_a_new_life_and_a_second_process_is_refused() {
         assert!(refused.contains("is in use by process"), "{refused}");
         assert!(matches!(running.halt().await, End::Halted));
     }
+    std::fs::remove_dir_all(&path).unwrap();
+    let mut running = start(serve, |_, _, _, _| {}).await;
+    let life = running.handle.published().members.load().local.incarnation;
+    assert!(before.is_some_and(|before| life > before), "a lost disk repeats no life: {life}");
+    running.halt().await;
     std::fs::remove_dir_all(path).unwrap();
 }
 

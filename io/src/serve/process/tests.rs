@@ -54,7 +54,8 @@ async fn a_process_answers_and_ends_in_order() {
     ];
     let sources = Sources { flags: flags.to_vec(), ..Sources::default() };
     let (config, _) = Config::load(&sources).expect("a good configuration");
-    for life in 1..=2 {
+    let mut lived: Option<u64> = None;
+    for start in 1..=2 {
         let log = Log::install("n1", "warn", Format::Json).expect("a filter");
         let mut process =
             Process::boot(config.clone(), sources.clone(), log).await.expect("free ports");
@@ -67,7 +68,10 @@ async fn a_process_answers_and_ends_in_order() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(answer.contains(&format!("\"incarnation\":{life}")), "{answer}");
+        let life = process.running.handle.published().members.load().local.incarnation.0;
+        assert!(answer.contains(&format!("\"incarnation\":{life},")), "{answer}");
+        assert!(lived.is_none_or(|lived| life == lived + 1), "{lived:?}, then {life}");
+        lived = Some(life);
         let facts = |process: &Process| {
             let members = process.running.handle.published().members.load_full();
             let configured = |row: &Arc<quorate_core::node::membership::Member>| {
@@ -81,7 +85,7 @@ async fn a_process_answers_and_ends_in_order() {
         process.reload().await.expect("a good configuration");
         assert_eq!(facts(&process), before, "an unchanged configuration changes nothing");
         process.dump();
-        assert_eq!(std::fs::read_dir(data.join("dump")).unwrap().count(), life);
+        assert_eq!(std::fs::read_dir(data.join("dump")).unwrap().count(), start);
         let mut signals = Signals::new().expect("signals");
         assert_eq!(process.stop(&mut signals).await, Exit::Done);
     }
