@@ -119,7 +119,11 @@ impl Raft {
         let leader = group.and_then(|group| group.leader());
         Status {
             state: self.standing(),
-            leader: leader.and_then(|member| self.node_of(member)).or_else(|| self.hint.clone()),
+            // Whoever keeps a copy knows by itself, also that nobody leads.
+            leader: match leader {
+                Some(member) => self.node_of(member),
+                None => self.hint.clone().filter(|_| group.is_none()),
+            },
             term: group.map_or(0, |group| group.term()),
             commit: group.map_or(0, |group| group.commit()),
             applied: self.state.applied.index,

@@ -94,6 +94,7 @@ fn a_leader_without_a_quorum_stops_to_lead_and_refuses() {
     world.read(leader, 2, millis(4000));
     world.run(millis(5000));
     assert_eq!(world.node(leader).leads(), None);
+    assert_eq!(world.node(leader).status(world.now).leader, None, "nobody leads it");
     let refused = Told::Proposed(Err(Refusal::Ambiguous));
     assert_eq!(world.answer(leader, 1), Some(&refused), "it stands in a log that may yet win");
     assert_eq!(world.answer(leader, 2), Some(&Told::Read(Err(Refusal::NoQuorum))));
