@@ -64,6 +64,7 @@ pub use status::{EntryRow, MemberRow, Standing, Status};
 use apply::{Applying, Taking};
 use conflict::Strangers;
 use counts::Counts;
+use drive::Missed;
 use durable::{Identity, Slots};
 use founding::Founders;
 use group::{Deed, Group};
@@ -128,6 +129,8 @@ pub struct Raft {
     gone: BTreeMap<NodeId, Incarnation>,
     tick_at: Option<Instant>,
     campaign_at: Option<Instant>,
+    /// The leader whose link was lost, when, and when it is no more waited for.
+    missed: Option<Missed>,
     founders: Founders,
     strangers: Strangers,
     /// The members behind the seeds; none, unless every address there is a member's.
@@ -188,6 +191,7 @@ impl Raft {
             gone: BTreeMap::new(),
             tick_at: None,
             campaign_at: None,
+            missed: None,
             founders,
             strangers: Strangers::default(),
             behind_seeds: None,
@@ -277,6 +281,7 @@ impl Machine for Raft {
             self.requests.next_due().map(|at| Wake { at, what: "a request to the log" }),
             self.reads.next_due().map(|at| Wake { at, what: "a read of the log" }),
             self.campaign_at.map(|at| Wake { at, what: "an election" }),
+            self.missed.map(|missed| Wake { at: missed.until, what: "a leader that is missed" }),
             self.founders.next_wake(),
             self.strangers.next_due().map(|at| Wake { at, what: "the end of a conflict" }),
         ];

@@ -12,6 +12,15 @@ use super::{
 use crate::time::Instant;
 use crate::wire::raft::{Chunk, ChunkTaken, Message, MessageKind};
 
+/// A leader whose link was lost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missed {
+    leader: MemberId,
+    since: Instant,
+    /// When the others are asked.
+    pub(super) until: Instant,
+}
+
 impl Raft {
     /// Everything that the group wants, and what follows from it, until nothing is left to do.
     pub(super) fn drain(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -43,6 +52,10 @@ impl Raft {
             if let Some(group) = &mut self.group {
                 group.campaign();
             }
+        }
+        if let Some(missed) = self.missed.filter(|missed| missed.until <= now) {
+            self.missed = None;
+            self.ask_without(missed);
         }
         self.found(now, founding::Input::Tick, out);
         if self.strangers.expire(now) {
@@ -375,8 +388,28 @@ impl Raft {
             self.state.nodes.iter().find(|(_, at)| **at == node).map(|(member, _)| *member);
         if let (false, Some(member), Some(group)) = (up, member, &mut self.group) {
             group.unreachable(member);
+            // By then it has been dialled again, and greeted.
+            if group.leader() == Some(member) {
+                let tick = self.settings.tick;
+                let until = now + self.rng.between(2 * tick, 3 * tick);
+                self.missed = Some(Missed { leader: member, since: now, until });
+            }
+        }
+        if up && self.missed.is_some_and(|missed| Some(missed.leader) == member) {
+            self.missed = None;
         }
         self.ladder.linked(now, node, up);
+    }
+
+    /// The link to the leader was lost, and nothing came of it since: asks the others whether they miss it too.
+    /// A process that dies closes its connections, long before anybody can be held failed; who was cut off alone
+    /// hears that the others are led, and a link that is made again makes it forget the question.
+    fn ask_without(&mut self, missed: Missed) {
+        let heard = self.heard.get(&missed.leader).is_some_and(|at| *at > missed.since);
+        let Some(group) = &mut self.group else { return };
+        if group.leader() == Some(missed.leader) && !heard {
+            group.campaign();
+        }
     }
 
     /// What became of a replica. A leader that everybody holds dead is voted on at once; who still hears it

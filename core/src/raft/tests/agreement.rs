@@ -85,6 +85,56 @@ fn an_isolated_voter_does_not_raise_its_term_and_deposes_nobody_when_it_returns(
     }
 }
 
+/// Tells `index` that its link to `other` came up or went.
+fn link(world: &mut World, index: usize, other: usize, up: bool) {
+    world.hand(index, Input::Linked { node: super::world::name(other), up });
+}
+
+#[test]
+fn a_leader_that_dies_with_its_links_is_followed_long_before_its_time() {
+    for seed in 1..20 {
+        let mut world = World::formed(seed, 3, 3);
+        world.run(millis(1000));
+        let leader = world.leader().expect("somebody leads");
+        world.crash(leader, 0);
+        let at = world.now;
+        for index in (0..3).filter(|index| *index != leader) {
+            link(&mut world, index, leader, false);
+        }
+        world.run_until("another leads", |world| world.leader().is_some());
+        let took = world.now.since(at);
+        assert!(took < millis(600), "seed {seed}: an election took {took:?}");
+    }
+}
+
+#[test]
+fn a_leader_whose_links_are_lost_and_made_again_or_lost_by_one_alone_is_left_in_peace() {
+    for seed in 1..20 {
+        let mut world = World::formed(seed, 3, 3);
+        world.run(millis(1000));
+        let leader = world.leader().expect("somebody leads");
+        let term = world.node(leader).term();
+        let others = [(leader + 1) % 3, (leader + 2) % 3];
+        // Between two heartbeats, so that only the link speaks for it.
+        for other in others {
+            link(&mut world, other, leader, false);
+        }
+        world.run(millis(100));
+        for other in others {
+            link(&mut world, other, leader, true);
+        }
+        world.run(millis(5000));
+        // One of them hears nothing of it for a second, and asks the other in vain.
+        link(&mut world, others[0], leader, false);
+        world.cut.insert((leader, others[0]));
+        world.run(millis(1000));
+        world.cut.clear();
+        world.run(millis(5000));
+        assert_eq!(world.leader(), Some(leader), "seed {seed}: a healthy leader is left in peace");
+        assert_eq!(world.node(leader).term(), term, "seed {seed}: RF-15");
+    }
+}
+
 #[test]
 fn a_leader_without_a_quorum_stops_to_lead_and_refuses() {
     let mut world = World::formed(1, 3, 3);
