@@ -447,3 +447,16 @@ pub const THROTTLE_WAIT_MS_MAX: u64 = 3600 * 1000;
 pub const DAILY_WAIT_MS_MIN: u64 = 900 * 1000;
 /// Milliseconds by which an answer's `Date` may differ from our clock and still be what it measures from.
 pub const ANSWER_DATE_SKEW_MS_MAX: u64 = 24 * 3600 * 1000;
+
+// The gateway.
+
+/// Bytes of a request's body that are kept, so that another account can be asked.
+pub const GATEWAY_REPLAY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of all bodies that are kept; what comes beyond them is sent once.
+pub const GATEWAY_REPLAY_TOTAL_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Requests on their way at once, until their last byte.
+pub const GATEWAY_REQUESTS_MAX: usize = 1024;
+/// Accounts that one request is sent to.
+pub const GATEWAY_ATTEMPTS_MAX: usize = 8;
+/// Bytes that a connection to an upstream reads ahead of its client.
+pub const GATEWAY_READ_AHEAD_BYTES_MAX: usize = 64 * 1024;

@@ -129,6 +129,17 @@ impl Handle {
         }
     }
 
+    /// Asks the node, and waits for a place in its queue rather than being refused one.
+    pub async fn ask_in_line(&self, request: Request, within: Duration) -> Result<Reply, AskError> {
+        let (reply, answer) = oneshot::channel();
+        let asking = async {
+            let ask = Ask { request, reply, events: None };
+            self.requests.send(ask).await.map_err(|_| AskError::Stopped)?;
+            answer.await.map_err(|_| AskError::Stopped)
+        };
+        tokio::time::timeout(within, asking).await.unwrap_or(Err(AskError::Deadline))
+    }
+
     /// Puts a request into the loop's queue: where its reply will be. Of a watch, `events` is where its events
     /// go. Whoever has no runtime's clock waits for the reply by a deadline of its own.
     pub fn begin(

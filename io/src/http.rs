@@ -55,6 +55,8 @@ mod picks;
 
 mod events;
 
+mod gateway;
+
 mod operations;
 
 #[cfg(test)]
@@ -76,6 +78,7 @@ use crate::handle::Handle;
 use crate::health::{Health, Question, Vitals};
 use crate::metrics::Meters;
 use crate::pools::chat::ChatSettings;
+use crate::gateway::{Accounts, Gateway, GatewaySettings};
 use crate::pools::figures::Figures;
 use crate::vault::Vault;
 
@@ -136,7 +139,8 @@ pub struct Surface {
     picks: Picks,
     vault: Vault,
     leases: pools::Leases,
-    figures: Figures,
+    figures: Arc<Figures>,
+    gateway: Gateway,
     answered: chat::Answered,
     requests: Semaphore,
     streams: Arc<Semaphore>,
@@ -160,6 +164,8 @@ pub struct Parts {
     pub vitals: Arc<Vitals>,
     /// The bodies of credentials.
     pub vault: Vault,
+    /// How the gateway reaches upstreams.
+    pub gateway: GatewaySettings,
 }
 
 impl fmt::Debug for Surface {
@@ -171,12 +177,20 @@ impl fmt::Debug for Surface {
 impl Surface {
     /// A surface; [`tend`] must run beside it.
     pub fn new(parts: Parts) -> Arc<Surface> {
-        let Parts { handle, settings, host, access, audit, meters, vitals, vault } = parts;
+        let Parts { handle, settings, host, access, audit, meters, vitals, vault, gateway } = parts;
         let health = Health::new(
             vitals.clone(),
             settings.ready_exclude.clone(),
             settings.ready_require.clone(),
         );
+        let figures = Arc::new(Figures::default());
+        let accounts = Accounts {
+            handle: handle.clone(),
+            host: host.clone(),
+            meters: meters.clone(),
+            figures: figures.clone(),
+        };
+        let gateway = Gateway::new(accounts, vault.clone(), &gateway);
         let instance = handle.published().members.load().local.to_string();
         let surface = Arc::new(Surface {
             handle,
@@ -192,7 +206,8 @@ impl Surface {
             picks: Picks::default(),
             vault,
             leases: pools::Leases::default(),
-            figures: Figures::default(),
+            figures,
+            gateway,
             answered: chat::Answered::default(),
             requests: Semaphore::new(REQUESTS_MAX),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 mod datagrams;
 pub mod encoding;
+pub mod gateway;
 pub mod handle;
 pub mod health;
 pub mod http;

@@ -21,6 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use quorate_core::machine::{Count, Counted, Labels};
+use quorate_core::node::pools::Class;
 
 use crate::audit::AuditError;
 use crate::handle::Handle;
@@ -67,8 +68,12 @@ pub struct Meters {
     auth_resets: Family<Pairs, Counter>,
     notices: Family<Pairs, Counter>,
     pool_edges: Family<Pairs, Counter>,
+    gateway_requests: Family<Pairs, Counter>,
+    gateway_attempts: Family<Pairs, Counter>,
     /// Duration of one pick of a pool's member.
     pub(crate) pool_pick: Histogram,
+    /// From a request of the gateway to the head of its answer.
+    pub(crate) gateway_first_byte: Histogram,
 }
 
 /// Why a caller was not let in, as `auth_failures_total` tells it.
@@ -140,6 +145,11 @@ impl Meters {
                 "Duration of one pick of a member",
                 &FINE,
             ),
+            gateway_first_byte: histogram(
+                "gateway_first_byte_seconds",
+                "From a request of the gateway to the head of its answer",
+                &COARSE,
+            ),
             request_duration: histogram(
                 "http_request_duration_seconds",
                 "From the request's head to the answer's",
@@ -154,6 +164,8 @@ impl Meters {
             auth_resets: Family::default(),
             notices: Family::default(),
             pool_edges: Family::default(),
+            gateway_requests: Family::default(),
+            gateway_attempts: Family::default(),
             registry: Registry::default(),
         };
         meters.register(&mut registry);
@@ -178,6 +190,10 @@ impl Meters {
         registry.register("pool_auth_resets", "Logins reset after a recovery", resets);
         registry.register("pool_notices", "Notices by sink", self.notices.clone());
         registry.register("pool_edges", "Ends and beginnings of service", self.pool_edges.clone());
+        let requests = self.gateway_requests.clone();
+        registry.register("gateway_requests", "Requests of the gateway by answer", requests);
+        let attempts = self.gateway_attempts.clone();
+        registry.register("gateway_attempts", "Accounts asked, by what came of it", attempts);
     }
 
     /// Makes each series of the closed families, at 0.
@@ -200,6 +216,17 @@ impl Meters {
         for status in statuses {
             drop(self.requests.get_or_create(&request_labels(route, method, *status)));
         }
+    }
+
+    /// Makes the series of a route's answers that are an upstream's, at 0.
+    pub(crate) fn open_passing(&self, route: &str, method: &str) {
+        drop(self.requests.get_or_create(&passed_labels(route, method)));
+    }
+
+    /// Counts a request that an upstream answered: its status is counted by pool.
+    pub(crate) fn passed(&self, route: &str, method: &str, took: Duration) {
+        self.requests.get_or_create(&passed_labels(route, method)).inc();
+        self.request_duration.observe(took.as_secs_f64());
     }
 
     /// Counts an answered request.
@@ -234,6 +261,24 @@ impl Meters {
         for edge in EDGES {
             drop(self.pool_edges.get_or_create(&edge_labels(pool, edge)));
         }
+        for status in GATEWAY_STATUSES {
+            drop(self.gateway_requests.get_or_create(&status_labels(pool, status)));
+        }
+        for class in Class::ALL.map(Some).into_iter().chain([None]) {
+            drop(self.gateway_attempts.get_or_create(&attempt_labels(pool, class)));
+        }
+    }
+
+    /// Counts an answer of the gateway to a client.
+    pub(crate) fn gateway_request(&self, pool: &str, status: u16) {
+        let hundreds = usize::from(status / 100).saturating_sub(2);
+        let status = GATEWAY_STATUSES.get(hundreds).copied().unwrap_or("5xx");
+        self.gateway_requests.get_or_create(&status_labels(pool, status)).inc();
+    }
+
+    /// Counts an account that was asked; without a class the client went away first.
+    pub(crate) fn gateway_attempt(&self, pool: &str, class: Option<Class>) {
+        self.gateway_attempts.get_or_create(&attempt_labels(pool, class)).inc();
     }
 
     /// Counts that a pool began or ceased to serve; `edge` is one of [`EDGES`].
@@ -279,7 +324,7 @@ const SIZES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// 5 ms to 10 s.
 const COARSE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Families of this module, by full name: a machine that counts the same is not shown twice.
-const OWN: [&str; 22] = [
+const OWN: [&str; 25] = [
     "build_info",
     "start_timestamp_seconds",
     "loop_turn_duration_seconds",
@@ -302,10 +347,30 @@ const OWN: [&str; 22] = [
     "pool_notices_total",
     "pool_edges_total",
     "pick_duration_seconds",
+    "gateway_requests_total",
+    "gateway_attempts_total",
+    "gateway_first_byte_seconds",
 ];
 
 fn request_labels(route: &str, method: &str, status: u16) -> Pairs {
     vec![("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())]
+}
+
+fn passed_labels(route: &str, method: &str) -> Pairs {
+    let status = "upstream".to_owned();
+    vec![("route", route.to_owned()), ("method", method.to_owned()), ("status", status)]
+}
+
+/// The hundreds of answers of the gateway, as `gateway_requests_total` tells them.
+const GATEWAY_STATUSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+fn status_labels(pool: &str, status: &str) -> Pairs {
+    vec![("pool", pool.to_owned()), ("status", status.to_owned())]
+}
+
+fn attempt_labels(pool: &str, class: Option<Class>) -> Pairs {
+    let class = class.map_or("cancelled", Class::name);
+    vec![("pool", pool.to_owned()), ("class", class.to_owned())]
 }
 
 fn pick_labels(policy: &str, result: &str) -> Pairs {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use quorate_core::node::workers::{Mode, Policy, Probe, ProbeOutcome};
 use quorate_core::time::Instant;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -192,7 +192,16 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T
 
 /// TLS towards the world, with the roots of the web.
 pub(crate) fn client(protocols: &[&[u8]]) -> ClientConfig {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    client_trusting(&[], protocols)
+}
+
+/// The same, with further authorities; what is none is left out.
+pub(crate) fn client_trusting(
+    authorities: &[CertificateDer<'static>],
+    protocols: &[&[u8]],
+) -> ClientConfig {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    roots.add_parsable_certificates(authorities.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -280,7 +280,7 @@ impl ServerCertVerifier for OfAuthority {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SecureError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SecureError> {
     let none = || SecureError::NoPem(path.to_owned(), "certificate");
     let bytes = bytes(path)?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();

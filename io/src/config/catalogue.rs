@@ -83,6 +83,8 @@ const KEYS: &[Key] = &[
     key("credentials.folder", Text, "\"\"", Node, false, "the folder of credentials, one `<id>.json` each; default: `auths` in the data folder"),
     key("credentials.store", Choice(&["file", "none"]), "\"file\"", Node, false, "where credentials are kept: in a folder, or not at all"),
     key("data", Text, "\"/var/lib/quorate\"", Node, false, "the folder for store, socket and audit log"),
+    key("gateway.ca", Text, "\"\"", Node, false, "certificates in PEM of authorities that sign providers, beside those of the web"),
+    key("gateway.head_timeout_ms", Millis(600_000), "60000", Fleet, false, "how long a provider may take to begin its answer"),
     key("http.hosts", Texts, "[]", Node, true, "names beside loopback by which the HTTP surface may be called"),
     key("link.verify_names", Flag, "true", Node, true, "whether a peer's certificate must name the node that shows it"),
     key("listen.http", Text, "\"127.0.0.1:8420\"", Node, false, "address of the HTTP surface"),

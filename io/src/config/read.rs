@@ -19,6 +19,7 @@ use super::catalogue::{self, Kind};
 use super::layers::{Layers, Place};
 use super::pools;
 use super::secret::{Secret, SecretError, read_private};
+use crate::gateway::GatewaySettings;
 use crate::secure::TlsFiles;
 
 pub use outward::Outward;
@@ -48,6 +49,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// What pools do towards the outside.
     pub outward: Outward,
+    /// How the gateway reaches providers.
+    pub gateway: GatewaySettings,
     /// `auto`, `text` or `json`.
     pub log_format: String,
     /// Which lines are logged.
@@ -126,6 +129,7 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
     let http = reader.http()?;
     let tls = reader.tls();
     let outward = reader.outward();
+    let gateway = reader.gateway();
     reader.open_binds(cluster_listen, (&keyring, tls.is_some()), &http);
     Some(Config {
         node: settings,
@@ -139,6 +143,7 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
         worker_keys,
         http,
         outward,
+        gateway,
         log_format: reader.text("log.format").unwrap_or_default(),
         log_filter: reader.text("log.filter").unwrap_or_default(),
         shutdown_delay: reader.millis("shutdown.delay_ms"),

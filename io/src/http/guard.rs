@@ -5,9 +5,10 @@ use axum::http::{HeaderValue, header};
 
 use super::Surface;
 use super::problem::{Code, Problem};
-use super::route::{AuditRule, Needs, Route};
+use super::route::{AuditRule, Needs, Route, Takes};
 use crate::access::{Actor, Caller, Scope, Stranger};
 use crate::audit::Record;
+use crate::gateway::TOKEN_HEADERS;
 
 /// Bytes of all header names and values.
 pub(super) const HEADERS_BYTES_MAX: usize = 32 * 1024;
@@ -81,7 +82,7 @@ pub(super) fn authorise(
     if let Some(Inside(actor)) = parts.extensions.get() {
         return permit(surface, route, wanted, actor.clone(), request_id).map(Some);
     }
-    let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| bearer(value));
+    let token = token(route, parts);
     let recognised = surface.access.recognise(surface.host.now(), caller(parts), token);
     let actor = match recognised {
         Ok(actor) => actor,
@@ -110,6 +111,17 @@ fn permit(
     let problem = Problem::new(Code::ScopeMissing, detail).with("scope", wanted.name());
     note_refusal(surface, route, wanted, &actor.name, &problem, request_id);
     Err(problem)
+}
+
+/// The token that is shown. To the gateway it may be shown as its provider's key would be.
+fn token(route: Route, parts: &Parts) -> Option<&str> {
+    let shown = parts.headers.get(header::AUTHORIZATION).and_then(bearer);
+    if shown.is_some() || route.takes != Takes::Stream {
+        return shown;
+    }
+    let key = TOKEN_HEADERS.iter().find_map(|name| parts.headers.get(*name)?.to_str().ok());
+    let query = parts.uri.query().unwrap_or_default();
+    key.or_else(|| query.split('&').find_map(|part| part.strip_prefix("key=")))
 }
 
 fn bearer(value: &HeaderValue) -> Option<&str> {

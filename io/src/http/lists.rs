@@ -18,7 +18,7 @@ const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 
 /// The parameters of a query, each to be taken once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Query {
     left: Vec<(String, String)>,
 }

@@ -3,11 +3,14 @@
 //! request id → headers' size → host → a place among the requests → token and scope → phase → body →
 //! idempotency → audit writable → handler within its deadline → audit line → answer → metrics.
 //!
+//! A request that passes on ([`Takes::Stream`]) goes from its token straight to its handler: it has no body to
+//! read, no deadline of ours, and ends when its caller hangs up.
+//!
 //! From the idempotency key on, a change runs in its own task: a caller that hangs up does not stop it
 //! half way, and its audit line is written all the same (O-5).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -27,7 +30,7 @@ use super::lists::Query;
 use super::problem::{Code, Problem};
 use super::request_id::{REQUEST_ID, request_id};
 use super::route::{
-    Answer, AnswerBody, AuditRule, Call, Needs, Outcome, Route, Takes, Trace, Verb,
+    Answer, AnswerBody, AuditRule, Call, Needs, Outcome, Passing, Route, Takes, Trace, Verb,
 };
 use super::strict;
 use crate::access::{Actor, Caller, Scope};
@@ -54,7 +57,13 @@ pub(super) async fn run(
     let request_id = request_id(request.headers());
     let method = request.method().clone();
     let outcome = steps(&surface, route, parameters, request, &request_id).await;
+    let is_passed = outcome.is_passed();
     let (response, _) = finish(outcome, &request_id);
+    if is_passed {
+        let took = surface.host.now().since(began);
+        surface.meters.passed(route.path, route.method.name(), took);
+        return without_body(response, &method);
+    }
     let status = response.status().as_u16();
     debug_assert!(
         route.all_statuses().contains(&status),
@@ -100,6 +109,15 @@ enum Flow {
     Repeated(Kept),
 }
 
+impl Flow {
+    fn is_passed(&self) -> bool {
+        match self {
+            Flow::Answered(answer) => matches!(answer.body, AnswerBody::Passed(_)),
+            Flow::Refused(_) | Flow::Repeated(_) => false,
+        }
+    }
+}
+
 impl From<Outcome> for Flow {
     fn from(outcome: Outcome) -> Flow {
         match outcome {
@@ -142,9 +160,14 @@ async fn prepare(
         admit(surface, &parts)?;
     }
     let actor = authorise(surface, route, &parts, request_id)?;
-    if route.method != Verb::Get && surface.vitals.phase() == Phase::Stopping {
+    let passes = route.takes == Takes::Stream;
+    if (passes || route.method != Verb::Get) && surface.vitals.phase() == Phase::Stopping {
         let detail = "this node is shutting down; ask another one";
         return Err(Problem::new(Code::ShuttingDown, detail));
+    }
+    if passes {
+        let call = passing(surface, actor, parts, body, parameters, request_id);
+        return Ok(Prepared { call, key: None });
     }
     let bytes = if route.method == Verb::Get { Bytes::new() } else { read(body).await? };
     let key = idempotency_key(route, &parts, actor.as_ref(), &bytes)?;
@@ -166,8 +189,34 @@ async fn prepare(
         body,
         bytes: value,
         once,
+        passing: None,
     };
     Ok(Prepared { call, key })
+}
+
+/// A request that passes on: all of it is the handler's.
+fn passing(
+    surface: &Arc<Surface>,
+    actor: Option<Actor>,
+    parts: Parts,
+    body: Body,
+    parameters: BTreeMap<String, String>,
+    request_id: &str,
+) -> Call {
+    let local = matches!(caller(&parts), Caller::Unix { .. });
+    Call {
+        surface: surface.clone(),
+        actor,
+        request_id: request_id.to_owned(),
+        local,
+        headers: parts.headers,
+        parameters,
+        query: Query::default(),
+        body: None,
+        bytes: None,
+        once: None,
+        passing: Some(Passing { method: parts.method, uri: parts.uri, body: Mutex::new(body) }),
+    }
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
@@ -206,7 +255,7 @@ fn decode(route: Route, headers: &HeaderMap, bytes: &Bytes) -> Result<Option<Val
     if bytes.is_empty() {
         return match route.takes {
             Takes::Nothing | Takes::Maybe => Ok(None),
-            Takes::Body | Takes::Value => {
+            Takes::Body | Takes::Value | Takes::Stream => {
                 let detail = "this path needs a JSON object as its body";
                 Err(Problem::new(Code::InvalidRequest, detail))
             }
@@ -251,6 +300,9 @@ async fn perform(surface: Arc<Surface>, route: Route, prepared: Prepared) -> Flo
     if route.needs == Needs::NothingAtAll || route.needs == Needs::Metrics {
         return bounded(route, prepared.call).await.into();
     }
+    if route.takes == Takes::Stream {
+        return passed(&surface, route, prepared.call).await.into();
+    }
     let Ok(_place) = surface.requests.try_acquire() else {
         let detail = "this node answers as many requests as it can; retry shortly";
         return Flow::Refused(Problem::new(Code::QueueFull, detail));
@@ -264,6 +316,17 @@ async fn perform(surface: Arc<Surface>, route: Route, prepared: Prepared) -> Flo
 
 fn internal() -> Problem {
     Problem::new(Code::Internal, "this node has a bug; its log says more under the request id")
+}
+
+/// The handler here and now, so that whoever hangs up ends it; counted for the audit log.
+async fn passed(surface: &Surface, route: Route, call: Call) -> Outcome {
+    let record = surface.audit.as_ref().map(|audit| (audit, record(surface, route, &call)));
+    let outcome = (route.handler)(call).await;
+    if let Some((audit, mut record)) = record {
+        record.outcome = word(&outcome).to_owned();
+        audit.count(record, surface.host.now());
+    }
+    outcome
 }
 
 /// The handler within its deadline; a panic is our bug and the caller is told so.
@@ -311,19 +374,7 @@ async fn audited(surface: &Arc<Surface>, route: Route, call: Call) -> Outcome {
     // What changes nothing leaves no line, however it is asked for.
     let audit = surface.audit.clone().filter(|_| route.audit != AuditRule::Never);
     let Some(audit) = audit else { return bounded(route, call).await };
-    let scope = match route.needs {
-        Needs::Scope(scope) => scope.name(),
-        Needs::NothingAtAll | Needs::Nothing | Needs::Metrics => "",
-    };
-    let mut record = Record {
-        at: surface.wall_now(),
-        node: surface.node_id(),
-        actor: call.actor.as_ref().map(|actor| actor.name.clone()).unwrap_or_default(),
-        scope: scope.to_owned(),
-        verb: route.audit.verb().unwrap_or("unknown").to_owned(),
-        request_id: call.request_id.clone(),
-        ..Record::default()
-    };
+    let mut record = record(surface, route, &call);
     audit.probe().await.map_err(|error| unaudited(&error, "nothing was changed"))?;
     let path = path_of(route, &call);
     let outcome = bounded(route, call).await;
@@ -331,10 +382,7 @@ async fn audited(surface: &Arc<Surface>, route: Route, call: Call) -> Outcome {
         Ok(answer) => answer.trace.clone(),
         Err(_) => Trace::default(),
     };
-    record.outcome = match &outcome {
-        Ok(_) => "ok".to_owned(),
-        Err(problem) => problem.code.name().to_owned(),
-    };
+    record.outcome = word(&outcome).to_owned();
     record.object = if trace.object.is_empty() { path } else { trace.object };
     (record.before, record.after) = (trace.before, trace.after);
     if matches!(route.audit, AuditRule::Counted(_)) {
@@ -346,6 +394,30 @@ async fn audited(surface: &Arc<Surface>, route: Route, call: Call) -> Outcome {
         Err(error) => {
             Err(unaudited(&error, "the change may have been made; read before repeating"))
         }
+    }
+}
+
+fn record(surface: &Surface, route: Route, call: &Call) -> Record {
+    let scope = match route.needs {
+        Needs::Scope(scope) => scope.name(),
+        Needs::NothingAtAll | Needs::Nothing | Needs::Metrics => "",
+    };
+    Record {
+        at: surface.wall_now(),
+        node: surface.node_id(),
+        actor: call.actor.as_ref().map(|actor| actor.name.clone()).unwrap_or_default(),
+        scope: scope.to_owned(),
+        verb: route.audit.verb().unwrap_or("unknown").to_owned(),
+        request_id: call.request_id.clone(),
+        ..Record::default()
+    }
+}
+
+/// How a handler ended, in one word.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Ok(_) => "ok",
+        Err(problem) => problem.code.name(),
     }
 }
 
@@ -364,6 +436,11 @@ fn unaudited(error: &AuditError, consequence: &str) -> Problem {
 /// Makes the answer; what can be sent again comes along.
 fn finish(flow: Flow, request_id: &str) -> (Response, Option<Kept>) {
     let (status, mut headers, body) = match flow {
+        Flow::Answered(Answer { body: AnswerBody::Passed(mut response), .. }) => {
+            let id = HeaderValue::from_str(request_id).expect("a request id is visible text");
+            response.headers_mut().entry(REQUEST_ID).or_insert(id);
+            return (response, None);
+        }
         Flow::Repeated(kept) => (kept.status, kept.headers, Ok(kept.body)),
         Flow::Refused(problem) => {
             let document = problem.document(request_id).to_string();
@@ -406,6 +483,7 @@ fn answer_parts(answer: Answer) -> (StatusCode, HeaderMap, Result<Bytes, Body>) 
             Ok(bytes)
         }
         AnswerBody::Stream(body) => Err(body),
+        AnswerBody::Passed(response) => Err(response.into_body()),
     };
     (answer.status, headers, body)
 }

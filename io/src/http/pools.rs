@@ -21,7 +21,7 @@ use super::route::{Answer, Call, Outcome, Route, Takes, Verb, digest, not_found}
 use super::strict;
 use crate::access::Scope;
 
-pub(super) use leases::Leases;
+pub(super) use leases::{Leases, nobody};
 pub(crate) use views::totals;
 pub(super) use views::{all, providers};
 

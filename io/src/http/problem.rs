@@ -239,6 +239,8 @@ codes! {
     LimitReached 429 "limit_reached" "a limit is reached"
     HeadersTooLarge 431 "headers_too_large" "the headers are too large"
     Internal 500 "internal" "a bug in this node"
+    AccountUnusable 502 "account_unusable" "no account has a key that can be used"
+    UpstreamUnreachable 502 "upstream_unreachable" "the provider cannot be reached"
     ShuttingDown 503 "shutting_down" "the node is shutting down"
     QueueFull 503 "queue_full" "too much waits already"
     StoreUnavailable 503 "store_unavailable" "it cannot be stored"
@@ -249,6 +251,7 @@ codes! {
     NoWorker 503 "no_worker" "no worker can take the request"
     OwnerUnreachable 503 "owner_unreachable" "the owner cannot be reached"
     Deadline 504 "deadline" "the answer did not come in time"
+    UpstreamTimeout 504 "upstream_timeout" "the provider did not answer in time"
     Ambiguous 504 "ambiguous" "it may or may not have happened"
     WorkersFull 507 "workers_full" "no more workers can be registered"
 }

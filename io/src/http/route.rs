@@ -1,12 +1,12 @@
 //! Routes as data, and what a handler takes and gives.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawPathParams, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use futures_util::future::BoxFuture;
 use quorate_core::node::kv::Once;
@@ -17,7 +17,7 @@ use super::lists::Query;
 use super::problem::{Code, Problem};
 use super::strict::Fields;
 use super::{
-    Surface, chat, classify, cluster, credentials, events, kv, members, operations, pipeline,
+    Surface, chat, classify, cluster, credentials, events, gateway, kv, members, operations, pipeline,
     pools, probes, providers, raft, workers,
 };
 use crate::access::{Actor, Scope};
@@ -124,6 +124,8 @@ pub(super) enum Takes {
     Body,
     /// An object must come, or the bytes of a value.
     Value,
+    /// Anything, and it is somebody else's: it passes on as it comes.
+    Stream,
 }
 
 impl Route {
@@ -171,6 +173,7 @@ impl Route {
     /// Every status it can answer, ascending.
     pub(super) fn all_statuses(&self) -> Vec<u16> {
         let mut all = self.statuses.to_vec();
+        let passes = self.takes == Takes::Stream;
         all.extend([400, 431, 500, 503, 504]);
         if self.needs != Needs::NothingAtAll {
             all.push(421);
@@ -178,10 +181,10 @@ impl Route {
         if matches!(self.needs, Needs::Scope(_) | Needs::Metrics) {
             all.extend([401, 403, 429]);
         }
-        if self.method != Verb::Get {
+        if self.method != Verb::Get && !passes {
             all.extend([408, 413, 415]);
         }
-        if self.method == Verb::Post {
+        if self.method == Verb::Post && !passes {
             all.extend([409, 422]); // The idempotency key.
         }
         all.sort_unstable();
@@ -205,6 +208,16 @@ pub(super) struct Call {
     pub(super) bytes: Option<Bytes>,
     /// What makes a retry recognisable, at any node.
     pub(super) once: Option<Once>,
+    /// The request itself, where the route passes it on.
+    pub(super) passing: Option<Passing>,
+}
+
+/// A request that passes on.
+pub(super) struct Passing {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    /// Behind a lock that nobody waits for: a call is lent to other threads, and a body may not be.
+    pub(super) body: Mutex<Body>,
 }
 
 impl Call {
@@ -237,6 +250,8 @@ pub(super) enum AnswerBody {
     Text(&'static str, String),
     Bytes(Bytes),
     Stream(Body),
+    /// Somebody else's answer, with its own status and headers.
+    Passed(Response<Body>),
 }
 
 /// What the audit log is told about a change.
@@ -269,6 +284,10 @@ impl Answer {
         let event_stream = HeaderValue::from_static("text/event-stream");
         answer.headers.insert(header::CONTENT_TYPE, event_stream);
         answer
+    }
+
+    pub(super) fn passed(response: Response<Body>) -> Answer {
+        Answer::of(response.status(), AnswerBody::Passed(response))
     }
 
     fn of(status: StatusCode, body: AnswerBody) -> Answer {
@@ -330,6 +349,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(pools::routes());
     routes.extend(providers::routes());
     routes.extend(chat::routes());
+    routes.extend(gateway::routes());
     routes.extend(kv::routes());
     routes.extend(events::routes());
     routes.extend(operations::routes());
@@ -342,6 +362,9 @@ pub(super) fn router(surface: Arc<Surface>) -> Router {
     let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
     for route in routes() {
         surface.meters.open_route(route.path, route.method.name(), &route.all_statuses());
+        if route.takes == Takes::Stream {
+            surface.meters.open_passing(route.path, route.method.name());
+        }
         let methods = paths.remove(route.path).unwrap_or_default();
         paths.insert(route.path, methods.merge(method(surface.clone(), route)));
     }
@@ -351,8 +374,9 @@ pub(super) fn router(surface: Arc<Surface>) -> Router {
     let router = paths.into_iter().fold(Router::new(), |router, (path, methods)| {
         let allow = allowed(path);
         let surface = surface.clone();
+        // The router's word for all that follows.
         router.route(
-            path,
+            &path.replace("{rest}", "{*rest}"),
             methods.fallback(move |request: Request| {
                 pipeline::unmatched(surface.clone(), request, Some(allow.clone()))
             }),

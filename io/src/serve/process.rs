@@ -202,6 +202,7 @@ impl Process {
             meters: running.meters.clone(),
             vitals: running.vitals.clone(),
             vault: running.vault.clone(),
+            gateway: config.gateway.clone(),
         });
         look_outward(&config, &running, &audit);
         let tending = tokio::spawn(http::tend(surface.clone()));

@@ -1,12 +1,16 @@
-//! What pools do towards the outside: resetting logins, telling people, hearing chats.
+//! What pools do towards the outside: resetting logins, telling people, hearing chats, asking providers.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
 use super::Reader;
 use crate::access::Scope;
+use crate::gateway::GatewaySettings;
 use crate::pools::chat::ChatSettings;
 use crate::pools::reset::{PLACEHOLDER, ResetSettings};
 use crate::pools::sinks::{SinkKind, SinkSettings};
+use crate::secure;
 
 /// What pools do towards the outside.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,6 +41,9 @@ enum Sink {
     },
 }
 
+/// No provider begins to answer in less.
+const HEAD_MIN: Duration = Duration::from_secs(1);
+
 fn telegram() -> String {
     "https://api.telegram.org".to_owned()
 }
@@ -52,6 +59,21 @@ struct ChatRow {
 impl Reader<'_> {
     pub(super) fn outward(&mut self) -> Outward {
         Outward { reset: self.reset(), sinks: self.sinks(), chat: self.chat() }
+    }
+
+    pub(super) fn gateway(&mut self) -> GatewaySettings {
+        let head_max = self.millis("gateway.head_timeout_ms");
+        let file = self.text("gateway.ca").filter(|path| !path.is_empty());
+        let read = file.map_or(Ok(Vec::new()), |path| secure::certificates(Path::new(&path)));
+        let authorities = read.unwrap_or_else(|error| {
+            self.problem("ca_unreadable", "gateway.ca", format!("`gateway.ca`: {error}"), None);
+            Vec::new()
+        });
+        if head_max < HEAD_MIN {
+            let message = "`gateway.head_timeout_ms` must be 1000 to 600000".to_owned();
+            self.problem("value_out_of_range", "gateway.head_timeout_ms", message, None);
+        }
+        GatewaySettings { authorities, head_max, ..GatewaySettings::default() }
     }
 
     fn reset(&mut self) -> Option<ResetSettings> {

@@ -160,7 +160,7 @@ fn leased(picked: &Picked, lease: &LeaseId, expires_at: &str) -> Answer {
 }
 
 /// Why nobody can be picked, and when to come back. Never a credential.
-pub(super) fn nobody(surface: &Surface, refused: Refused) -> Problem {
+pub(in crate::http) fn nobody(surface: &Surface, refused: Refused) -> Problem {
     let now = surface.host.now();
     let wait = refused.retry_after_ms(now);
     let (code, detail) = match refused.why {

@@ -16,6 +16,7 @@ pub(super) fn concrete(path: &str) -> String {
     let handle = super::harness::account("codex-1").to_string();
     let path = path.replace("{pool}", "codex").replace("{handle}", &handle);
     let path = path.replace("{provider}", "codex");
+    let path = path.replace("{rest}", "v1/models");
     path.replace("{id}", if member { "n2" } else { id.as_str() }).replace("{check}", "loop")
 }
 
@@ -45,6 +46,9 @@ async fn every_route_refuses_who_has_no_token_and_who_lacks_the_scope() {
 async fn every_route_refuses_a_query_parameter_that_it_does_not_know() {
     let world = World::new();
     for route in route::routes() {
+        if route.takes == Takes::Stream {
+            continue; // The query is somebody else's.
+        }
         let mut ask = asking(route.method.name(), &format!("{}?zzz=1", concrete(route.path)))
             .header("if-match", "*");
         if route.takes != Takes::Nothing {

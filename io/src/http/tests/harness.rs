@@ -33,6 +33,7 @@ use super::super::{Host, HttpSettings, Parts, ReloadError, Surface, router};
 use crate::access::{Access, Caller, MintedToken, Scope, StaticToken};
 use crate::audit::Audit;
 use crate::config::Secret;
+use crate::gateway::GatewaySettings;
 use crate::handle::{Handle, Heard};
 use crate::health::Vitals;
 use crate::metrics::{Build, Meters, Source};
@@ -119,6 +120,7 @@ pub(super) struct World {
     pub(super) announce: broadcast::Sender<Heard>,
     pub(super) tokens: BTreeMap<&'static str, String>,
     pub(super) data: PathBuf,
+    pub(super) vault: Vault,
     router: axum::Router,
 }
 
@@ -196,6 +198,12 @@ impl Asking {
 impl World {
     /// Three members, two workers, one token of each scope.
     pub(super) fn new() -> World {
+        let codex = json!({"members": ["codex-1", "codex-2"]});
+        World::of(&codex, GatewaySettings::default())
+    }
+
+    /// The same with another pool `codex`.
+    pub(super) fn of(codex: &Value, gateway: GatewaySettings) -> World {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let data =
@@ -208,7 +216,7 @@ impl World {
             reload: Mutex::new(Ok(vec!["listen.http"])),
         });
         let published = Arc::new(published());
-        let mut pools = pools();
+        let mut pools = pools(codex);
         if let Some(snapshot) = pools.publish(host.now()) {
             published.pools.store(snapshot);
         }
@@ -250,6 +258,7 @@ impl World {
         let meters = Arc::new(Meters::new(&handle, &build, vec![traffic, records]));
         meters.open_sink("ops"); // As a node with this sink would at its start.
         let audit = Audit::open(&data, meters.audit_observer()).expect("the log opens");
+        let vault = Vault::default();
         let surface = Surface::new(Parts {
             handle,
             settings: settings(),
@@ -258,11 +267,12 @@ impl World {
             audit: Some(audit),
             meters,
             vitals: vitals.clone(),
-            vault: Vault::default(),
+            vault: vault.clone(),
+            gateway,
         });
         tokio::spawn(super::super::tend(surface.clone()));
         let router = router(surface.clone());
-        World { surface, host, published, vitals, script, announce, tokens, data, router }
+        World { surface, host, published, vitals, script, announce, tokens, data, vault, router }
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -295,6 +305,15 @@ impl World {
         let mut request = request.body(asking.body).expect("a request");
         request.extensions_mut().insert(asking.caller);
         self.router.clone().oneshot(request).await.expect("a router always answers")
+    }
+
+    /// A real socket before the surface, and who answers there.
+    pub(super) async fn listen(&self) -> std::net::SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let listeners = vec![super::super::Listener::Tcp(listener)];
+        tokio::spawn(super::super::serve(listeners, self.router.clone(), std::future::pending()));
+        address
     }
 
     /// The whole answer.
@@ -358,9 +377,9 @@ pub(super) fn account(id: &str) -> CredentialHandle {
     CredentialHandle::of("default", id)
 }
 
-/// One pool of two accounts.
-fn pools() -> Pools {
-    let definition = serde_json::from_value(json!({"members": ["codex-1", "codex-2"]}));
+/// One pool, and three accounts.
+fn pools(codex: &Value) -> Pools {
+    let definition = serde_json::from_value(codex.clone());
     let definition: pools::Definition = definition.expect("a definition");
     let name = "codex".parse().expect("a name");
     let settings =
@@ -372,7 +391,7 @@ fn pools() -> Pools {
     let unix = UnixTime(1_700_000_020_000);
     pools.handle(now, pools::Input::Clock { unix }, &mut out);
     pools.handle(now, pools::Input::Start, &mut out);
-    for id in ["codex-1", "codex-2"] {
+    for id in ["codex-1", "codex-2", "codex-3"] {
         let credential = pools::Credential {
             handle: account(id),
             id: id.into(),
