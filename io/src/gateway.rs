@@ -186,8 +186,12 @@ impl Asking<'_> {
         for _ in 0..limits::GATEWAY_ATTEMPTS_MAX {
             let picked = match self.pick(&trail.tried).await {
                 Ok(picked) => picked,
-                Err(_) if is_unusable && trail.answers.is_empty() => return Err(Unserved::Unusable),
-                Err(refused) if trail.answers.is_empty() => return Err(self.refused(refused).await),
+                Err(_) if is_unusable && trail.answers.is_empty() => {
+                    return Err(Unserved::Unusable);
+                }
+                Err(refused) if trail.answers.is_empty() => {
+                    return Err(self.refused(refused).await);
+                }
                 Err(_) => return Ok(()),
             };
             trail.tried.push(picked.member.handle);

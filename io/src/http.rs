@@ -74,11 +74,11 @@ use tokio::sync::{Semaphore, broadcast};
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock;
+use crate::gateway::{Accounts, Gateway, GatewaySettings};
 use crate::handle::Handle;
 use crate::health::{Health, Question, Vitals};
 use crate::metrics::Meters;
 use crate::pools::chat::ChatSettings;
-use crate::gateway::{Accounts, Gateway, GatewaySettings};
 use crate::pools::figures::Figures;
 use crate::vault::Vault;
 

@@ -46,12 +46,7 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    fn new(
-        accounts: &Arc<Accounts>,
-        pool: &Pool,
-        model: Option<&str>,
-        picked: Picked,
-    ) -> Flight {
+    fn new(accounts: &Arc<Accounts>, pool: &Pool, model: Option<&str>, picked: Picked) -> Flight {
         let report = Report {
             pool: pool.name.clone(),
             credential: picked.member.handle,
@@ -288,11 +283,7 @@ fn show_key(
 }
 
 /// Reads what is judged of an answer, and judges it.
-async fn heard(
-    mut flight: Flight,
-    response: Response<Incoming>,
-    judged_max: Duration,
-) -> Answered {
+async fn heard(mut flight: Flight, response: Response<Incoming>, judged_max: Duration) -> Answered {
     let (parts, mut rest) = response.into_parts();
     let mut begun = Vec::new();
     // Past the time it is judged by what is there, and goes out as it comes.

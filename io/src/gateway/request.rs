@@ -81,9 +81,7 @@ impl Request {
         match &mut self.content {
             Content::Kept(bytes, _) if bytes.is_empty() => Body::empty(),
             Content::Kept(bytes, _) => Body::from(bytes.clone()),
-            Content::Once(body) => {
-                std::mem::take(body.get_mut().expect("nobody holds this lock"))
-            }
+            Content::Once(body) => std::mem::take(body.get_mut().expect("nobody holds this lock")),
         }
     }
 }
@@ -195,7 +193,8 @@ mod tests {
         for (size, kept) in [(0, true), (1, true), (8 << 20, true), ((8 << 20) + 1, false)] {
             let chunks = vec![7_u8; size];
             let chunks: Vec<_> = chunks.chunks(100_000).map(Bytes::copy_from_slice).collect();
-            let body = Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, axum::Error>)));
+            let body =
+                Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, axum::Error>)));
             let content = keep(body, &replay).await.expect("it is whole");
             let mut request = Request {
                 method: Method::POST,

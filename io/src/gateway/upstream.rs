@@ -94,7 +94,8 @@ impl Upstream {
         let asking = self.client.request(request);
         let late = async {
             if let Some(deadline) = deadline {
-                return tokio::time::sleep_until(deadline.min(Instant::now() + self.head_max)).await;
+                return tokio::time::sleep_until(deadline.min(Instant::now() + self.head_max))
+                    .await;
             }
             let mut seen = None;
             loop {

@@ -5,10 +5,10 @@
 
 use axum::http::{HeaderName, HeaderValue, Uri};
 
+use super::Surface;
 use super::pools::nobody;
 use super::problem::{Code, Problem};
 use super::route::{Answer, Call, Outcome, Passing, Route, Takes, Verb, not_found};
-use super::Surface;
 use crate::access::Scope;
 use crate::gateway::{Asked, Unserved};
 
@@ -84,9 +84,10 @@ fn problem(surface: &Surface, unserved: Unserved) -> Problem {
             Code::UpstreamUnreachable,
             "the provider cannot be reached, or broke off before it answered; no account is blamed",
         ),
-        Unserved::Late => {
-            (Code::UpstreamTimeout, "the provider did not begin to answer in time; it may have acted")
-        }
+        Unserved::Late => (
+            Code::UpstreamTimeout,
+            "the provider did not begin to answer in time; it may have acted",
+        ),
     };
     Problem::new(code, detail)
 }

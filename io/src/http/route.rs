@@ -17,8 +17,8 @@ use super::lists::Query;
 use super::problem::{Code, Problem};
 use super::strict::Fields;
 use super::{
-    Surface, chat, classify, cluster, credentials, events, gateway, kv, members, operations, pipeline,
-    pools, probes, providers, raft, workers,
+    Surface, chat, classify, cluster, credentials, events, gateway, kv, members, operations,
+    pipeline, pools, probes, providers, raft, workers,
 };
 use crate::access::{Actor, Scope};
 

@@ -107,7 +107,8 @@ async fn a_limited_account_gives_way_to_the_next_before_the_client_hears_of_it()
     let limited = "gateway_attempts_total{pool=\"codex\",class=\"quota_exhausted\"}";
     assert_eq!(count(&world, limited).await, 1);
     assert_eq!(count(&world, "gateway_first_byte_seconds_count").await, 2);
-    let passed = "http_requests_total{route=\"/gateway/{pool}/{rest}\",method=\"POST\",status=\"upstream\"}";
+    let passed =
+        "http_requests_total{route=\"/gateway/{pool}/{rest}\",method=\"POST\",status=\"upstream\"}";
     assert_eq!(count(&world, passed).await, 2);
     let figures = world.get("/v1/metrics/providers").await.json();
     assert_eq!(figures["providers"]["codex"]["request_count"], 3, "{figures}");
@@ -241,7 +242,8 @@ async fn who_hangs_up_before_or_within_an_answer_ends_it_at_the_provider() {
 async fn a_provider_that_falls_silent_is_given_up_and_the_client_sees_that_it_is_not_whole() {
     let (tell, mut gone) = mpsc::unbounded_channel();
     let upstream = Upstream::new(move |seen| {
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
         match seen.body.as_slice() {
             b"head" => vec![Step::Hang(tell.clone())],
             b"error" => vec![
@@ -291,7 +293,12 @@ async fn garbage_teaches_no_more_than_its_status_says() {
     let world = world(&upstream);
     let ask = |body: &'static str| asking("POST", "/gateway/codex/v1/chat").body(body);
     let limited = world.ask_as("use", ask("1")).await;
-    assert_eq!(limited.code(), "upstream_unreachable", "a control byte in a header: {}", limited.text);
+    assert_eq!(
+        limited.code(),
+        "upstream_unreachable",
+        "a control byte in a header: {}",
+        limited.text
+    );
     for body in ["2", "3"] {
         let broken = world.ask_as("use", ask(body)).await;
         assert_eq!((broken.status.as_u16(), broken.code().as_str()), (502, "upstream_unreachable"));
@@ -420,7 +427,10 @@ async fn a_provider_is_believed_by_an_authority_that_is_named_and_by_no_other() 
     let (authorities, chain) = (read("ca.pem"), read("localhost.pem"));
     let key = std::fs::read(folder.join("localhost.key")).expect("its key");
     let _ = std::fs::remove_dir_all(&folder);
-    let key = <rustls::pki_types::PrivateKeyDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(&key);
+    let key =
+        <rustls::pki_types::PrivateKeyDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(
+            &key,
+        );
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
