@@ -96,15 +96,21 @@ pub struct Build {
     pub started_seconds: u64,
 }
 
+impl Build {
+    fn register(&self, registry: &mut Registry) {
+        let info = Info::new(vec![("version", self.version.clone())]);
+        registry.register("build", "The running software", info);
+        let started = Gauge::<i64>::default();
+        started.set(i64::try_from(self.started_seconds).unwrap_or(i64::MAX));
+        registry.register("start_timestamp_seconds", "When the process started", started);
+    }
+}
+
 impl Meters {
     /// Meters of one node; `sources` count besides its machines.
     pub fn new(handle: &Handle, build: &Build, sources: Vec<Source>) -> Meters {
         let mut registry = Registry::with_prefix("quorate");
-        let info = Info::new(vec![("version", build.version.clone())]);
-        registry.register("build", "The running software", info);
-        let started = Gauge::<i64>::default();
-        started.set(i64::try_from(build.started_seconds).unwrap_or(i64::MAX));
-        registry.register("start_timestamp_seconds", "When the process started", started);
+        build.register(&mut registry);
         let mut histogram = |name: &str, help: &str, buckets: &[f64]| {
             let histogram = Histogram::new(buckets.iter().copied());
             registry.register(name, help, histogram.clone());
@@ -145,11 +151,7 @@ impl Meters {
                 "Duration of one pick of a member",
                 &FINE,
             ),
-            gateway_first_byte: histogram(
-                "gateway_first_byte_seconds",
-                "From a request of the gateway to the head of its answer",
-                &COARSE,
-            ),
+            gateway_first_byte: histogram("gateway_first_byte_seconds", "To a head", &COARSE),
             request_duration: histogram(
                 "http_request_duration_seconds",
                 "From the request's head to the answer's",

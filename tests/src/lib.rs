@@ -5,7 +5,9 @@
 pub mod backend;
 pub mod browser;
 pub mod http;
+pub mod hunt;
 pub mod node;
+pub mod provider;
 
 use std::time::{Duration, Instant};
 

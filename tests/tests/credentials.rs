@@ -9,6 +9,7 @@ use std::process::Command;
 
 use quorate_tests::eventually;
 use quorate_tests::http::{self, Answer, Stream};
+use quorate_tests::hunt::Hunt;
 use quorate_tests::node::{Directory, Node, Said, TOKEN, binary};
 use serde_json::{Value, json};
 
@@ -253,67 +254,6 @@ fn an_emptied_folder_is_asked_about_and_a_lost_volume_costs_nothing() {
     knows(&a, &["a r3 enabled", "b r3 enabled"]);
 }
 
-/// Every form in which `marker` could stand in something.
-fn forms(marker: &str) -> Vec<Vec<u8>> {
-    let mut forms = vec![marker.as_bytes().to_vec()];
-    let url: String = marker
-        .bytes()
-        .map(|byte| match byte {
-            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        })
-        .collect();
-    forms.push(url.into_bytes());
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for skipped in 0..3 {
-        let bytes = marker.as_bytes()[skipped..].chunks_exact(3);
-        let letters = bytes.flat_map(|three| {
-            let all = three.iter().fold(0_usize, |all, byte| (all << 8) | usize::from(*byte));
-            [18, 12, 6, 0].map(|shift| alphabet[(all >> shift) & 63])
-        });
-        let plain: Vec<u8> = letters.collect();
-        let url_safe = plain.iter().map(|letter| match letter {
-            b'+' => b'-',
-            b'/' => b'_',
-            letter => *letter,
-        });
-        forms.push(url_safe.collect());
-        forms.push(plain);
-    }
-    forms
-}
-
-struct Hunt {
-    forms: Vec<Vec<u8>>,
-    places: usize,
-}
-
-impl Hunt {
-    #[track_caller]
-    fn search(&mut self, place: &str, bytes: &[u8]) {
-        self.places += 1;
-        for form in &self.forms {
-            let found = bytes.windows(form.len()).any(|window| window == form);
-            assert!(!found, "{place} holds {}", String::from_utf8_lossy(form));
-        }
-    }
-
-    fn search_files(&mut self, folder: &Path, besides: &Path) {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path == besides {
-                continue;
-            }
-            if path.is_dir() {
-                self.search_files(&path, besides);
-            } else if path.is_file() {
-                let bytes = std::fs::read(&path).expect("a file of the node");
-                self.search(&path.display().to_string(), &bytes);
-            }
-        }
-    }
-}
-
 /// A body with markers in each of its secrets.
 fn marked(markers: &[String], at: usize) -> String {
     json!({
@@ -399,8 +339,7 @@ fn no_secret_is_found_anywhere_but_in_its_own_store() {
     write(&auths, "torn", &marked(&markers, 2)[..80]);
     knows(&a, &["one r2 enabled"]);
 
-    let forms = markers.iter().flat_map(|marker| forms(marker)).collect();
-    let mut hunt = Hunt { forms, places: 0 };
+    let mut hunt = Hunt::new(&markers);
     let mut answers = written(&a, &markers);
     eventually("the torn file is told", || {
         let told = a.get("/v1/credentials")["invalid"].to_string();

@@ -105,7 +105,13 @@ impl Flight {
             // One that teaches nothing is not worth a word, and none is waited for.
             Class::Ok if !self.picked.tells => self.owes = false,
             Class::Ok => self.tell_later(status, verdict),
-            _ => self.tell(status, verdict).await,
+            Class::ClientError
+            | Class::Transient
+            | Class::Overloaded
+            | Class::RateLimited
+            | Class::QuotaExhausted
+            | Class::Billing
+            | Class::AuthFailed => self.tell(status, verdict).await,
         }
     }
 

@@ -58,18 +58,16 @@ async fn call(world: &World, body: &str) -> Client {
 /// What the node was told of requests, in order.
 fn told(world: &World) -> Vec<String> {
     let script = world.script.lock().expect("free");
-    let commands = script.wishes.iter().filter_map(|wish| match wish {
-        Request::Pool(command) => Some(&**command),
-        _ => None,
-    });
-    let reports = commands.filter_map(|command| match command {
-        Command::Report(report) => Some(match &report.outcome {
+    let mut reports = Vec::new();
+    for wish in &script.wishes {
+        let Request::Pool(command) = wish else { continue };
+        let Command::Report(report) = &**command else { continue };
+        reports.push(match &report.outcome {
             Outcome::Cancelled => "cancelled".to_owned(),
             Outcome::Judged { status, verdict } => format!("{status} {}", verdict.class),
-        }),
-        _ => None,
-    });
-    reports.collect()
+        });
+    }
+    reports
 }
 
 async fn count(world: &World, series: &str) -> u64 {
