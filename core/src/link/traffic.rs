@@ -161,11 +161,13 @@ impl Links {
         }
     }
 
-    /// The ends of a link take turns: a ping of the peer, with its answer, says all that ours would.
+    /// The ends of a link take turns: a ping of the peer, with its answer, says all that ours would. Where two
+    /// pings cross, each end would leave the next turn to the other, so it is the lower node id's.
     fn pinged(&mut self, now: Instant, node: &NodeId) {
         let next = now + self.settings.ping_interval;
+        let lower = self.is_lower_than(node);
         let peer = self.peer_mut(node);
-        if peer.up.is_some() && peer.ping_at < next {
+        if peer.up.is_some() && (peer.ping_at < next || lower) {
             peer.ping_at = next;
             self.plan_ping(node);
         }
