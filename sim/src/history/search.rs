@@ -97,19 +97,27 @@ impl Search<'_> {
 impl State {
     /// What is after `call`, if it can come now.
     fn after(&self, call: &Call) -> Option<State> {
-        let mut state = self.clone();
         let Some(answer) = &call.answer else {
             // Nobody answered: it comes now if it could have succeeded; that it failed is that it never came.
             let mut expected = call.operation.expect.iter();
-            let may = expected.all(|(key, revision)| state.may_be_of(key, *revision));
+            let may = expected.all(|(key, revision)| self.may_be_of(key, *revision));
             return may.then(|| {
+                let mut state = self.clone();
                 state.write(call, None);
                 state
             });
         };
-        if answer.revision < state.revision + u64::from(answer.changed) {
+        if answer.revision < self.revision + u64::from(answer.changed) {
             return None;
         }
+        let shows = |(key, shown): (&String, &Option<(String, u64)>)| {
+            let held = self.keys.get(key).map(|(value, _)| value);
+            held == shown.as_ref().map(|(value, _)| value)
+        };
+        if !answer.read.iter().all(shows) {
+            return None; // Most calls end here: nothing was copied for them.
+        }
+        let mut state = self.clone();
         for (key, shown) in &answer.read {
             match (shown, state.keys.get_mut(key)) {
                 (None, None) => {}

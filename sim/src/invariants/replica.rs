@@ -2,14 +2,14 @@
 //!
 //! The [`Record`] holds what owners wrote. Each process has a shadow of every map it holds;
 //! a map that moved is compared with its shadow and with the record, and nothing else is looked at. Which maps
-//! a turn could have moved follows from its inputs; every [`FULL_TURNS`]th turn of a process all are looked at.
+//! a turn could have moved follows from its inputs; now and then all are looked at, the more there are the less often.
 
 mod record;
 mod shadows;
 
 use std::collections::BTreeMap;
 
-use quorate_core::ids::{NodeId, Replica};
+use quorate_core::ids::{NodeId, Notice, Replica};
 use quorate_core::limits::DIGEST_BUCKETS;
 use quorate_core::node::membership::State;
 use quorate_core::node::replica::{Held, HeldEntry};
@@ -26,8 +26,9 @@ use crate::world::machine::Machine;
 
 type MapId = (Topic, Replica);
 
-/// Turns of a process after which every map is looked at, whatever the inputs named.
-const FULL_TURNS: u32 = 64;
+/// Turns of a process for each map that it holds, after which every map is looked at, whatever the inputs named:
+/// so the looking costs a turn the same in a large world.
+const TURNS_PER_MAP: u32 = 4;
 
 /// See the module.
 #[derive(Debug)]
@@ -88,7 +89,8 @@ impl Watch {
         let bound = turn.machines.get(turn.machine).map_or(0, |m| m.settings.tombstones_max);
         writes.try_for_each(|wrote| self.record.note(turn.machine, wrote, bound, ledger))?;
         self.live_on(turn);
-        let all = self.full_due(turn.machine) || touched.all;
+        self.forget(turn);
+        let all = self.full_due(turn) || touched.all;
         if touched.own || all {
             sound(turn, maps.check_own())?;
             maps.held_own().try_for_each(|held| self.held(turn, &held, ledger))?;
@@ -159,10 +161,22 @@ impl Watch {
         }
     }
 
-    fn full_due(&mut self, machine: usize) -> bool {
-        let Some(full_in) = self.full_in.get_mut(machine) else { return true };
+    /// Who was forgotten may be back in the same turn, even as it was where the bound of fences let its fence go: its
+    /// maps begin anew.
+    fn forget(&mut self, turn: &Turn<'_>) {
+        let Some(shadows) = self.shadows.get_mut(turn.machine) else { return };
+        for effect in turn.effects {
+            if let Effect::Announce(Announcement::Member(Notice::Forgotten { node, .. })) = effect {
+                shadows.retain(|_, owner, _| owner != node);
+            }
+        }
+    }
+
+    fn full_due(&mut self, turn: &Turn<'_>) -> bool {
+        let Some(full_in) = self.full_in.get_mut(turn.machine) else { return true };
         let due = *full_in == 0;
-        *full_in = if due { FULL_TURNS } else { *full_in - 1 };
+        let maps = || u32::try_from(turn.process.node.maps().held().count()).unwrap_or(u32::MAX);
+        *full_in = if due { maps().saturating_mul(TURNS_PER_MAP) } else { *full_in - 1 };
         due
     }
 

@@ -11,7 +11,7 @@
 
 use std::sync::LazyLock;
 
-use quorate_core::node::{Effect, Input};
+use quorate_core::node::{Announcement, Effect, Input};
 
 use super::{Id, Ledger, Turn};
 use crate::verdict::{Failure, Kind};
@@ -149,9 +149,26 @@ fn found(effect: &Effect) -> Option<&'static str> {
         }
         Effect::Reply { .. } => ANYWHERE.is_in(&json(effect)).then_some("an answer"),
         Effect::Call { .. } => ANYWHERE.is_in(&json(effect)).then_some("a call"),
-        Effect::Announce(_) => ANYWHERE.is_in(&json(effect)).then_some("an announcement"),
+        Effect::Announce(told) => {
+            (brings_text(told) && ANYWHERE.is_in(&json(effect))).then_some("an announcement")
+        }
         Effect::Connect { .. } | Effect::Disconnect { .. } => None,
     }
+}
+
+/// Whether an announcement holds more than numbers and names of nodes.
+fn brings_text(told: &Announcement) -> bool {
+    !matches!(
+        told,
+        Announcement::Member(_)
+            | Announcement::MemberChanged { .. }
+            | Announcement::Raised { .. }
+            | Announcement::Link { .. }
+            | Announcement::RoundTrip { .. }
+            | Announcement::Asymmetric { .. }
+            | Announcement::Converged { .. }
+            | Announcement::Led { .. }
+    )
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
