@@ -21,16 +21,24 @@ pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("QUORATE_BINARY") {
         Some(path) => PathBuf::from(path),
-        None => built("quorate", profile_folder().ends_with("release")),
+        None => built("quorate", own_profile()),
     })
 }
 
-/// A binary of this workspace, named like its package, in the target folder of the test.
-pub fn built(package: &str, release: bool) -> PathBuf {
+/// The profile that the running test was built with.
+pub fn own_profile() -> &'static str {
+    if profile_folder().ends_with("release") { "release" } else { "dev" }
+}
+
+/// The profile of simulators that many clusters run in.
+pub const SWARM: &str = "swarm";
+
+/// A binary of this workspace, named like its package and built with `profile`, in the target folder of the test.
+pub fn built(package: &str, profile: &str) -> PathBuf {
     let target = profile_folder().parent().expect("target/<profile>").to_owned();
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--package", package, "--bin", package, "--locked"]);
-    build.args(release.then_some("--release"));
+    build.args(["--profile", profile]);
     // What cargo tells a running test about its package would make build scripts run again.
     for (name, _) in std::env::vars_os() {
         let told = name.to_str().is_some_and(|name| {
@@ -44,7 +52,7 @@ pub fn built(package: &str, release: bool) -> PathBuf {
     build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace"));
     let built = build.output().expect("cargo runs");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    target.join(if release { "release" } else { "debug" }).join(package)
+    target.join(if profile == "dev" { "debug" } else { profile }).join(package)
 }
 
 /// The folder of the authority of all tests, kept beside what was built.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use quorate_tests::backend::Backend;
 use quorate_tests::eventually;
-use quorate_tests::node::{Directory, Node, Said, binary, built};
+use quorate_tests::node::{Directory, Node, Said, binary, built, own_profile};
 use serde_json::json;
 
 /// A process that records into `directory`.
@@ -15,8 +15,7 @@ fn start_recorded(node: &mut Node, directory: &Path, extra: &[&str]) {
 }
 
 fn replay(path: &Path) -> Said {
-    let release = binary().parent().is_some_and(|folder| folder.ends_with("release"));
-    Said::of(Command::new(built("quorate-sim", release)).arg("replay").arg(path))
+    Said::of(Command::new(built("quorate-sim", own_profile())).arg("replay").arg(path))
 }
 
 #[test]
@@ -121,8 +120,7 @@ fn a_node_is_traced_from_the_middle_to_be_looked_at_and_that_is_not_replayed() {
     a.sees_members(&["a alive", "b alive"]);
     assert!(a.run(&["audit", "tail"]).data.contains("node.trace"));
 
-    let release = binary().parent().is_some_and(|folder| folder.ends_with("release"));
-    let simulator = built("quorate-sim", release);
+    let simulator = built("quorate-sim", own_profile());
     let shown = Said::of(Command::new(&simulator).arg("view").arg(&file));
     assert_eq!(shown.code, Some(0), "{shown:?}");
     assert!(shown.data.contains("What a heard and said"), "{shown:?}");

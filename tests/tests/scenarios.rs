@@ -1,16 +1,16 @@
 //! Every scenario of `tests/scenarios/` holds, with the seeds that it names.
 //!
-//! Simulated clusters want optimised code: the simulator is built in release, once.
+//! Simulated clusters want optimised code: the simulator is built for speed, once.
 
 use std::path::Path;
 use std::process::Command;
 
-use quorate_tests::node::built;
+use quorate_tests::node::{SWARM, built};
 
 #[test]
 fn every_scenario_holds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut simulator = Command::new(built("quorate-sim", true));
+    let mut simulator = Command::new(built("quorate-sim", SWARM));
     let run = simulator.arg("scenario").arg(folder).output().expect("the simulator runs");
     let told = String::from_utf8_lossy(&run.stdout).into_owned();
     let words = String::from_utf8_lossy(&run.stderr).into_owned();

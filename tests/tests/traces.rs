@@ -1,4 +1,4 @@
-//! A seed fixes its trace: the same in a debug and in a release build, and until a machine behaves differently (D-1).
+//! A seed fixes its trace: the same in a debug and in an optimised build, and until a machine behaves differently (D-1).
 //!
 //! `tests/golden/traces.txt` holds a hash per seed. A change of behaviour changes them, and says so in its diff;
 //! `UPDATE_EXPECT=1 cargo test` writes them anew. A change that only tidies must leave them as they are.
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use quorate_sim::plan::draw;
 use quorate_sim::run::{Options, run};
-use quorate_tests::node::built;
+use quorate_tests::node::{SWARM, built};
 
 const SEEDS: std::ops::Range<u64> = 1..9;
 const SECONDS: u64 = 10;
@@ -19,8 +19,8 @@ fn here(seed: u64) -> String {
     run(&draw::plan(seed, &world), seed, &Options::default()).line()
 }
 
-/// The same line from the release build.
-fn released(simulator: &Path, seed: u64) -> String {
+/// The same line from the optimised build.
+fn optimised(simulator: &Path, seed: u64) -> String {
     let run = Command::new(simulator)
         .args(["run", "--seed", &seed.to_string(), "--time", &SECONDS.to_string()])
         .output()
@@ -29,11 +29,11 @@ fn released(simulator: &Path, seed: u64) -> String {
 }
 
 #[test]
-fn a_seed_has_one_trace_in_debug_and_in_release() {
-    let simulator = built("quorate-sim", true);
+fn a_seed_has_one_trace_however_it_is_built() {
+    let simulator = built("quorate-sim", SWARM);
     let lines: Vec<String> = SEEDS.map(here).collect();
     for (seed, line) in SEEDS.zip(&lines) {
-        assert_eq!(*line, released(&simulator, seed), "debug and release part at seed {seed}");
+        assert_eq!(*line, optimised(&simulator, seed), "debug and optimised part at seed {seed}");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/traces.txt");
     let found = lines.join("\n") + "\n";
