@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use quorate_tests::eventually;
 use quorate_tests::node::{Directory, Said, binary};
@@ -18,7 +19,7 @@ impl Drop for Dev {
 }
 
 /// Starts it, and reads what may be tried.
-fn tries(directory: &Directory) -> (Dev, Vec<String>) {
+fn tries(directory: &Directory) -> (Dev, Vec<String>, Heard) {
     let child = Command::new(binary())
         .args(["dev", "--directory"])
         .arg(directory.0.join("dev"))
@@ -42,14 +43,20 @@ fn tries(directory: &Directory) -> (Dev, Vec<String>) {
         }
     }
     // It goes on to say what happens, and must find somebody who listens.
-    std::thread::spawn(move || said.for_each(drop));
-    (dev, tries)
+    let heard = Heard::default();
+    let hears = heard.clone();
+    std::thread::spawn(move || {
+        for line in said.map_while(Result::ok) {
+            hears.lock().expect("nobody panics with it").push(line);
+        }
+    });
+    (dev, tries, heard)
 }
 
 #[test]
 fn every_line_that_one_may_try_works() {
     let directory = Directory::new("dev");
-    let (_dev, tries) = tries(&directory);
+    let (_dev, tries, heard) = tries(&directory);
     assert!(tries.len() >= 8, "{tries:?}");
     for line in &tries {
         if line.contains("event follow") {
@@ -66,12 +73,19 @@ fn every_line_that_one_may_try_works() {
             line if line.contains("raft status") => "voter",
             line if line.contains("member list") => "alive",
             line if line.contains("credential list") => "claude-2",
+            line if line.contains("pool show") => "codex-3",
             line if line.contains("credential show") => "demonstration account 1",
             _ => "",
         };
         assert!(said.data.contains(wanted), "{line}: {said:?}");
+        if line.contains("/gateway/") {
+            // The demonstration's own traffic may have used up what there is.
+            let served =
+                ["Served by account", "message_stop", "pool_exhausted", "pool_unavailable"];
+            assert!(served.iter().any(|word| said.data.contains(word)), "{line}: {said:?}");
+        }
     }
-    for word in ["kv put", "kv get", "lock "] {
+    for word in ["kv put", "kv get", "lock ", "/gateway/codex/", "/gateway/claude/"] {
         assert!(tries.iter().any(|line| line.contains(word)), "{word} is shown: {tries:?}");
     }
     let status = tries.iter().find(|line| line.contains("raft status")).expect("it is shown");
@@ -81,7 +95,25 @@ fn every_line_that_one_may_try_works() {
         if voters.count() == 3 { Ok(()) } else { Err(said.data) }
     });
     accounts_arrive(&directory, &tries);
+    a_pool_runs_dry_and_serves_again(&heard);
 }
+
+/// The demonstration's own traffic is more than the accounts of codex may be asked.
+fn a_pool_runs_dry_and_serves_again(heard: &Heard) {
+    let says = |what: &str| {
+        eventually(what, || {
+            let heard = heard.lock().expect("nobody panics with it");
+            let told = heard.iter().any(|line| line.contains(what));
+            if told { Ok(()) } else { Err(heard.join("\n")) }
+        });
+    };
+    says("codex-1 cooling   codex-2 active");
+    says("notice       codex: none of");
+    says("notice       codex: serves again");
+}
+
+/// What it has said since.
+type Heard = Arc<Mutex<Vec<String>>>;
 
 /// An account that is added or deleted arrives on all three.
 fn accounts_arrive(directory: &Directory, tries: &[String]) {

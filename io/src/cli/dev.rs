@@ -1,16 +1,19 @@
-//! `quorate dev`: three real nodes on this machine that keep one log, two workers, a trickle of requests.
+//! `quorate dev`: three real nodes on this machine that keep one log, two providers with limits, two workers, and a
+//! trickle of requests to all of them.
 //!
 //! Every node is a child process with its own configuration file, store, sockets and certificate; what
 //! works here works on three machines. Children end when this process does: they watch their standard input.
 
 mod keyboard;
 mod nodes;
+mod providers;
+mod shown;
+mod traffic;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hyper::Method;
@@ -20,12 +23,18 @@ use super::args::Dev;
 use super::client::{CONTEXT, Failure};
 use super::demo::{self, DemoWorker, Traffic};
 use keyboard::Keyboard;
-use nodes::{Node, Plan};
+use nodes::{Node, Outside, Plan};
+use providers::{Kind, Provider};
+use shown::{Cast, News};
+use traffic::Totals;
 
 /// How long all three may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long node c stays frozen.
 const FREEZE: Duration = Duration::from_secs(10);
+
+/// The models that the providers are asked for.
+const MODELS: [&str; 2] = ["gpt-5", "claude-sonnet-4"];
 
 /// Held by the process that runs in the folder.
 const LOCK: &str = "lock";
@@ -53,23 +62,38 @@ async fn develop(args: &Dev) -> Result<(), Failure> {
     let _lock = prepare(args)?;
     let alpha = DemoWorker::start("alpha", 9101).await.map_err(failed("worker alpha"))?;
     let beta = DemoWorker::start("beta", 9102).await.map_err(failed("worker beta"))?;
-    let workers = [alpha, beta];
-    let plan = Plan::new(&args.directory, &workers).await.map_err(failed("the plan"))?;
+    let codex = Provider::start(Kind::Codex, 9201).await.map_err(failed("provider codex"))?;
+    let claude = Provider::start(Kind::Claude, 9202).await.map_err(failed("provider claude"))?;
+    let notices = traffic::hear_notices(9203).await.map_err(failed("the notices"))?;
+    let outside = Outside {
+        workers: vec![alpha.address, beta.address],
+        providers: vec![(codex.kind.name(), codex.url()), (claude.kind.name(), claude.url())],
+        notices,
+    };
+    let cast = Cast { workers: [alpha, beta], providers: [codex, claude] };
+    let plan = Plan::new(&args.directory, outside).await.map_err(failed("the plan"))?;
     let mut nodes = plan.start().map_err(failed("the nodes"))?;
     write_context(&plan).map_err(failed(CONTEXT))?;
-    let ready = wait_ready(&mut nodes, &workers).await;
+    let ready = wait_ready(&mut nodes, &cast.workers).await;
     if ready.is_ok() {
-        print_block(&nodes, &workers, args, &plan, started.elapsed());
+        shown::block(&nodes, &cast, args, &plan, started.elapsed());
         if !args.once {
-            let totals = Arc::new(Traffic::default());
-            let clients = nodes.iter().map(|node| node.client.clone()).collect();
-            let traffic = tokio::spawn(demo::traffic(clients, Arc::clone(&totals)));
-            follow(&mut nodes, &workers, &totals).await;
-            traffic.abort();
+            perform(&mut nodes, &cast).await;
         }
     }
     nodes::stop(&mut nodes).await;
     ready
+}
+
+/// Requests flow, and keys are obeyed, until the end is asked for.
+async fn perform(nodes: &mut [Node], cast: &Cast) {
+    let (picks, totals) = (Arc::new(Traffic::default()), Arc::new(Totals::default()));
+    let clients: Vec<_> = nodes.iter().map(|node| node.client.clone()).collect();
+    let to_workers = tokio::spawn(demo::traffic(clients.clone(), Arc::clone(&picks)));
+    let to_pools = tokio::spawn(traffic::run(clients, Arc::clone(&totals)));
+    follow(nodes, cast, &picks, &totals).await;
+    to_workers.abort();
+    to_pools.abort();
 }
 
 fn failed(what: &str) -> impl Fn(std::io::Error) -> Failure {
@@ -119,12 +143,6 @@ fn write_context(plan: &Plan) -> std::io::Result<()> {
     nodes::write_private(&path, &context.to_string())
 }
 
-/// Whether commands that are started in this folder look here.
-fn is_context(path: &Path) -> bool {
-    let (found, looked) = (path.canonicalize(), Path::new(CONTEXT).canonicalize());
-    found.is_ok() && found.ok() == looked.ok()
-}
-
 /// Waits until every node is ready, knows who leads the log and has seen both workers well.
 async fn wait_ready(nodes: &mut [Node], workers: &[DemoWorker]) -> Result<(), Failure> {
     let deadline = Instant::now() + READY_WITHIN;
@@ -160,68 +178,12 @@ async fn is_ready(node: &Node, workers: usize) -> bool {
     led && count(members) == nodes::NAMES.len() && count(routable) == workers
 }
 
-fn print_block(nodes: &[Node], workers: &[DemoWorker], args: &Dev, plan: &Plan, took: Duration) {
-    let program = program();
-    let list = |rows: Vec<String>| rows.join("   ");
-    let addresses = list(nodes.iter().map(|node| format!("{} {}", node.name, node.http)).collect());
-    let workers = list(
-        workers.iter().map(|worker| format!("{} http://{}", worker.name, worker.address)).collect(),
-    );
-    let tries = [
-        "member list",
-        "worker list",
-        "worker pick --model demo",
-        "credential list",
-        "credential show codex-1",
-        "raft status",
-        "kv put app/greeting hello",
-        "kv get app/greeting",
-        "lock app/nightly -- echo held",
-        "event follow",
-    ];
-    // Where other commands do not find the context by themselves they are told.
-    let target = if is_context(&plan.directory.join("context")) {
-        String::new()
-    } else {
-        format!(" --address {} --token {}", plan.first_address(), plan.token)
-    };
-    let tries: Vec<String> =
-        tries.iter().map(|words| format!("{program}{target} {words}")).collect();
-    println!("  nodes        {addresses}      ready in {:.1} s", took.as_secs_f64());
-    println!("  workers      {workers}      model {}", demo::MODEL);
-    println!(
-        "  credentials  {}  (edit, add or delete a file and watch it arrive on all three)",
-        plan.accounts().display()
-    );
-    println!(
-        "  files        {}  (configuration, stores and logs of all three)",
-        args.directory.display()
-    );
-    println!("  try this     {}", tries.join("\n               "));
-    if Keyboard::is_there() && !args.once {
-        println!(
-            "  keys         1 alpha fails · 2 beta fails · k kill node b · z freeze node c for 10 s · q quit"
-        );
-    }
-}
-
-/// The program as it was started, unless the path finds the same file by its name alone.
-fn program() -> String {
-    let started = std::env::args().next().unwrap_or_else(|| "quorate".to_owned());
-    let present = std::env::current_exe().and_then(std::fs::canonicalize).ok();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join("quorate")).find(|at| at.exists());
-    let found = found.and_then(|found| std::fs::canonicalize(found).ok());
-    if found.is_some() && found == present { "quorate".to_owned() } else { started }
-}
-
 /// Obeys the keyboard and prints what happens, until the end is asked for.
-async fn follow(nodes: &mut [Node], workers: &[DemoWorker], totals: &Traffic) {
+async fn follow(nodes: &mut [Node], cast: &Cast, picks: &Traffic, totals: &Totals) {
     let mut keyboard = Keyboard::open();
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     let mut stop = std::pin::pin!(nodes::asked_to_stop());
-    let mut shown = String::new();
+    let mut news = News::default();
     let mut thaw: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -229,8 +191,10 @@ async fn follow(nodes: &mut [Node], workers: &[DemoWorker], totals: &Traffic) {
             () = &mut stop => return,
             key = keyboard.key() => match key {
                 Some('q') | None => return,
-                Some('1') => toggle(workers.first()),
-                Some('2') => toggle(workers.get(1)),
+                Some('1') => toggle(cast.workers.first()),
+                Some('2') => toggle(cast.workers.get(1)),
+                Some('4') => refuse(cast.providers.first()),
+                Some('5') => refuse(cast.providers.get(1)),
                 Some('k') => nodes::toggle_life(nodes, 1),
                 Some('z') if thaw.is_none() => {
                     nodes::freeze(nodes, 2);
@@ -244,11 +208,7 @@ async fn follow(nodes: &mut [Node], workers: &[DemoWorker], totals: &Traffic) {
                     nodes::thaw(nodes, 2);
                     thaw = None;
                 }
-                let line = summary(nodes, totals).await;
-                if line != shown {
-                    println!("  {line}");
-                    shown = line;
-                }
+                news.say(nodes, picks, totals).await;
             }
         }
     }
@@ -261,27 +221,12 @@ fn toggle(worker: Option<&DemoWorker>) {
     }
 }
 
-/// What the first node that answers sees, in a line; changes only when something changed.
-async fn summary(nodes: &[Node], totals: &Traffic) -> String {
-    let unpicked = totals.unpicked.load(Ordering::Relaxed);
-    for node in nodes {
-        let members = node.client.get("/v1/cluster/members").await;
-        let workers = node.client.get("/v1/workers").await;
-        let (Ok(members), Ok(workers)) = (members, workers) else { continue };
-        let row = |value: &serde_json::Value, name: &str, state: &str| {
-            format!("{} {}", super::show::text(value, name), super::show::text(value, state))
-        };
-        let members =
-            super::show::items(&members).iter().map(|member| row(member, "/id", "/state"));
-        let workers =
-            super::show::items(&workers).iter().map(|worker| row(worker, "/url", "/status"));
-        let (members, workers): (Vec<_>, Vec<_>) = (members.collect(), workers.collect());
-        return format!(
-            "seen by {}: {}   {}   requests without a worker: {unpicked}",
-            node.name,
-            members.join(", "),
-            workers.join(", "),
-        );
+fn refuse(provider: Option<&Provider>) {
+    let Some(provider) = provider else { return };
+    let (refuses, name) = (provider.toggle(), provider.kind.name());
+    match (provider.kind, refuses) {
+        (Kind::Codex, true) => println!("  {name} answers 429 to every account now"),
+        (Kind::Claude, true) => println!("  {name} is overloaded now"),
+        (Kind::Codex | Kind::Claude, false) => println!("  {name} answers again"),
     }
-    "no node answers".to_owned()
 }

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::access::MintedToken;
 use crate::authority;
 use crate::cli::client::Client;
-use crate::cli::demo::{DemoWorker, MODEL, listen_from};
+use crate::cli::demo::{MODEL, listen_from};
 use crate::cli::local::new_key;
 
 /// The nodes, in order.
@@ -29,6 +29,8 @@ const TICK_MS: u64 = 25;
 const AUTHORITY: &str = "ca";
 /// What seals their datagrams.
 const KEYRING: &str = "keyring";
+/// What signs the notices.
+const NOTICES: &str = "notices.key";
 const CERTIFICATE_YEARS: u32 = 1;
 /// The exit code by which a node asks to be started again.
 const RESTART: i32 = 75;
@@ -45,18 +47,28 @@ pub(super) struct Node {
     child: Option<Child>,
 }
 
+/// What runs beside the nodes.
+pub(super) struct Outside {
+    /// Workers, each of which one node owns.
+    pub(super) workers: Vec<SocketAddr>,
+    /// Pools by name, and where their providers are.
+    pub(super) providers: Vec<(&'static str, String)>,
+    /// Who hears what people are told.
+    pub(super) notices: SocketAddr,
+}
+
 /// What was decided before anything started.
 pub(super) struct Plan {
     pub(super) directory: PathBuf,
     pub(super) token: String,
     token_hash: String,
     addresses: Vec<(SocketAddr, SocketAddr)>,
-    workers: Vec<SocketAddr>,
+    outside: Outside,
 }
 
 impl Plan {
     /// Finds free ports and mints a token.
-    pub(super) async fn new(directory: &Path, workers: &[DemoWorker]) -> io::Result<Plan> {
+    pub(super) async fn new(directory: &Path, outside: Outside) -> io::Result<Plan> {
         let minted = MintedToken::mint().map_err(|error| io::Error::other(error.to_string()))?;
         let mut held = Vec::new();
         let mut addresses = Vec::new();
@@ -73,7 +85,7 @@ impl Plan {
             token: minted.token,
             token_hash: crate::access::hex(&minted.hash),
             addresses,
-            workers: workers.iter().map(|worker| worker.address).collect(),
+            outside,
         })
     }
 
@@ -141,9 +153,11 @@ impl Plan {
             let node = name.parse::<NodeId>().map_err(io::Error::other)?;
             authority::issue(&folder, &node, CERTIFICATE_YEARS).map_err(io::Error::other)?;
         }
-        let keyring = self.folder(KEYRING);
-        if !keyring.exists() {
-            write_private(&keyring, &new_key()?)?;
+        for name in [KEYRING, NOTICES] {
+            let secret = self.folder(name);
+            if !secret.exists() {
+                write_private(&secret, &new_key()?)?;
+            }
         }
         Ok(())
     }
@@ -179,8 +193,19 @@ impl Plan {
             self.token_hash,
             self.accounts().display(),
         );
+        for (name, url) in &self.outside.providers {
+            text += &format!(
+                "\n[pools.{name}]\nmembers = {{ provider = \"{name}\" }}\nupstream = \"{url}\"\n"
+            );
+        }
+        text += &format!(
+            "\n[[notices.sinks]]\nkind = \"webhook\"\nname = \"dev\"\nurl = \"http://{}/notices\"\n\
+             secret = \"file:{}\"\n",
+            self.outside.notices,
+            self.folder(NOTICES).display(),
+        );
         // The first node owns the first worker, the second the second; the third only hears of both.
-        if let Some(worker) = self.workers.get(index) {
+        if let Some(worker) = self.outside.workers.get(index) {
             let health = "health = { interval_ms = 1000, timeout_ms = 500, rise = 1, fall = 2 }";
             let models = format!("models = [{{ id = \"{MODEL}\" }}]");
             text +=

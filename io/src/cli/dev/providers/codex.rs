@@ -1,0 +1,105 @@
+//! The first provider: the interfaces of chats and of responses, and the limit of a plan.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::{Asked, Limit, answer, events, refusal, words};
+use crate::clock;
+
+/// 20 requests a minute, then 45 s of rest.
+pub(super) const LIMIT: Limit = Limit { requests: 20, block: Duration::from_secs(45) };
+
+pub(super) fn respond(asked: &Asked, used: Result<u32, Duration>, refuses: bool) -> Response {
+    let used = if refuses { Err(used.err().unwrap_or(LIMIT.block)) } else { used };
+    let used = match used {
+        Ok(used) => used,
+        Err(wait) => return limited(wait),
+    };
+    let percent = (used * 100 / LIMIT.requests).to_string();
+    let headers = [("x-codex-primary-used-percent", percent)];
+    match asked.path.rsplit('/').next() {
+        Some("completions") if asked.streams => events(&headers, chat_events(asked)),
+        Some("completions") => answer(200, &headers, &chat(asked)),
+        Some("responses") if asked.streams => events(&headers, response_events(asked)),
+        Some("responses") => answer(200, &headers, &response(asked, "completed")),
+        Some("models") => {
+            let model = json!({"id": "gpt-5", "object": "model", "owned_by": "demo"});
+            answer(200, &headers, &json!({"object": "list", "data": [model]}))
+        }
+        _ => refusal(404, &json!({"error": {"message": "this demonstration has no such path"}})),
+    }
+}
+
+fn limited(wait: Duration) -> Response {
+    let seconds = wait.as_millis().div_ceil(1000);
+    let resets_at = u128::from(clock::wall().0 / 1000) + seconds;
+    let headers = [
+        ("x-codex-primary-used-percent", "100".to_owned()),
+        ("x-codex-primary-window-minutes", "1".to_owned()),
+        ("x-codex-primary-reset-after-seconds", seconds.to_string()),
+    ];
+    let error = json!({
+        "type": "usage_limit_reached", "message": "The usage limit has been reached",
+        "plan_type": "demo", "resets_at": u64::try_from(resets_at).unwrap_or_default(),
+        "resets_in_seconds": u64::try_from(seconds).unwrap_or_default(),
+    });
+    answer(429, &headers, &json!({"error": error}))
+}
+
+fn chat(asked: &Asked) -> Value {
+    let message = json!({"role": "assistant", "content": words(asked).concat()});
+    json!({
+        "id": "chatcmpl-demo", "object": "chat.completion", "created": clock::wall().0 / 1000,
+        "model": asked.model,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10},
+    })
+}
+
+fn chat_events(asked: &Asked) -> Vec<String> {
+    let chunk = |delta: Value, end: Value| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": end});
+        let chunk = json!({
+            "id": "chatcmpl-demo", "object": "chat.completion.chunk",
+            "created": clock::wall().0 / 1000, "model": asked.model, "choices": [choice],
+        });
+        format!("data: {chunk}\n\n")
+    };
+    let pieces = words(asked).into_iter().map(|word| chunk(json!({"content": word}), Value::Null));
+    let mut events: Vec<String> = pieces.collect();
+    events.push(chunk(json!({}), json!("stop")));
+    events.push("data: [DONE]\n\n".to_owned());
+    events
+}
+
+fn response(asked: &Asked, status: &str) -> Value {
+    let part = json!({"type": "output_text", "text": words(asked).concat(), "annotations": []});
+    let message = json!({"type": "message", "id": "msg_demo", "role": "assistant",
+        "status": status, "content": [part]});
+    let output = if status == "completed" { json!([message]) } else { json!([]) };
+    json!({
+        "id": "resp_demo", "object": "response", "created_at": clock::wall().0 / 1000,
+        "status": status, "model": asked.model, "output": output, "parallel_tool_calls": true,
+        "tool_choice": "auto", "tools": [],
+    })
+}
+
+fn response_events(asked: &Asked) -> Vec<String> {
+    let event = |kind: &str, mut body: Value| {
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert("type".to_owned(), json!(kind));
+        }
+        format!("event: {kind}\ndata: {body}\n\n")
+    };
+    let mut events =
+        vec![event("response.created", json!({"response": response(asked, "in_progress")}))];
+    events.extend(words(asked).into_iter().map(|word| {
+        let delta = json!({"item_id": "msg_demo", "output_index": 0, "content_index": 0,
+            "delta": word});
+        event("response.output_text.delta", delta)
+    }));
+    events.push(event("response.completed", json!({"response": response(asked, "completed")})));
+    events
+}
