@@ -330,6 +330,12 @@ fn registrations() -> Vec<Registration> {
             entries_max: limits::WORKER_CLAIMS_OWN_MAX + 1,
             dies_with_process: false,
         },
+        Registration {
+            topic: Topic::POOLS,
+            check: crate::pools::check_entry,
+            entries_max: limits::POOL_ENTRIES_MAX,
+            dies_with_process: false,
+        },
     ]
 }
 

@@ -81,6 +81,15 @@ pub struct Credential {
     pub body: u64,
 }
 
+impl Credential {
+    /// Its quota group, where that is a name that can be shared: 1 to 64 bytes.
+    pub fn group(&self) -> Option<&Arc<str>> {
+        let named =
+            |group: &&Arc<str>| (1..=crate::limits::POOL_NAME_BYTES_MAX).contains(&group.len());
+        self.quota_group.as_ref().filter(named)
+    }
+}
+
 /// What can happen to pools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
@@ -194,6 +203,13 @@ pub enum Event {
         rest_until: UnixTime,
         /// Until when the upstream said, Unix ms.
         stated_reset: Option<UnixTime>,
+    },
+    /// A rest that another node learnt of arrived here.
+    Shared {
+        /// Who learnt it.
+        from: NodeId,
+        /// How long after it began, in ms, by the wall clocks of both.
+        after_ms: u64,
     },
     /// A member was set aside, or (`until` is none) taken back.
     Parked {

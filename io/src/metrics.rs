@@ -74,6 +74,8 @@ pub struct Meters {
     pub(crate) pool_pick: Histogram,
     /// From a request of the gateway to the head of its answer.
     pub(crate) gateway_first_byte: Histogram,
+    /// From the beginning of a rest at another node to its arrival here.
+    pub(crate) pool_share: Histogram,
 }
 
 /// Why a caller was not let in, as `auth_failures_total` tells it.
@@ -152,6 +154,7 @@ impl Meters {
                 &FINE,
             ),
             gateway_first_byte: histogram("gateway_first_byte_seconds", "To a head", &COARSE),
+            pool_share: histogram("pool_share_seconds", "A rest's way from its node here", &COARSE),
             request_duration: histogram(
                 "http_request_duration_seconds",
                 "From the request's head to the answer's",
@@ -326,7 +329,7 @@ const SIZES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 /// 5 ms to 10 s.
 const COARSE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Families of this module, by full name: a machine that counts the same is not shown twice.
-const OWN: [&str; 25] = [
+const OWN: [&str; 26] = [
     "build_info",
     "start_timestamp_seconds",
     "loop_turn_duration_seconds",
@@ -352,6 +355,7 @@ const OWN: [&str; 25] = [
     "gateway_requests_total",
     "gateway_attempts_total",
     "gateway_first_byte_seconds",
+    "pool_share_seconds",
 ];
 
 fn request_labels(route: &str, method: &str, status: u16) -> Pairs {

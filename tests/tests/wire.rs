@@ -10,8 +10,13 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use quorate_core::ids::{ClusterId, Incarnation, NodeId, Replica};
+use quorate_core::ids::{ClusterId, CredentialHandle, Incarnation, NodeId, Replica};
 use quorate_core::limits;
+use quorate_core::node::pools::said::{
+    ClearSaid, DemandSaid, NoticeSaid, Origin, ParkSaid, ProbeSaid, RestSaid,
+};
+use quorate_core::node::pools::target::{Reach, Subject, Target};
+use quorate_core::node::pools::{Cause, Class as PoolClass, check_entry};
 use quorate_core::wire::datagram::{self, Kind, Writer};
 use quorate_core::wire::frame::{Class, Frame, FrameReader};
 use quorate_core::wire::message::{
@@ -55,7 +60,26 @@ fn every_message_has_the_bytes_it_always_had() {
         assert_eq!((parsed.unknown, parsed.truncated), (0, false), "{name}");
         golden.compare(name, &bytes);
     }
+    let words = encode(&words_of_pools());
+    assert_eq!(decode::<Segment, { limits::FRAME_GOSSIP_BYTES_MAX }>(&words), Ok(words_of_pools()));
+    golden.compare("segment_pools", &words);
     golden.finish();
+}
+
+#[test]
+fn what_nodes_say_of_pools_passes_the_merge_and_a_letter_more_does_not() {
+    for entry in words_of_pools().entries.0 {
+        assert_eq!(
+            check_entry(&replica(), &entry.key, entry.value.as_ref()),
+            Ok(()),
+            "{}",
+            entry.key
+        );
+        let Some(value) = entry.value else { continue };
+        let text = String::from_utf8(value.to_vec()).expect("JSON");
+        let more = Some(Blob::from(text.replacen('{', "{\"x\":1,", 1).as_str()));
+        assert!(check_entry(&replica(), &entry.key, more.as_ref()).is_err(), "{}", entry.key);
+    }
 }
 
 #[test]
@@ -338,6 +362,48 @@ fn segment() -> Segment {
         ]
         .into(),
     }
+}
+
+/// One word of each kind that nodes say of pools, and the end of a rest.
+fn words_of_pools() -> Segment {
+    let handle = CredentialHandle::of("default", "team-a");
+    let whole = Target::of(handle, 3, Reach::All);
+    let model = Target::of(handle, 3, Reach::Model("openai/gpt-4o".into()));
+    let group = (Subject::Group("org/7".into()), 0);
+    let family = Target { whom: group, reach: Reach::Family("opus".into()) };
+    let origin = Origin { node: node("n1"), incarnation: Incarnation(57), sequence: 300 };
+    let rest = RestSaid {
+        class: PoolClass::QuotaExhausted,
+        source: "header:retry-after".into(),
+        rest_until: 1_700_000_060_000,
+        stated_reset: Some(1_700_000_600_000),
+        n: 0,
+        since: 1_700_000_000_000,
+        evidence: "00ff00ff00ff00ff".into(),
+        origin: origin.clone(),
+    };
+    let clear = ClearSaid { covers: vec![origin], cause: Cause::Success };
+    let park = ParkSaid { set_at: 1_700_000_000_001, until: 1_700_000_300_001 };
+    let demand = DemandSaid { count: 7, asked: true };
+    let probe = ProbeSaid { rest: 1_700_000_060_000, attempt: 1, spent: true, idle: 2, next_at: 9 };
+    let notice = NoticeSaid { kind: "exhausted".into(), of: 1_700_000_000_000 };
+    let json = |value: Result<Vec<u8>, _>| Some(Blob::from(value.expect("JSON")));
+    let words = [
+        (format!("r/{model}"), json(serde_json::to_vec(&rest))),
+        (format!("r/{family}"), json(serde_json::to_vec(&RestSaid { stated_reset: None, ..rest }))),
+        (format!("r/{whole}"), None),
+        (format!("c/{whole}"), json(serde_json::to_vec(&clear))),
+        (format!("k/{whole}"), json(serde_json::to_vec(&park))),
+        (format!("d/{model}"), json(serde_json::to_vec(&demand))),
+        (format!("p/{model}"), json(serde_json::to_vec(&probe))),
+        ("n/codex/gpt-5".to_owned(), json(serde_json::to_vec(&notice))),
+    ];
+    let entries = (4..).zip(words).map(|(sequence, (key, value))| {
+        let key = Key::from(key);
+        Entry { sequence, key, value }
+    });
+    let entries: Vec<Entry> = entries.collect();
+    Segment { topic: Topic::POOLS, upto: 11, entries: entries.into(), ..segment() }
 }
 
 fn digest() -> Digest {

@@ -68,6 +68,8 @@ pub(super) struct LaneState {
     pub(super) ramps: BTreeMap<Who, Ramp>,
     /// When something of this lane alone last rested.
     pub(super) rested_at: u64,
+    /// Whether it is of a family of models.
+    pub(super) is_family: bool,
 }
 
 /// A member that came back: how many requests it takes at once.
@@ -251,6 +253,10 @@ impl LaneState {
             refusal: self.refusal(instant),
             tells: self.judged.iter().any(|member| member.tells),
             parked: parked.into_iter().map(small).collect(),
+            closed: rows()
+                .filter(|(_, one)| self.is_family && !one.servable())
+                .map(|(place, _)| small(place))
+                .collect(),
             open: open.into_iter().map(small).collect(),
         }
     }

@@ -11,6 +11,7 @@
 mod counts;
 mod define;
 mod hear;
+mod lanes;
 mod lease;
 mod operate;
 mod publish;
@@ -57,6 +58,10 @@ pub struct Pools {
     covered: BTreeMap<Target, u64>,
     /// Alive or suspect.
     members: BTreeMap<NodeId, Incarnation>,
+    /// Since when each of the others is known to be there, Unix ms.
+    met: BTreeMap<NodeId, u64>,
+    /// A life that took another's place, while the inputs that say what differs are being heard.
+    switching: Option<Replica>,
     sequence: u64,
     demands: u64,
     leases: Leases,
@@ -115,6 +120,8 @@ impl Pools {
             tries: BTreeMap::new(),
             covered: BTreeMap::new(),
             members,
+            met: BTreeMap::new(),
+            switching: None,
             sequence: 0,
             demands: 0,
             leases: Leases::default(),
@@ -159,7 +166,7 @@ impl Pools {
                 self.touched.extend(self.pooled.get(handle).cloned());
             }
             Subject::Group(group) => {
-                let same = |one: &Credential| one.quota_group.as_ref() == Some(group);
+                let same = |one: &Credential| one.group() == Some(group);
                 self.touch_where(same);
             }
             Subject::Provider(provider) => self.touch_where(|one| one.provider == *provider),
@@ -213,6 +220,10 @@ impl Machine for Pools {
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
         self.elapse(now, out);
         let unix = self.unix(now);
+        if !matches!(&input, Input::Changed { owner, .. } if Some(owner) == self.switching.as_ref())
+        {
+            self.switching = None;
+        }
         match input {
             Input::Start => self.start(unix, out),
             Input::Clock { unix } => self.clock(now, unix),
@@ -223,7 +234,7 @@ impl Machine for Pools {
                 self.changed(unix, owner, &key, value.as_ref(), out);
             }
             Input::Dropped { owner, last: _ } => self.dropped(unix, &owner, out),
-            Input::Switched { old, new } => self.switched(&old, &new),
+            Input::Switched { old, new } => self.switched(&old, new),
             Input::Notice(notice) => self.noticed(unix, notice, out),
             Input::Raised { replica } => self.raised(replica),
             Input::Reload { settings } => self.reload(*settings, out),

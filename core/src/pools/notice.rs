@@ -125,7 +125,10 @@ impl Notices {
                 let kind = Kind::Person { credential, class };
                 Some(Notice { pool: pool.clone(), lane: Arc::from(""), kind })
             }
-            Event::Failover { .. } | Event::Parked { .. } | Event::Changed { .. } => None,
+            Event::Failover { .. }
+            | Event::Shared { .. }
+            | Event::Parked { .. }
+            | Event::Changed { .. } => None,
         }
     }
 

@@ -64,7 +64,8 @@ pub struct Pool {
     pub any: Arc<Lane>,
     /// By model, and by family where one rests.
     pub lanes: BTreeMap<Arc<str>, Arc<Lane>>,
-    /// Families that rest: a model of one of them, without a lane of its own, uses the family's.
+    /// Families with a lane: a model of one of them, without a lane of its own, uses the family's. Of several,
+    /// it uses the first one's lane, and of that no member which another one's holds back.
     pub families: Vec<Arc<str>>,
     /// What readers see of each lane; the first is the common one.
     pub views: Vec<LaneView>,
@@ -81,9 +82,20 @@ impl Pool {
     }
 
     fn family(&self, model: &str) -> Option<&Arc<Lane>> {
-        let resting = |word: &&str| self.families.iter().any(|family| **family == **word);
-        let family = words(model).find(resting)?;
-        self.lanes.get(family)
+        self.of_families(model).next()
+    }
+
+    /// The lanes of every family that a model is of.
+    fn of_families(&self, model: &str) -> impl Iterator<Item = &Arc<Lane>> {
+        let meant = |word: &str| self.families.iter().any(|family| **family == *word);
+        words(model).filter(move |word| meant(word)).filter_map(|word| self.lanes.get(word))
+    }
+
+    /// The model, if it is of several families and has no lane of its own.
+    fn shared<'a>(&self, model: Option<&'a str>) -> Option<&'a str> {
+        let model = model.filter(|_| self.families.len() > 1)?;
+        let several = !self.lanes.contains_key(model) && self.of_families(model).nth(1).is_some();
+        several.then_some(model)
     }
 
     fn member(&self, position: u32) -> Option<&Arc<Member>> {
@@ -141,6 +153,8 @@ pub struct Lane {
     pub start: usize,
     /// Positions of parked members that could serve, soonest unparked first.
     pub parked: Vec<u32>,
+    /// Positions of members that could not, ascending; of families alone.
+    pub closed: Vec<u32>,
     /// Members that came back a moment ago and are let in slowly, by position.
     pub gates: Vec<Gate>,
     /// Probes that this node may send.
@@ -256,7 +270,7 @@ pub enum Why {
 /// Picks a member for `query`, or says why not and when to come back.
 pub fn pick(pool: &Pool, query: &Query<'_>) -> Result<Picked, Refused> {
     let lane = pool.lane(query.model);
-    let choice = Choice { pool, lane, query };
+    let choice = Choice { pool, lane, query, shared: pool.shared(query.model) };
     let probe_first = lane.strategy != Strategy::Failover;
     if probe_first && let Some(picked) = choice.probe() {
         return Ok(picked);
@@ -277,6 +291,8 @@ struct Choice<'a> {
     pool: &'a Pool,
     lane: &'a Lane,
     query: &'a Query<'a>,
+    /// The model, where more than one family holds members back.
+    shared: Option<&'a str>,
 }
 
 impl Choice<'_> {
@@ -284,7 +300,7 @@ impl Choice<'_> {
         let open = self.lane.open.as_slice();
         let first = self.first(open);
         let (before, after) = open.split_at_checked(first)?;
-        after.iter().chain(before).find_map(|position| self.take(*position))
+        after.iter().chain(before).find_map(|position| self.take_allowed(*position))
     }
 
     /// Where in `open` the strategy begins.
@@ -313,7 +329,7 @@ impl Choice<'_> {
     }
 
     fn parked(&self) -> Option<Picked> {
-        self.lane.parked.iter().find_map(|position| self.take(*position))
+        self.lane.parked.iter().find_map(|position| self.take_allowed(*position))
     }
 
     fn probe(&self) -> Option<Picked> {
@@ -321,7 +337,7 @@ impl Choice<'_> {
             return None;
         }
         self.lane.slots.iter().find_map(|slot| {
-            let member = self.untried(slot.position)?;
+            let member = self.untried(slot.position).filter(|_| self.allowed(slot.position))?;
             let taken = slot.free.swap(false, Ordering::Relaxed);
             taken.then(|| {
                 member.load.begin();
@@ -336,6 +352,18 @@ impl Choice<'_> {
         (!self.query.tried.contains(&member.handle)).then_some(member)
     }
 
+    /// Whether no other family of the model holds a member back.
+    fn allowed(&self, position: u32) -> bool {
+        let Some(model) = self.shared else { return true };
+        let mut others =
+            self.pool.of_families(model).filter(|one| !std::ptr::eq(&***one, self.lane));
+        others.all(|lane| lane.closed.binary_search(&position).is_err())
+    }
+
+    fn take_allowed(&self, position: u32) -> Option<Picked> {
+        if self.allowed(position) { self.take(position) } else { None }
+    }
+
     fn take(&self, position: u32) -> Option<Picked> {
         let member = self.untried(position)?;
         let mut gate = None;
@@ -348,15 +376,19 @@ impl Choice<'_> {
             gate = Some(Arc::clone(&found.load));
         }
         member.load.begin();
-        let (member, tells) = (Arc::clone(member), self.lane.tells || gate.is_some());
+        let tells = self.lane.tells || gate.is_some() || self.shared.is_some();
+        let member = Arc::clone(member);
         Some(Picked { member, probe: false, tells, gate, slot: None })
     }
 
     fn refused(&self) -> Refused {
         let lane = self.lane;
-        let mut could = lane.open.iter().chain(&lane.parked).peekable();
+        let could = lane.open.iter().chain(&lane.parked);
+        let mut could = could.filter(|position| self.allowed(**position)).peekable();
         if could.peek().is_none() {
-            return lane.refusal;
+            // Whoever is of several families is told of: the model gets a lane of its own.
+            let tells = lane.refusal.tells || self.shared.is_some();
+            return Refused { tells, ..lane.refusal };
         }
         let ramping = could.any(|position| self.untried(*position).is_some());
         let why = if ramping { Why::Ramping } else { Why::Tried };

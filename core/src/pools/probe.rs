@@ -27,7 +27,8 @@ pub(super) struct Tries {
     candidates: BTreeSet<(NodeId, Incarnation)>,
     /// Since when these.
     stable_since: u64,
-    /// The highest attempt that is spent.
+    /// The highest attempt that was seen, and the highest that is spent.
+    seen: Option<u64>,
     spent: Option<u64>,
     /// How many in a row taught nothing, and when the next may follow.
     idle: u32,
@@ -112,6 +113,7 @@ impl Tries {
         for (author, book) in &scene.books {
             let said = book.probes.get(target).filter(|(said, _)| said.rest == self.rest);
             let Some((said, seen)) = said else { continue };
+            self.seen = self.seen.max(Some(said.attempt));
             let present = scene.members.contains_key(*author) && !book.failed;
             if !said.spent && present && turn.wakes(scene.now, seen.saturating_add(OUT_MS_MAX)) {
                 turn.out = Some((*author).clone());
@@ -122,6 +124,13 @@ impl Tries {
                 let pause = scene.now.saturating_add(pause(self.idle));
                 self.next_at = if said.spent { said.next_at } else { pause };
             }
+        }
+        if turn.out.is_none() && self.spent < self.seen {
+            // Its author says it no more: that life is over, and its try with it.
+            self.spent = self.seen;
+            self.early = interval(folded, scene);
+            self.idle = self.idle.saturating_add(1);
+            self.next_at = scene.now.saturating_add(pause(self.idle));
         }
         turn.idle = self.idle;
         turn.attempt = self.spent.map_or(0, |attempt| attempt.saturating_add(1));

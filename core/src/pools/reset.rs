@@ -59,6 +59,7 @@ impl Resets {
             Event::Exhausted { .. }
             | Event::Failover { .. }
             | Event::Rested { .. }
+            | Event::Shared { .. }
             | Event::Parked { .. }
             | Event::Changed { .. } => {}
         }

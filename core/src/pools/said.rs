@@ -277,4 +277,5 @@ impl Book {
     }
 }
 
-const VALUE_BYTES_MAX: usize = 8 * 1024;
+/// A clear of as many lives as it may name, each under the longest of node ids.
+const VALUE_BYTES_MAX: usize = 16 * 1024;

@@ -19,21 +19,25 @@ impl Topic {
     /// Which model servers each node knows.
     pub const WORKERS: Topic = Topic(2);
 
+    /// What each node knows of rests, parks and tries of credentials.
+    pub const POOLS: Topic = Topic(3);
+
     /// The topics that this build replicates, in order of number.
-    pub const ALL: [Topic; 2] = [Topic::FACTS, Topic::WORKERS];
+    pub const ALL: [Topic; 3] = [Topic::FACTS, Topic::WORKERS, Topic::POOLS];
 
     /// Its name in metrics and views.
     pub fn name(self) -> &'static str {
         match self {
             Topic::FACTS => "facts",
             Topic::WORKERS => "workers",
+            Topic::POOLS => "pools",
             _ => "unknown",
         }
     }
 
     /// Whether its changes are pushed to every connected peer at the end of the turn.
     pub fn is_prompt(self) -> bool {
-        matches!(self, Topic::FACTS | Topic::WORKERS)
+        matches!(self, Topic::FACTS | Topic::WORKERS | Topic::POOLS)
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
@@ -117,7 +118,7 @@ impl Events {
             surface.meters.drained(*batch, *took);
         }
         if let Announcement::Pool(event) = &heard.announcement {
-            count_edge(surface, event);
+            measure(surface, event);
         }
         if let Some((kind, details)) = describe(&heard.announcement) {
             self.push(surface, kind, surface.wall_of(heard.at), details);
@@ -278,14 +279,18 @@ fn describe(announcement: &Announcement) -> Option<(&'static str, Value)> {
     Some(described)
 }
 
-/// Counts that a pool began or ceased to serve; lanes of models are not pools.
-fn count_edge(surface: &Surface, event: &pools::Event) {
+/// Counts that a pool began or ceased to serve (lanes of models are not pools), and how long a word took.
+fn measure(surface: &Surface, event: &pools::Event) {
     match event {
         pools::Event::Exhausted { pool, lane, .. } if lane.is_empty() => {
             surface.meters.pool_edge(pool.as_str(), "exhausted");
         }
         pools::Event::Recovered { pool, lane, .. } if lane.is_empty() => {
             surface.meters.pool_edge(pool.as_str(), "recovered");
+        }
+        pools::Event::Shared { from: _, after_ms } => {
+            let after = Duration::from_millis(*after_ms);
+            surface.meters.pool_share.observe(after.as_secs_f64());
         }
         pools::Event::Exhausted { .. }
         | pools::Event::Recovered { .. }
@@ -336,7 +341,7 @@ fn pool(event: &pools::Event) -> Option<(&'static str, Value)> {
             let told = json!({"pool": pool, "member": member, "until": until.as_ref().map(at)});
             ("pool.parked", told)
         }
-        pools::Event::Changed { .. } => return None,
+        pools::Event::Shared { .. } | pools::Event::Changed { .. } => return None,
     };
     Some(described)
 }

@@ -127,7 +127,7 @@ fn pool(event: &PoolEvent) {
             let until = until.map_or_else(|| "taken back".to_owned(), clock::rfc3339);
             info!(%pool, %member, until, "pool member parked");
         }
-        PoolEvent::Rested { .. } | PoolEvent::Changed { .. } => {}
+        PoolEvent::Rested { .. } | PoolEvent::Shared { .. } | PoolEvent::Changed { .. } => {}
     }
 }
 

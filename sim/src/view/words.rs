@@ -372,6 +372,7 @@ fn of_pool(event: &pools::Event) -> String {
             format!("pool {pool} goes on from {from} to {to}")
         }
         pools::Event::Rested { scope, class, .. } => format!("{scope} rests: {class}"),
+        pools::Event::Shared { from, .. } => format!("a rest arrived from {from}"),
         pools::Event::Parked { member, .. } => format!("{member} is parked or taken back"),
         pools::Event::Changed { pool } => format!("pool {pool} changed"),
     }

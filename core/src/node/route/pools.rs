@@ -3,14 +3,21 @@
 use super::{Announcement, Effect, Keyspace, Node, Reply, Step};
 use crate::node::Question;
 use crate::node::misbehaviour::Domain;
-use crate::pools;
+use crate::wire::segment::Topic;
+use crate::{pools, replica};
 
 impl Node {
     pub(super) fn pools_say(&mut self, output: pools::Output, out: &mut Vec<Effect>) {
         use pools::Output;
         match output {
-            // Rests are not shared yet: each node learns from its own requests.
-            Output::Write { .. } | Output::Ready => {}
+            Output::Write { key, value } => {
+                let topic = Topic::POOLS;
+                self.steps.push_back(Step::Maps(replica::Input::Write { topic, key, value }));
+            }
+            Output::Ready => {
+                let topic = Topic::POOLS;
+                self.steps.push_back(Step::Maps(replica::Input::Ready { topic }));
+            }
             Output::Persist { key, value } => {
                 let ticket = self.ask(Question::Keep);
                 out.push(Effect::Store { ticket, batch: vec![(Keyspace::Local, key, value)] });

@@ -9,7 +9,7 @@ use crate::time::Instant;
 use crate::wire::message::Segments;
 use crate::wire::segment::{Key, Topic};
 use crate::wire::{Blob, Transport};
-use crate::{membership, replica, workers};
+use crate::{membership, pools, replica, workers};
 
 impl Node {
     fn maps_say(&mut self, output: replica::Output, out: &mut Vec<Effect>) {
@@ -38,6 +38,7 @@ impl Node {
                 Topic::FACTS => {
                     self.membership_step(membership::Input::Fact { owner, key, value });
                 }
+                Topic::POOLS => self.pools_step(pools::Input::Changed { owner, key, value }),
                 _ => self.workers_step(workers::Input::Changed { owner, key, value }),
             },
             Output::Orphaned { topic, owner } => {
@@ -45,16 +46,16 @@ impl Node {
                     self.workers_step(workers::Input::Orphaned { owner });
                 }
             }
-            Output::Dropped { topic, owner, left, last } => {
-                if topic == Topic::WORKERS {
-                    self.workers_step(workers::Input::Dropped { owner, left, last });
-                }
-            }
-            Output::Switched { topic, old, new } => {
-                if topic == Topic::WORKERS {
-                    self.workers_step(workers::Input::Switched { old, new });
-                }
-            }
+            Output::Dropped { topic, owner, left, last } => match topic {
+                Topic::WORKERS => self.workers_step(workers::Input::Dropped { owner, left, last }),
+                Topic::POOLS => self.pools_step(pools::Input::Dropped { owner, last }),
+                _ => {}
+            },
+            Output::Switched { topic, old, new } => match topic {
+                Topic::WORKERS => self.workers_step(workers::Input::Switched { old, new }),
+                Topic::POOLS => self.pools_step(pools::Input::Switched { old, new }),
+                _ => {}
+            },
             Output::Ready { topic, owner } => {
                 if topic == Topic::WORKERS {
                     let (key, value) = (Key::from(""), Some(Blob::default()));

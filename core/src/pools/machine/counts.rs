@@ -8,29 +8,26 @@ use crate::machine::{Count, Counted, Labels};
 /// Numbers that only rise.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    cooled: BTreeMap<(Class, &'static str), u64>,
+    cooled: BTreeMap<(Class, &'static str, &'static str), u64>,
     failovers: BTreeMap<Option<Class>, u64>,
-    edges: BTreeMap<&'static str, u64>,
     probes: BTreeMap<&'static str, u64>,
     ignored: BTreeMap<&'static str, u64>,
 }
 
 impl Counters {
-    pub(super) fn cooled(&mut self, class: Class, reach: &Reach) {
+    pub(super) fn cooled(&mut self, class: Class, reach: &Reach, source: &str) {
         let scope = match reach {
             Reach::All => "credential",
             Reach::Model(_) => "model",
             Reach::Family(_) => "family",
         };
-        *self.cooled.entry((class, scope)).or_default() += 1;
+        let kind = source.split_once(':').map_or(source, |(kind, _)| kind);
+        let source = SOURCES.into_iter().find(|source| *source == kind).unwrap_or("default");
+        *self.cooled.entry((class, scope, source)).or_default() += 1;
     }
 
     pub(super) fn failed_over(&mut self, class: Option<Class>) {
         *self.failovers.entry(class).or_default() += 1;
-    }
-
-    pub(super) fn edge(&mut self, edge: &'static str) {
-        *self.edges.entry(edge).or_default() += 1;
     }
 
     pub(super) fn probed(&mut self, taught: bool) {
@@ -47,9 +44,12 @@ impl Counted for Pools {
     fn counts(&self, visit: &mut dyn FnMut(Count)) {
         let mut show = |name, labels, value| visit(Count { name, labels, value });
         for class in Class::ALL.into_iter().filter(|class| class.rests()) {
-            for scope in SCOPES {
-                let value = self.counters.cooled.get(&(class, scope)).copied().unwrap_or_default();
-                show("cooldowns_total", Labels::Two("class", class.name(), "scope", scope), value);
+            for (scope, source) in
+                SCOPES.into_iter().flat_map(|scope| SOURCES.map(|one| (scope, one)))
+            {
+                let value = self.counters.cooled.get(&(class, scope, source)).copied();
+                let pairs = [("class", class.name()), ("scope", scope), ("source", source)];
+                show("cooldowns_total", Labels::Three(pairs), value.unwrap_or_default());
             }
         }
         let classes = Class::ALL.into_iter().filter(|class| class.rests()).map(Some);
@@ -59,7 +59,6 @@ impl Counted for Pools {
             show("failovers_total", Labels::One("from_class", word), value);
         }
         for (name, label, words, counts) in [
-            ("pool_edges_seen_total", "edge", &EDGES[..], &self.counters.edges),
             ("probes_total", "outcome", &OUTCOMES[..], &self.counters.probes),
             ("pool_reports_ignored_total", "reason", &REASONS[..], &self.counters.ignored),
         ] {
@@ -79,6 +78,7 @@ impl Counted for Pools {
 }
 
 const SCOPES: [&str; 3] = ["credential", "model", "family"];
-const EDGES: [&str; 2] = ["exhausted", "recovered"];
+/// Where a wait stood; `default`: nowhere.
+const SOURCES: [&str; 5] = ["header", "body", "message", "default", "operator"];
 const OUTCOMES: [&str; 2] = ["answered", "wasted"];
 const REASONS: [&str; 4] = ["departed", "epoch", "expired", "full"];

@@ -7,7 +7,7 @@ use super::super::lane::Who;
 use super::super::pick::Member;
 use super::super::said::{self, Said};
 use super::super::target::{Reach, Target, Whom};
-use super::super::{Cause, Event, Members};
+use super::super::{Cause, Event, Members, rest};
 use super::*;
 
 /// What the store keeps of a pool: whom each lane's pointer names, and since when a lane is exhausted.
@@ -28,12 +28,12 @@ impl Pools {
         for (key, value) in said {
             let key = crate::wire::segment::Key::from(key);
             match said::read_entry(&key, Some(value)) {
-                Ok(Said::Rest(target, Some(rest))) if rest.rest_until > unix => {
+                // What is over by now goes when its pool is looked at: only that knows its numbers.
+                Ok(Said::Rest(target, Some(mut rest))) => {
+                    rest::cut(unix, &mut rest);
                     self.say_rest(&target, Some(rest), out);
                 }
-                Ok(Said::Park(target, Some(park))) if park.until > unix => {
-                    self.say_park(&target, Some(park), out);
-                }
+                Ok(Said::Park(target, Some(park))) => self.say_park(&target, Some(park), out),
                 Ok(Said::Clear(target, Some(clear))) => {
                     self.covered.insert(target.clone(), unix);
                     self.say_clear(&target, Some(clear), out);

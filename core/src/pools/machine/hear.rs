@@ -3,7 +3,7 @@
 //! P-8: the view is a fold of what is held. Whoever is first by hash restates what a node that is gone said.
 
 use super::super::said::{self, ParkSaid, RestSaid, Said};
-use super::super::{Cause, rest};
+use super::super::{Cause, Event, rest};
 use super::*;
 use crate::ids::{Notice, Reason};
 use crate::wire::segment::Key;
@@ -32,18 +32,39 @@ impl Pools {
         if let Said::Clear(_, Some(clear)) = &said {
             self.because = (clear.cause, clear.cause == Cause::Success);
         }
-        let book = self.books.entry(owner.node).or_default();
+        self.shared(unix, &owner, &said, out);
+        let book = self.books.entry(owner.node.clone()).or_default();
         book.incarnation = owner.incarnation;
-        if let Some(target) = book.hear(unix, said) {
-            self.refold(&target);
+        let former = if let Said::Rest(target, None) = &said {
+            book.rests.get(target).cloned()
+        } else {
+            None
+        };
+        let Some(target) = book.hear(unix, said) else { return };
+        self.refold(&target);
+        if let Some(rest) = former.filter(|_| self.switching.as_ref() == Some(&owner)) {
+            self.restate_rest(unix, &owner.node, &target, rest, out);
         }
     }
 
-    pub(super) fn switched(&mut self, old: &Replica, new: &Replica) {
+    /// Tells how long a word was on its way, where its author was known before it began.
+    fn shared(&self, unix: u64, owner: &Replica, said: &Said, out: &mut Vec<Output>) {
+        let Said::Rest(target, Some(rest)) = said else { return };
+        let Some(met) = self.met.get(&owner.node) else { return };
+        let fresh = rest.origin.replica() == *owner && rest.since >= *met;
+        if fresh && self.folded_rest(target).is_none() {
+            let after_ms = unix.saturating_sub(rest.since);
+            out.push(Output::Announce(Event::Shared { from: owner.node.clone(), after_ms }));
+        }
+    }
+
+    /// What the new life does not say of what the old one said is unsaid in the inputs that follow.
+    pub(super) fn switched(&mut self, old: &Replica, new: Replica) {
         if let Some(book) = self.books.get_mut(&old.node) {
             book.incarnation = new.incarnation;
             book.failed = false;
         }
+        self.switching = Some(new);
     }
 
     pub(super) fn dropped(&mut self, unix: u64, owner: &Replica, out: &mut Vec<Output>) {
@@ -70,10 +91,12 @@ impl Pools {
                 if let Some(book) = self.books.get_mut(&replica.node) {
                     book.failed = false;
                 }
+                self.met.entry(replica.node.clone()).or_insert(unix);
                 self.members.insert(replica.node, replica.incarnation);
             }
             Notice::Departed { replica, reason } if replica.node != self.local.node => {
                 self.members.remove(&replica.node);
+                self.met.remove(&replica.node);
                 if let Some(book) = self.books.get_mut(&replica.node) {
                     book.failed = true;
                 }
@@ -96,44 +119,58 @@ impl Pools {
     /// Says anew, as our own, what a node that is gone said, where we are the first by hash.
     fn restate(&mut self, unix: u64, gone: &NodeId, out: &mut Vec<Output>) {
         let Some(book) = self.books.get(gone) else { return };
-        let runs = |rest: &RestSaid| {
-            rest.rest_until > unix.saturating_add(RESTATE_MS) || rest.class.needs_proof()
-        };
-        let rests = book.rests.iter().filter(|(_, rest)| runs(rest));
-        let rests: Vec<_> = rests.map(|(target, rest)| (target.clone(), rest.clone())).collect();
+        let rests: Vec<(Target, RestSaid)> =
+            book.rests.iter().map(|(target, rest)| (target.clone(), rest.clone())).collect();
         let parks = book.parks.iter().filter(|(_, park)| park.until > unix);
         let parks: Vec<(Target, ParkSaid)> =
             parks.map(|(target, park)| (target.clone(), *park)).collect();
         for (target, rest) in rests {
-            if self.is_first(&target) && self.has_room() && self.adds(&target, &rest) {
-                self.say_rest(&target, Some(rest), out);
-            }
+            self.restate_rest(unix, gone, &target, rest, out);
         }
         for (target, park) in parks {
             let ours = self.books.get(&self.local.node).and_then(|book| book.parks.get(&target));
-            if self.is_first(&target) && ours.is_none_or(|ours| ours.set_at < park.set_at) {
+            let news = ours.is_none_or(|ours| ours.set_at < park.set_at);
+            if self.is_first(&target, gone) && news && self.make_room(unix, out) {
                 self.say_park(&target, Some(park), out);
             }
         }
     }
 
-    /// Whether a rest says more than our own word, and no clear covers it.
-    fn adds(&self, target: &Target, rest: &RestSaid) -> bool {
+    /// Says anew a rest of a node that says it no more, if it still counts and that is our part.
+    fn restate_rest(
+        &mut self,
+        unix: u64,
+        gone: &NodeId,
+        target: &Target,
+        rest: RestSaid,
+        out: &mut Vec<Output>,
+    ) {
+        let ends = rest.rest_until.max(rest.stated_reset.unwrap_or_default());
+        let runs = ends > unix.saturating_add(RESTATE_MS) || rest.class.needs_proof();
         let ours = self.books.get(&self.local.node).and_then(|book| book.rests.get(target));
-        let covered =
-            self.folded_rest(target).is_none_or(|all| !all.origins.contains(&rest.origin));
-        !covered && ours.is_none_or(|ours| ours.rest_until < rest.rest_until)
+        let news = ours.is_none_or(|ours| ours.rest_until < rest.rest_until);
+        let counts = runs && news && !self.is_voided(target, &rest);
+        if counts && self.is_first(target, gone) && self.make_room(unix, out) {
+            self.say_rest(target, Some(rest), out);
+        }
     }
 
-    /// Whether we are the member with the greatest hash over a target.
-    fn is_first(&self, target: &Target) -> bool {
+    /// Whether a clear in view covers a rest.
+    pub(super) fn is_voided(&self, target: &Target, rest: &RestSaid) -> bool {
+        let clears = self.books.values().filter_map(|book| book.clears.get(target));
+        clears.into_iter().any(|clear| clear.voids(rest))
+    }
+
+    /// Whether we are the member with the greatest hash over a target; `gone` is none any more.
+    fn is_first(&self, target: &Target, gone: &NodeId) -> bool {
         let rank = |node: &&NodeId| {
             let mut hasher = blake3::Hasher::new();
             hasher.update(target.to_string().as_bytes());
             hasher.update(node.as_str().as_bytes());
             *hasher.finalize().as_bytes()
         };
-        self.members.keys().max_by_key(rank) == Some(&self.local.node)
+        let members = self.members.keys().filter(|node| *node != gone);
+        members.max_by_key(rank) == Some(&self.local.node)
     }
 }
 

@@ -139,6 +139,12 @@ impl Pools {
         if before == 0 && until == 0 {
             return Ok(0);
         }
+        let known =
+            self.books.get(&self.local.node).is_some_and(|own| own.parks.contains_key(&target));
+        if !known && !self.make_room(unix, out) {
+            let (what, limit) = ("words about pools".to_owned(), limits::POOL_ENTRIES_MAX);
+            return Err(Refusal::Full { what, limit });
+        }
         let park = ParkSaid { set_at: unix.max(before), until };
         self.say_park(&target, Some(park), out);
         let until = (park.until > 0).then_some(UnixTime(park.until));

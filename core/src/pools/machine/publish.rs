@@ -4,7 +4,7 @@
 
 use super::super::lane::Standing;
 use super::super::rest::Condition;
-use super::super::target::{Reach, Target};
+use super::super::target::Target;
 use super::super::view::{LaneView, MemberView, RestView, State};
 use super::super::{Pool, Snapshot};
 use super::review::whoms;
@@ -34,18 +34,8 @@ impl Pools {
             Arc::new(state.lay_out(*strategy, *degrade, |unix| self.instant(unix)))
         };
         let lanes = pool.lanes.iter().filter(|(model, _)| !model.is_empty());
-        let mut families: Vec<Arc<str>> = Vec::new();
-        for member in &pool.members {
-            let known = whoms(member.who, self.credentials.get(&member.who.0));
-            let reaches = known.filter_map(|whom| self.folded.get(&whom)).flat_map(BTreeMap::keys);
-            for reach in reaches {
-                if let Reach::Family(family) = reach
-                    && !families.contains(family)
-                {
-                    families.push(Arc::clone(family));
-                }
-            }
-        }
+        let families = pool.lanes.iter().filter(|(_, state)| state.is_family);
+        let families = families.map(|(family, _)| Arc::clone(family)).collect();
         Some(Pool {
             name: name.clone(),
             definition: Arc::clone(&pool.definition),

@@ -15,6 +15,16 @@ use super::super::verdict::{Class, Scope, Verdict};
 use super::super::{Answer, Cause, Event, Outcome, Profile, Report};
 use super::*;
 
+/// The name of a source, as far as an entry has room for it.
+fn short(source: &Arc<str>) -> Arc<str> {
+    match source.char_indices().nth(limits::POOL_SOURCE_BYTES_MAX / 4) {
+        Some((end, _)) if source.len() > limits::POOL_SOURCE_BYTES_MAX => {
+            source.get(..end).unwrap_or_default().into()
+        }
+        _ => Arc::clone(source),
+    }
+}
+
 /// The member and the lane that a report is about.
 struct About {
     pool: Name,
@@ -71,13 +81,15 @@ impl Pools {
             return None;
         }
         let credential = self.credentials.get(&report.credential);
+        let model =
+            report.model.clone().filter(|model| model.len() <= limits::POOL_MODEL_BYTES_MAX);
         Some(About {
             pool: report.pool.clone(),
             who,
-            model: report.model.clone().unwrap_or_default(),
+            model: model.unwrap_or_default(),
             sent,
             profile: known?.0,
-            group: credential.and_then(|one| one.quota_group.clone()),
+            group: credential.and_then(|one| one.group().cloned()),
             provider: credential.map(|one| Arc::clone(&one.provider)).unwrap_or_default(),
         })
     }
@@ -114,10 +126,7 @@ impl Pools {
             }
         }
         if let Some(pool) = self.pools.get_mut(&about.pool) {
-            let lane = match pool.lanes.contains_key(&about.model) {
-                true => Arc::clone(&about.model),
-                false => Arc::from(""),
-            };
+            let lane = pool.lane_of(&about.model);
             if pool.lanes.get_mut(&lane).is_some_and(|lane| lane.proved(&about.who)) {
                 self.touched.insert(about.pool.clone());
             }
@@ -134,6 +143,9 @@ impl Pools {
             true => Reach::All,
             false => Reach::Model(Arc::clone(&about.model)),
         };
+        if about.provider.is_empty() {
+            return None; // The credential went while its request was on its way.
+        }
         let provider = || (Subject::Provider(Arc::clone(&about.provider)), 0);
         let reach = match &verdict.scope {
             Scope::None => return None,
@@ -187,7 +199,7 @@ impl Pools {
         }
         let stated = verdict.stated_wait_ms.map(|wait| unix.saturating_add(wait));
         let since = running.as_ref().filter(|_| same).map_or(unix, |rest| rest.since);
-        let source = verdict.source.as_ref().map_or_else(|| "default".into(), Arc::clone);
+        let source = verdict.source.as_ref().map_or_else(|| "default".into(), short);
         let evidence = u64::from_be_bytes(verdict.evidence);
         let mut said = RestSaid {
             class,
@@ -199,21 +211,25 @@ impl Pools {
             evidence: format!("{evidence:016x}").into(),
             origin: self.origin(),
         };
-        let longer = running.as_ref().filter(|rest| rest.rest_until > rest_until);
-        if let Some(rest) = longer {
-            // P-2: what was said for longer stays so.
-            (said.class, said.source, said.rest_until) =
-                (rest.class, Arc::clone(&rest.source), rest.rest_until);
+        let own = self.books.get(&self.local.node).and_then(|own| own.rests.get(&target));
+        if let Some(before) =
+            own.filter(|before| running.is_some() && !self.is_voided(&target, before))
+        {
+            // P-2: what we said for longer stays so. What others say counts beside it, not in it: a clear
+            // that covers theirs must not leave our copy.
+            if before.rest_until > said.rest_until {
+                (said.class, said.source, said.rest_until) =
+                    (before.class, Arc::clone(&before.source), before.rest_until);
+            }
+            said.stated_reset = said.stated_reset.max(before.stated_reset);
+            said.n = said.n.max(before.n);
         }
-        if let Some(rest) = &running {
-            said.stated_reset = said.stated_reset.max(rest.stated_reset);
-            said.n = said.n.max(rest.n);
-        }
-        self.rests(about, &target, said, out)
+        self.rests(unix, about, &target, said, out)
     }
 
     fn rests(
         &mut self,
+        unix: u64,
         about: &About,
         target: &Target,
         said: RestSaid,
@@ -221,7 +237,7 @@ impl Pools {
     ) -> bool {
         let own = self.books.get(&self.local.node);
         let known = own.is_some_and(|own| own.rests.contains_key(target));
-        if !known && !self.has_room() {
+        if !known && !self.make_room(unix, out) {
             self.counters.ignored("full");
             return false;
         }
@@ -231,16 +247,8 @@ impl Pools {
         let (since, n) = (said.since, said.n);
         self.say_rest(target, Some(said), out);
         self.levels.insert(target.clone(), Level { class, n, since, over_at: rest_until });
-        match &target.reach {
-            Reach::All => {}
-            Reach::Model(_) => self.open_lane(&about.pool, &about.model),
-            Reach::Family(family) => {
-                self.open_lane(&about.pool, &about.model);
-                self.open_lane(&about.pool, family);
-            }
-        }
         if moved {
-            self.counters.cooled(class, &target.reach);
+            self.counters.cooled(class, &target.reach, &source);
             out.push(Output::Announce(Event::Rested {
                 pool: about.pool.clone(),
                 credential: about.who.0,
@@ -252,24 +260,6 @@ impl Pools {
             }));
         }
         true
-    }
-
-    /// A model gets a lane of its own with its first rest.
-    pub(super) fn open_lane(&mut self, pool: &Name, model: &Arc<str>) {
-        let Some(pool) = self.pools.get_mut(pool).filter(|_| !model.is_empty()) else { return };
-        if pool.lanes.contains_key(model) {
-            return;
-        }
-        if pool.lanes.len() >= limits::POOL_LANES_MAX {
-            let oldest = pool.lanes.iter().filter(|(lane, _)| !lane.is_empty());
-            let oldest = oldest.min_by_key(|(_, state)| state.rested_at);
-            if let Some(lane) = oldest.map(|(lane, _)| Arc::clone(lane)) {
-                pool.lanes.remove(&lane);
-            }
-        }
-        let active = pool.lanes.get("").and_then(|lane| lane.active);
-        let lane = LaneState { active, ..LaneState::default() };
-        pool.lanes.insert(Arc::clone(model), lane);
     }
 
     /// A request took the slot: everybody hears of it before it leaves.
@@ -288,6 +278,9 @@ impl Pools {
         let Some(rest) = self.folded_rest(&target).map(|folded| folded.rest_until) else {
             return false;
         };
+        if self.is_full() {
+            return false;
+        }
         let (attempt, idle) = (turn.attempt, turn.idle);
         let said = super::super::said::ProbeSaid { rest, attempt, spent: false, idle, next_at: 0 };
         self.say_probe(unix, &target, said, out);
@@ -312,9 +305,7 @@ impl Pools {
         let credential = self.credentials.get(&who.0);
         let of = match &target.whom {
             (Subject::Credential(handle), epoch) => (*handle, *epoch) == who,
-            (Subject::Group(group), _) => {
-                credential.is_some_and(|one| one.quota_group.as_ref() == Some(group))
-            }
+            (Subject::Group(group), _) => credential.is_some_and(|one| one.group() == Some(group)),
             (Subject::Provider(provider), _) => {
                 credential.is_some_and(|one| one.provider == *provider)
             }

@@ -29,7 +29,7 @@ impl Pools {
     }
 
     fn review(&mut self, unix: u64, name: &Name, told: &mut Vec<Output>, out: &mut Vec<Output>) {
-        self.drop_over(unix, name, out);
+        self.tidy(unix, name, out);
         let Some(pool) = self.pools.get(name) else { return };
         let (strategy, credentials) = (pool.definition.strategy, &self.credentials);
         let shown = pool.members.iter().zip(pool.shown.iter()).map(|(member, shown)| {
@@ -69,36 +69,6 @@ impl Pools {
         told.push(Output::Announce(Event::Changed { pool: name.clone() }));
     }
 
-    /// Drops what is over, and lanes that nothing was heard of for an hour.
-    fn drop_over(&mut self, unix: u64, name: &Name, out: &mut Vec<Output>) {
-        let Some(pool) = self.pools.get_mut(name) else { return };
-        let half_open_max = pool.definition.profile.half_open_max_ms;
-        pool.lanes.retain(|lane, state| {
-            lane.is_empty()
-                || unix < state.rested_at.saturating_add(LANE_IDLE_MS)
-                || state.rested_at == 0
-        });
-        let forget_after = crate::time::millis(self.settings.forget_after);
-        let whoms: Vec<Whom> = pool
-            .members
-            .iter()
-            .flat_map(|member| whoms(member.who, self.credentials.get(&member.who.0)))
-            .collect();
-        for whom in whoms {
-            self.drop_clears(unix, forget_after, &whom, out);
-            let Some(reaches) = self.folded.get(&whom) else { continue };
-            let over = reaches
-                .iter()
-                .filter(|(_, rest)| rest.condition(unix, half_open_max) == Condition::Over);
-            let over: Vec<Reach> = over.map(|(reach, _)| reach.clone()).collect();
-            for reach in over {
-                let target = Target { whom: whom.clone(), reach };
-                self.drop_ended(unix, half_open_max, &target, out);
-            }
-        }
-        self.touched.remove(name);
-    }
-
     fn judge_lane(
         &mut self,
         unix: u64,
@@ -110,7 +80,6 @@ impl Pools {
             pool.members.iter().map(|member| (member.who, member.weight)).collect();
         let exhausted = pool.lanes.get(lane).is_some_and(|state| state.exhausted.is_some());
         let early = Some(pool.definition.early_probe_ms).filter(|every| *every > 0 && exhausted);
-        let half_open_max = pool.definition.profile.half_open_max_ms;
         let mut wake: Option<u64> = None;
         let mut wakes = |at: Option<u64>| {
             let at = at.filter(|at| *at > unix);
@@ -121,7 +90,8 @@ impl Pools {
             let credential = self.credentials.get(&who.0).cloned();
             let park = self.parks.get(&who).map(|park| park.until).filter(|until| *until > unix);
             wakes(park);
-            let mut cover = self.cover(unix, who, lane, half_open_max);
+            let Some(pool) = self.pools.get(name) else { break };
+            let mut cover = self.cover(unix, who, pool, lane);
             let on = credential.as_ref().is_some_and(|one| !one.disabled && !one.needs_login);
             wakes(cover.wake);
             let mut slot = None;
@@ -153,14 +123,15 @@ impl Pools {
     }
 
     /// What covers a member in a lane: the longest rest, else the longest half-open state.
-    fn cover(&self, unix: u64, who: Who, lane: &str, half_open_max: u64) -> Cover {
+    fn cover(&self, unix: u64, who: Who, pool: &PoolState, lane: &str) -> Cover {
+        let half_open_max = pool.definition.profile.half_open_max_ms;
         let mut cover =
             Cover { standing: Standing::Servable, tried: None, wake: None, known: false };
         let (mut longest, mut resting) = (0, false);
         let credential = self.credentials.get(&who.0);
         for whom in whoms(who, credential) {
             let Some(reaches) = self.folded.get(&whom) else { continue };
-            for (reach, rest) in reaches.iter().filter(|(reach, _)| reach.covers(lane)) {
+            for (reach, rest) in reaches.iter().filter(|(reach, _)| pool.covers(reach, lane)) {
                 cover.known = true;
                 let condition = rest.condition(unix, half_open_max);
                 let (standing, end, rests) = match condition {
@@ -229,37 +200,34 @@ impl Pools {
         model: &Arc<str>,
     ) -> Option<(Target, Turn)> {
         let pool = self.pools.get(name)?;
-        let lane = if pool.lanes.contains_key(model) { model } else { &Arc::from("") };
-        let exhausted = pool.lanes.get(lane).is_some_and(|state| state.exhausted.is_some());
+        let lane = pool.lane_of(model);
+        let exhausted = pool.lanes.get(&lane).is_some_and(|state| state.exhausted.is_some());
         let early = Some(pool.definition.early_probe_ms).filter(|every| *every > 0 && exhausted);
-        let cover = self.cover(unix, who, lane, pool.definition.profile.half_open_max_ms);
-        let target = cover.tried?;
+        let target = self.cover(unix, who, pool, &lane).tried?;
         let turn = self.turn(unix, &target, early);
         Some((target, turn))
     }
 
     /// Requests of a lane could use whoever of it is half-open.
     pub(super) fn want(&mut self, unix: u64, name: &Name, model: &Arc<str>, out: &mut Vec<Output>) {
+        self.open_combined(name, model);
         let Some(pool) = self.pools.get(name) else { return };
-        let half_open_max = pool.definition.profile.half_open_max_ms;
-        let lane = if pool.lanes.contains_key(model) { Arc::clone(model) } else { Arc::from("") };
+        let lane = pool.lane_of(model);
         let exhausted = pool.lanes.get(&lane).is_some_and(|state| state.exhausted.is_some());
-        let early = pool.definition.early_probe_ms > 0;
-        let whos: Vec<Who> = pool.members.iter().map(|member| member.who).collect();
-        for who in whos {
-            let cover = self.cover(unix, who, &lane, half_open_max);
-            let long = |target: Option<&Target>| {
-                let rest = target.and_then(|target| self.folded_rest(target));
-                rest.is_some_and(Folded::is_long)
-            };
-            let could = match cover.standing {
+        let early = exhausted && pool.definition.early_probe_ms > 0;
+        let mut wanted = Vec::new();
+        for member in &pool.members {
+            let cover = self.cover(unix, member.who, pool, &lane);
+            let long = |target: &Target| self.folded_rest(target).is_some_and(Folded::is_long);
+            let could = |target: &Target| match cover.standing {
                 Standing::HalfOpen { .. } => true,
-                Standing::Rests { .. } => exhausted && early && long(cover.tried.as_ref()),
+                Standing::Rests { .. } => early && long(target),
                 Standing::Off | Standing::Servable => false,
             };
-            if let Some(target) = cover.tried.filter(|_| could) {
-                self.say_demand(unix, &target, false, out);
-            }
+            wanted.extend(cover.tried.filter(could));
+        }
+        for target in wanted {
+            self.say_demand(unix, &target, false, out);
         }
     }
 
@@ -296,7 +264,6 @@ impl Pools {
         match (state.exhausted, state.servable(), state.judged.len()) {
             (None, 0, members) if members > 0 => {
                 state.exhausted = Some(unix);
-                self.counters.edge("exhausted");
                 let wake_at = state.wake_at().map(UnixTime);
                 if !silent {
                     told.push(Output::Announce(Event::Exhausted { pool, lane, wake_at, members }));
@@ -305,7 +272,6 @@ impl Pools {
             (Some(_), 0, 0) => state.exhausted = None,
             (Some(since), servable, _) if servable > 0 => {
                 state.exhausted = None;
-                self.counters.edge("recovered");
                 let member = state.judged.iter().find(|member| member.servable());
                 let member = member.map_or(CredentialHandle(0), |member| member.who.0);
                 let ((cause, confirmed), after_ms) = (because, unix.saturating_sub(since));
@@ -328,13 +294,10 @@ impl Pools {
 
 /// Of whom something may be known that covers a member.
 pub(super) fn whoms(who: Who, credential: Option<&Arc<Credential>>) -> impl Iterator<Item = Whom> {
-    let group = credential.and_then(|one| one.quota_group.clone());
+    let group = credential.and_then(|one| one.group().cloned());
     let provider = credential.map(|one| Arc::clone(&one.provider));
     let own = std::iter::once((Subject::Credential(who.0), who.1));
     let group = group.map(|group| (Subject::Group(group), 0));
     let provider = provider.map(|provider| (Subject::Provider(provider), 0));
     own.chain(group).chain(provider)
 }
-
-/// A lane that nothing rested in for so long goes.
-const LANE_IDLE_MS: u64 = 3_600_000;

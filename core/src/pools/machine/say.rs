@@ -14,9 +14,49 @@ impl Pools {
     }
 
     /// Whether one more entry fits our map.
-    pub(super) fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
+        self.said() < limits::POOL_ENTRIES_MAX - POOL_SPARE
+    }
+
+    /// Whether our map has as many entries as it may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.said() >= limits::POOL_ENTRIES_MAX
+    }
+
+    fn said(&self) -> usize {
         self.books.get(&self.local.node).map_or(0, Book::len)
-            < limits::POOL_ENTRIES_MAX - POOL_SPARE
+    }
+
+    /// Whether one more entry fits our map, once what has ended is gone from it.
+    pub(super) fn make_room(&mut self, unix: u64, out: &mut Vec<Output>) -> bool {
+        if self.has_room() {
+            return true;
+        }
+        let Some(own) = self.books.get(&self.local.node) else { return true };
+        let rests = own.rests.iter().filter(|(target, rest)| {
+            let ends = rest.rest_until.max(rest.stated_reset.unwrap_or_default());
+            let old = ends.saturating_add(HALF_OPEN_MS_MAX) <= unix && !rest.class.needs_proof();
+            let gone = match &target.whom.0 {
+                Subject::Credential(handle) => !self.pooled.contains_key(handle),
+                Subject::Group(_) | Subject::Provider(_) => false,
+            };
+            old || (gone && ends <= unix) || self.is_voided(target, rest)
+        });
+        let rests: Vec<Target> = rests.map(|(target, _)| target.clone()).collect();
+        let clears = own.clears.iter().filter(|(target, clear)| {
+            let covers = |book: &Book| book.rests.get(target).is_some_and(|rest| clear.voids(rest));
+            !self.books.values().any(covers)
+        });
+        let clears: Vec<Target> = clears.map(|(target, _)| target.clone()).collect();
+        let parks = own.parks.iter().filter(|(_, park)| park.until <= unix);
+        let parks: Vec<Target> = parks.map(|(target, _)| target.clone()).collect();
+        rests.iter().for_each(|target| self.say_rest(target, None, out));
+        parks.iter().for_each(|target| self.say_park(target, None, out));
+        for target in &clears {
+            self.covered.remove(target);
+            self.say_clear(target, None, out);
+        }
+        self.has_room()
     }
 
     fn write(&mut self, kind: &str, target: &Target, value: Option<Blob>, out: &mut Vec<Output>) {
@@ -93,6 +133,18 @@ impl Pools {
         }
     }
 
+    /// Our wish about a member goes once no older one that anybody may still hold runs.
+    pub(super) fn drop_parks(&mut self, unix: u64, whom: &Whom, out: &mut Vec<Output>) {
+        let target = Target { whom: whom.clone(), reach: Reach::All };
+        let ours = self.books.get(&self.local.node).and_then(|own| own.parks.get(&target));
+        let over = |park: &&ParkSaid| {
+            park.until <= unix && park.set_at.saturating_add(PARK_MS_MAX) <= unix
+        };
+        if ours.filter(over).is_some() {
+            self.say_park(&target, None, out);
+        }
+    }
+
     pub(super) fn say_park(
         &mut self,
         target: &Target,
@@ -120,7 +172,7 @@ impl Pools {
         let fresh = before.is_some_and(|(said, at)| {
             unix < at.saturating_add(super::super::probe::DEMAND_EVERY_MS) && (said.asked || !asked)
         });
-        if fresh || (before.is_none() && !self.has_room()) {
+        if fresh || (before.is_none() && !self.make_room(unix, out)) {
             return;
         }
         self.demands += 1;
@@ -155,6 +207,10 @@ impl Pools {
             .folded_rest(target)
             .is_none_or(|folded| folded.condition(unix, half_open_max) == rest::Condition::Over);
         if !over {
+            let ours = self.books.get(&self.local.node).and_then(|own| own.rests.get(target));
+            if ours.is_some_and(|ours| self.is_voided(target, ours)) {
+                self.say_rest(target, None, out);
+            }
             return;
         }
         self.say_rest(target, None, out);
@@ -190,6 +246,11 @@ impl Pools {
         let half_open_max = u64::MAX / 2;
         let covered = folded.condition(unix, half_open_max) != rest::Condition::Over;
         let here = matches!(target.whom.0, Subject::Provider(_)) && target.reach == Reach::All;
+        // Without room for the word nothing is cleared: the rest stays, for us as for everybody.
+        let known = self.own().clears.contains_key(target);
+        if !here && !known && !self.make_room(unix, out) && self.is_full() {
+            return false;
+        }
         if !here {
             let before = self.own().clears.get(target).cloned();
             let mut covers = before.map_or_else(Vec::new, |clear| clear.covers);
@@ -237,6 +298,7 @@ impl Pools {
             }
             None => {
                 reaches.remove(&target.reach);
+                self.tries.remove(target);
             }
         }
         if reaches.is_empty() {
@@ -246,5 +308,8 @@ impl Pools {
     }
 }
 
+/// No half-open state that time ends is longer, and no park.
+const HALF_OPEN_MS_MAX: u64 = 24 * 3_600_000;
+const PARK_MS_MAX: u64 = 7 * 24 * 3_600_000;
 /// Room in our map that only words about what is there already may take.
 const POOL_SPARE: usize = 64;

@@ -1,8 +1,10 @@
 //! What pools promise, as scripts.
 
 mod edges;
+mod fleet;
 mod harness;
 mod ladder;
+mod lanes;
 mod leases;
 mod operators;
 mod sharing;

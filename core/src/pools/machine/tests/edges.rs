@@ -128,3 +128,23 @@ fn a_member_that_came_back_takes_one_at_a_time_until_it_proves_itself() {
         ",
     );
 }
+
+#[test]
+fn a_restart_does_not_prove_that_a_refused_account_is_well() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      billing a
+        then   says r/a *
+        then   rests a * billing until 901s
+        then   failover * a to b billing
+        when   1000s   restart
+        then   says r/a *
+        when   1001s   429 b 60s
+        then   says d/a *
+        then   says r/b *
+        then   rests b * rate_limited until 1061s of 1061s
+        then   exhausted * until 1061s
+        ",
+    );
+}

@@ -202,6 +202,7 @@ impl PoolScript {
             ["failed", peer] => {
                 Input::Notice(Notice::Departed { replica: replica(peer), reason: Reason::Failed })
             }
+            ["switched", old, new] => Input::Switched { old: replica(old), new: replica(new) },
             ["dropped", peer] => Input::Dropped { owner: replica(peer), last: Vec::new() },
             ["peer", peer, "forgets", key] => self.peer(peer, key, None),
             ["peer", peer, key, value] => self.peer(peer, key, Some(value)),
@@ -270,10 +271,11 @@ impl PoolScript {
         }
     }
 
-    /// An entry of another node; `@a` in a key is a's target, times count from the script's origin.
+    /// An entry of another node; `@a` in a key is a's target, `@{a}` its beginning, times count from the script's origin.
     fn peer(&self, peer: &str, key: &str, value: Option<&str>) -> Input {
         let mut key = key.to_owned();
         for (handle, id) in &self.names {
+            key = key.replace(&format!("@{{{id}}}"), &format!("{handle}/1/"));
             key = key.replace(&format!("@{id}"), &format!("{handle}/1/*"));
         }
         let value = value.map(|text| {
@@ -394,7 +396,7 @@ impl PoolScript {
                     at(rest_until)
                 ))
             }
-            Event::Parked { .. } | Event::Changed { .. } => None,
+            Event::Shared { .. } | Event::Parked { .. } | Event::Changed { .. } => None,
         }
     }
 

@@ -16,11 +16,14 @@ fn a_rest_of_another_node_is_obeyed_and_the_longest_counts() {
         then   says r/a *
         when   20s     pick
         then   b
-        when   20s     peer n2 forgets r/@a
-        when   21s     429 b 60s
+        when   20s     429 b 60s
         then   says r/b *
-        then   rests b * rate_limited until 81s of 81s
+        then   rests b * rate_limited until 80s of 80s
         then   exhausted * until 60s
+        when   60s     tick
+        then   unsays r/a *
+        then   failover * b to a rate_limited
+        then   recovered * by a RestOver presumed
         ",
     );
 }
@@ -35,6 +38,7 @@ fn a_clear_covers_what_its_author_saw_and_whoever_restates_it() {
         then   rests a * rate_limited until 601s of 601s
         then   failover * a to b rate_limited
         when   2s      peer n2 c/@a {'covers':[{'node':'n1','incarnation':1,'sequence':1}],'cause':'success'}
+        then   unsays r/a *
         when   3s      429 b 60s
         then   says r/b *
         then   rests b * rate_limited until 63s of 63s
@@ -105,6 +109,67 @@ fn one_of_the_nodes_with_demand_probes_and_each_end_spends_the_attempt() {
         when   905s    peer n2 p/@a {'rest':@900000,'attempt':0,'spent':true,'idle':1,'next_at':@935000}
         when   935s    tick
         when   936s    pick
+        then   a as a probe
+        ",
+    );
+}
+
+#[test]
+fn what_a_new_life_does_not_say_is_said_by_another_node() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      up n2
+        when   2s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   failover * a to b rate_limited
+        when   3s      up n2/2
+        when   3s      switched n2/1 n2/2
+        when   3s      peer n2/2 forgets r/@a
+        then   says r/a *
+        when   5s      pick
+        then   b
+        when   6s      peer n2/2 c/@a {'covers':[{'node':'n2','incarnation':1,'sequence':1}],'cause':'success'}
+        then   unsays r/a *
+        ",
+    );
+}
+
+#[test]
+fn a_rest_that_its_author_takes_back_is_not_said_anew() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      up n2
+        when   2s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   failover * a to b rate_limited
+        when   3s      peer n2 forgets r/@a
+        when   4s      failed n2
+        ",
+    );
+}
+
+#[test]
+fn a_try_whose_node_came_back_without_it_is_spent() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   0ms     up n2
+        when   0ms     billing a
+        then   says r/a *
+        then   rests a * billing until 900s
+        then   exhausted * until 900s
+        when   900s    wanted
+        then   says d/a *
+        when   901s    peer n2 p/@a {'rest':@900000,'attempt':0,'spent':false,'idle':0,'next_at':0}
+        when   902s    pick
+        then   nobody: unavailable, in 0ns
+        when   903s    switched n2/1 n2/2
+        when   903s    peer n2/2 forgets p/@a
+        when   904s    pick
+        then   nobody: unavailable, in 29s
+        when   933s    wanted
+        then   says d/a *
+        when   934s    pick
         then   a as a probe
         ",
     );
