@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod browser;
+pub mod dev;
 pub mod http;
 pub mod hunt;
 pub mod node;

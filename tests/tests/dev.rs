@@ -1,64 +1,17 @@
 //! `quorate dev`: what it says that one may try is what works when it is pasted.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
+use quorate_tests::dev::Dev;
 use quorate_tests::eventually;
-use quorate_tests::node::{Directory, Said, binary};
-
-/// The demonstration; asked to stop when it goes.
-struct Dev(Child);
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let id = self.0.id().to_string();
-        drop(Command::new("kill").args(["-TERM", &id]).status());
-        drop(self.0.wait());
-    }
-}
-
-/// Starts it, and reads what may be tried.
-fn tries(directory: &Directory) -> (Dev, Vec<String>, Heard) {
-    let child = Command::new(binary())
-        .args(["dev", "--directory"])
-        .arg(directory.0.join("dev"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut dev = Dev(child.expect("the binary runs"));
-    let mut said = BufReader::new(dev.0.stdout.take().expect("it is piped")).lines();
-    let mut tries = Vec::new();
-    for line in said.by_ref() {
-        let line = line.expect("it speaks text");
-        if let Some(first) = line.strip_prefix("  try this     ") {
-            tries.push(first.to_owned());
-        } else if let Some(more) =
-            line.strip_prefix("               ").filter(|_| !tries.is_empty())
-        {
-            tries.push(more.to_owned());
-        }
-        if line.contains("event follow") {
-            break; // The last of them.
-        }
-    }
-    // It goes on to say what happens, and must find somebody who listens.
-    let heard = Heard::default();
-    let hears = heard.clone();
-    std::thread::spawn(move || {
-        for line in said.map_while(Result::ok) {
-            hears.lock().expect("nobody panics with it").push(line);
-        }
-    });
-    (dev, tries, heard)
-}
+use quorate_tests::node::Said;
 
 #[test]
 fn every_line_that_one_may_try_works() {
-    let directory = Directory::new("dev");
-    let (_dev, tries, heard) = tries(&directory);
+    let dev = Dev::start("dev");
+    let tries = &dev.tries;
     assert!(tries.len() >= 8, "{tries:?}");
-    for line in &tries {
+    for line in tries {
         if line.contains("event follow") {
             // It has no end of its own.
             let said = Said::of(Command::new("timeout").args(["2", "sh", "-c", line]));
@@ -94,15 +47,15 @@ fn every_line_that_one_may_try_works() {
         let voters = said.data.lines().filter(|line| line.contains("voter") && !line.contains(':'));
         if voters.count() == 3 { Ok(()) } else { Err(said.data) }
     });
-    accounts_arrive(&directory, &tries);
-    a_pool_runs_dry_and_serves_again(&heard);
+    accounts_arrive(&dev);
+    a_pool_runs_dry_and_serves_again(&dev);
 }
 
 /// The demonstration's own traffic is more than the accounts of codex may be asked.
-fn a_pool_runs_dry_and_serves_again(heard: &Heard) {
+fn a_pool_runs_dry_and_serves_again(dev: &Dev) {
     let says = |what: &str| {
         eventually(what, || {
-            let heard = heard.lock().expect("nobody panics with it");
+            let heard = dev.heard();
             let told = heard.iter().any(|line| line.contains(what));
             if told { Ok(()) } else { Err(heard.join("\n")) }
         });
@@ -112,12 +65,9 @@ fn a_pool_runs_dry_and_serves_again(heard: &Heard) {
     says("notice       codex: serves again");
 }
 
-/// What it has said since.
-type Heard = Arc<Mutex<Vec<String>>>;
-
 /// An account that is added or deleted arrives on all three.
-fn accounts_arrive(directory: &Directory, tries: &[String]) {
-    let list = tries.iter().find(|line| line.contains("credential list")).expect("it is shown");
+fn accounts_arrive(dev: &Dev) {
+    let list = dev.tries.iter().find(|line| line.contains("credential list")).expect("it is shown");
     let at = |port: &str| {
         let words = list.replace("credential list", "credential list --output json");
         let (before, after) = words.split_once("--address http://").expect("it names a node");
@@ -127,14 +77,14 @@ fn accounts_arrive(directory: &Directory, tries: &[String]) {
         )
     };
     let configurations = ["a", "b", "c"].map(|name| {
-        let path = directory.0.join("dev").join(format!("{name}.toml"));
+        let path = dev.folder().join(format!("{name}.toml"));
         std::fs::read_to_string(path).expect("a configuration")
     });
     let addresses = configurations.map(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("listen.http = "));
         line.expect("an address").trim_matches('"').to_owned()
     });
-    let accounts = directory.0.join("dev/auths");
+    let accounts = dev.folder().join("auths");
     let account = r#"{"type":"codex","access_token":"demo-codex-4"}"#;
     std::fs::write(accounts.join("codex-4.json"), account).expect("its own folder");
     std::fs::remove_file(accounts.join("claude-2.json")).expect("it was there");

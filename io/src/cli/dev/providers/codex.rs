@@ -75,10 +75,7 @@ fn chat_events(asked: &Asked) -> Vec<String> {
 }
 
 fn response(asked: &Asked, status: &str) -> Value {
-    let part = json!({"type": "output_text", "text": words(asked).concat(), "annotations": []});
-    let message = json!({"type": "message", "id": "msg_demo", "role": "assistant",
-        "status": status, "content": [part]});
-    let output = if status == "completed" { json!([message]) } else { json!([]) };
+    let output = if status == "completed" { json!([message(asked, status)]) } else { json!([]) };
     json!({
         "id": "resp_demo", "object": "response", "created_at": clock::wall().0 / 1000,
         "status": status, "model": asked.model, "output": output, "parallel_tool_calls": true,
@@ -86,20 +83,43 @@ fn response(asked: &Asked, status: &str) -> Value {
     })
 }
 
+fn message(asked: &Asked, status: &str) -> Value {
+    let content =
+        if status == "completed" { json!([part(words(asked).concat())]) } else { json!([]) };
+    json!({"type": "message", "id": "msg_demo", "role": "assistant", "status": status,
+        "content": content})
+}
+
+fn part(text: String) -> Value {
+    json!({"type": "output_text", "text": text, "annotations": []})
+}
+
+/// The course of an answer: it is there, has an item, has a part, which grows, and then each is whole.
 fn response_events(asked: &Asked) -> Vec<String> {
-    let event = |kind: &str, mut body: Value| {
-        if let Some(fields) = body.as_object_mut() {
+    let whole = words(asked).concat();
+    let mut events = vec![
+        ("response.created", json!({"response": response(asked, "in_progress")})),
+        ("response.output_item.added", json!({"item": message(asked, "in_progress")})),
+        ("response.content_part.added", json!({"part": part(String::new())})),
+    ];
+    let delta = |word| ("response.output_text.delta", json!({"delta": word, "logprobs": []}));
+    events.extend(words(asked).into_iter().map(delta));
+    events.extend([
+        ("response.output_text.done", json!({"text": whole, "logprobs": []})),
+        ("response.content_part.done", json!({"part": part(whole)})),
+        ("response.output_item.done", json!({"item": message(asked, "completed")})),
+        ("response.completed", json!({"response": response(asked, "completed")})),
+    ]);
+    let place = json!({"item_id": "msg_demo", "output_index": 0, "content_index": 0});
+    let events = events.into_iter().zip(0_usize..).map(|((kind, mut body), number)| {
+        if let (Some(fields), Some(place)) = (body.as_object_mut(), place.as_object()) {
             fields.insert("type".to_owned(), json!(kind));
+            fields.insert("sequence_number".to_owned(), json!(number));
+            if !fields.contains_key("response") {
+                fields.extend(place.clone());
+            }
         }
         format!("event: {kind}\ndata: {body}\n\n")
-    };
-    let mut events =
-        vec![event("response.created", json!({"response": response(asked, "in_progress")}))];
-    events.extend(words(asked).into_iter().map(|word| {
-        let delta = json!({"item_id": "msg_demo", "output_index": 0, "content_index": 0,
-            "delta": word});
-        event("response.output_text.delta", delta)
-    }));
-    events.push(event("response.completed", json!({"response": response(asked, "completed")})));
-    events
+    });
+    events.collect()
 }
