@@ -60,7 +60,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Failure::Failed(_) => 1,
             Failure::Usage(_) => 2,

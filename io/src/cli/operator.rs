@@ -67,12 +67,23 @@ async fn pool(asks: &impl Asks, verb: Pool) -> Result<Shown, Failure> {
             let text = explained(&answer, asks.truncates());
             Ok(Shown { answer, text })
         }
+        Pool::Classify { answer } => classify(asks, &answer).await,
         verb @ (Pool::Rotate { .. }
         | Pool::Park { .. }
         | Pool::Unpark { .. }
         | Pool::Clear { .. }
         | Pool::Probe { .. }) => order(asks, verb).await,
     }
+}
+
+/// What an upstream's answer would mean.
+async fn classify(asks: &impl Asks, answer: &str) -> Result<Shown, Failure> {
+    let vector: Value = serde_json::from_str(answer)
+        .map_err(|error| Failure::Usage(format!("the answer is no JSON: {error}")))?;
+    let asked = asks.ask(Method::POST, "/v1/classify", Some(&vector), None);
+    let answer = asked.await?.json()?;
+    let text = yaml(&answer, 0);
+    Ok(Shown { answer, text })
 }
 
 /// Verbs that change what a pool does and not what it is.
@@ -98,7 +109,7 @@ async fn order(asks: &impl Asks, verb: Pool) -> Result<Shown, Failure> {
             on_member(asks, (&pool, &member), "clear", Some(cleared(model, &reason))).await
         }
         Pool::Probe { pool, member } => on_member(asks, (&pool, &member), "probe", None).await,
-        Pool::List | Pool::Show { .. } | Pool::Explain { .. } => {
+        Pool::List | Pool::Show { .. } | Pool::Explain { .. } | Pool::Classify { .. } => {
             unreachable!("these were done before")
         }
     }

@@ -102,6 +102,14 @@ pub(crate) enum Pool {
         #[arg(long)]
         reason: String,
     },
+    /// What an upstream's answer would mean; nothing is learnt from it
+    #[command(
+        after_help = "Examples:\n  quorate pool classify '{\"provider\":\"openai\",\"endpoint\":\"api\",\"model\":\"\",\"status\":429,\"headers\":[],\"body\":\"\"}'\n  quorate pool classify \"$ANSWER\" --output json"
+    )]
+    Classify {
+        /// The answer, as JSON: provider, endpoint, model, status, headers, body
+        answer: String,
+    },
     /// Let the next request try a member that rests
     #[command(
         after_help = "Examples:\n  quorate pool probe codex codex-1\n  quorate pool probe codex codex-1 --output json"

@@ -198,6 +198,40 @@ async fn what_is_only_read_says_the_same_on_every_surface() {
 }
 
 #[tokio::test]
+async fn what_an_answer_would_mean_is_the_same_on_every_surface() {
+    let world = World::new();
+    let vector = json!({"provider": "openai", "endpoint": "api", "model": "gpt-5",
+        "status": 429, "headers": [["retry-after", "7"]], "body": ""});
+    let answer = world.ask_as("read", asking("POST", "/v1/classify").json(&vector)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json()["stated_wait_ms"], 7000);
+    let line = format!("pool classify '{vector}'");
+    let client = client(&world).await;
+    let shown = perform(&client, words_of(&line).expect("words")).await.expect("an answer");
+    assert_eq!(shown.answer, answer.json());
+    let chat = said(&world, &update(1, 7, &line)).await.json();
+    let chat = chat["text"].as_str().expect("a text");
+    for words in [shown.text.as_str(), chat] {
+        assert!(words.contains("rate_limited") && words.contains("7000"), "{words}");
+    }
+    let wrong = perform(&client, words_of("pool classify {").expect("words")).await;
+    assert!(wrong.expect_err("no JSON").to_string().contains("no JSON"));
+}
+
+#[tokio::test]
+async fn one_provider_is_shown_as_it_stands_in_the_list() {
+    let world = World::new();
+    let all = world.get("/v0/operations/providers/status").await.json();
+    let client = client(&world).await;
+    let shown = perform(&client, words_of("provider show codex").expect("words")).await;
+    assert_eq!(shown.expect("an answer").answer, all["providers"]["codex"]);
+    let chat = said(&world, &update(1, 7, "provider show codex")).await.json();
+    assert!(chat["text"].as_str().expect("a text").contains("healthy"), "{chat}");
+    let unknown = perform(&client, words_of("provider show nobody").expect("words")).await;
+    assert_eq!(unknown.expect_err("unknown").exit_code(), 3);
+}
+
+#[tokio::test]
 async fn a_chat_may_do_what_its_scopes_permit_and_is_written_down() {
     let world = World::new();
     let refused = said(&world, &update(1, 7, "pool rotate codex")).await.json();
