@@ -30,6 +30,7 @@ pub mod secure;
 pub mod serve;
 mod shell;
 pub mod store;
+pub mod threads;
 pub mod traffic;
 pub mod vault;
 

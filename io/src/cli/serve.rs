@@ -9,6 +9,7 @@ use super::args::Serve;
 use super::local::sources;
 use crate::config::{self, Config};
 use crate::serve::{Exit, run as run_node};
+use crate::threads;
 
 /// Runs a node until it ends.
 pub(super) fn run(args: &Serve) -> ExitCode {
@@ -20,7 +21,7 @@ pub(super) fn run(args: &Serve) -> ExitCode {
             return ExitCode::from(Exit::Unusable.code());
         }
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match threads::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("quorate serve: no runtime: {error}");

@@ -17,6 +17,7 @@ use crate::health::{StoreState, Vitals};
 use crate::metrics::Meters;
 use crate::net::Net;
 use crate::serve::Medium;
+use crate::threads;
 
 use super::{Batch, Store, StoreError};
 
@@ -83,6 +84,7 @@ impl Keeper {
         let (batches, waiting) = mpsc::channel();
         let (kept, reports) = unbounded_channel();
         let work = move || {
+            threads::answer_promptly(); // Whole turns wait for the end of a sync.
             let (_held, store) = (held, store); // The file is closed before it is let go.
             write_all(Writer { net, store, kept, watch }, &waiting);
         };
