@@ -118,7 +118,7 @@ impl<N: Net> Hands<N> {
 }
 
 /// Callers that wait for their reply, at most [`REQUESTS_MAX`]. No reply overtakes what its turn had
-/// stored: who is answered may believe that it survives.
+/// stored, unless it rests on the log: who is answered may believe that it survives.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
@@ -171,7 +171,11 @@ impl Replies {
     }
 
     fn reply(&mut self, ticket: Ticket, reply: Reply) {
-        self.fresh.push((ticket, reply));
+        if reply.awaits_store() {
+            self.fresh.push((ticket, reply));
+        } else {
+            self.tell(ticket, reply);
+        }
     }
 
     /// One more write is durable.
@@ -200,3 +204,28 @@ impl Replies {
 
 /// Requests that came in while none could be taken wait in their channel; see [`Replies::have_room`].
 pub(crate) type Asks = mpsc::Receiver<Ask>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_waits_for_what_was_to_be_stored_before_it_unless_it_rests_on_the_log() {
+        let mut replies = Replies::default();
+        let mut ask = || {
+            let (reply, answer) = oneshot::channel();
+            let ask = Ask { request: Request::Drain { on: true }, reply, events: None };
+            (replies.wait(ask).0, answer)
+        };
+        let ((own, mut own_answer), (agreed, mut agreed_answer)) = (ask(), ask());
+        replies.submitted += 1;
+        replies.reply(own, Reply::Done);
+        replies.reply(agreed, Reply::Kv(kv::Answer::Forgotten { revision: 7 }));
+        replies.settle();
+        assert!(agreed_answer.try_recv().is_ok(), "a majority keeps what it says");
+        assert!(own_answer.try_recv().is_err(), "its row is not durable yet");
+        replies.stored();
+        replies.settle();
+        assert_eq!(own_answer.try_recv(), Ok(Reply::Done));
+    }
+}

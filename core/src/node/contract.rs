@@ -340,6 +340,23 @@ pub enum Reply {
     },
 }
 
+impl Reply {
+    /// Whether it may leave only when everything that was to be stored before it is durable here: its caller
+    /// may believe that what it asked for survives a loss of power. What the log answers is durable on a
+    /// majority by then, this node's own copy among it or not; a row that is written here for something else
+    /// makes it no safer.
+    pub fn awaits_store(&self) -> bool {
+        match self {
+            Reply::Raft(_) | Reply::Kv(_) | Reply::Watching { .. } => false,
+            Reply::Done
+            | Reply::Refused(_)
+            | Reply::Worker(_)
+            | Reply::Credential(_)
+            | Reply::Pool(_) => true,
+        }
+    }
+}
+
 /// What observers hear: logs, watches, events and the host's own supervision are made of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Announcement {
