@@ -14,11 +14,12 @@ mod question;
 mod renewal;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::ask::{Question, question, tell, told};
 use super::command::{Invalid, LeaseId, Outcome, Refusal};
 use super::state::{Restoring, State};
-use super::view::View;
+use super::view::{Served, View};
 use super::watch::{Events, WatchRequest, Watches};
 use super::{Answer, Event, Failure, Input, Output, Settings, Unavailable, VERSION};
 use crate::ids::Ticket;
@@ -54,6 +55,7 @@ pub struct Kv {
     watches: Watches,
     proxies: Proxies,
     counters: Counters,
+    served: Arc<Served>,
     /// Whether the log was told that a lease waits.
     waits: bool,
     /// Whether the view shows otherwise.
@@ -78,6 +80,7 @@ impl Kv {
             duties: Duties::default(),
             proxies: Proxies::default(),
             counters: Counters::default(),
+            served: Arc::default(),
             waits: false,
             touched: true,
         }
@@ -99,7 +102,7 @@ impl Kv {
             return None;
         }
         let (state, copy) = (self.state.clone(), self.copy);
-        Some(View { state, copy, log_time: self.log_time(now) })
+        Some(View { state, copy, log_time: self.log_time(now), served: Arc::clone(&self.served) })
     }
 
     /// The log's time by now: what it was, and what has passed here since. Never more than the leader's.
@@ -136,7 +139,7 @@ impl Kv {
     fn changed(&mut self, now: Instant, out: &mut Vec<Output>) {
         let revision = self.state.revision();
         let changed = self.state.changes(revision).expect("KV-2: the newest revision is history");
-        let changed = std::sync::Arc::clone(changed);
+        let changed = Arc::clone(changed);
         let mut events = Events::new();
         self.watches.changed(now, revision, &changed, &mut events);
         tell_events(events, out);

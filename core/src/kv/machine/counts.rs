@@ -1,9 +1,11 @@
 //! What is counted.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::super::command::Outcome;
 use super::super::state::Cause;
+use super::super::view::Served;
 use super::super::{Answer, Failure, Question, Request, Unavailable};
 use super::Kv;
 use crate::machine::{Count, Counted, Labels};
@@ -102,14 +104,26 @@ impl Counters {
     }
 }
 
+impl Served {
+    /// What was told without a word to the machine.
+    fn count(&self, operation: Operation, ending: Ending) -> u64 {
+        match (operation, ending) {
+            (Operation::Get, Ending::Ok) => self.gets.load(Ordering::Relaxed),
+            (Operation::List, Ending::Ok) => self.lists.load(Ordering::Relaxed),
+            _ => 0,
+        }
+    }
+}
+
 impl Counted for Kv {
     fn counts(&self, visit: &mut dyn FnMut(Count)) {
         let mut show = |name, labels, value| visit(Count { name, labels, value });
         for (operation, op) in OPERATIONS {
             for (ending, outcome) in ENDINGS {
                 let value = self.counters.operations.get(&(operation, ending)).copied();
+                let value = value.unwrap_or(0) + self.served.count(operation, ending);
                 let labels = [("store", "consistent"), ("op", op), ("outcome", outcome)];
-                show("kv_operations_total", Labels::Three(labels), value.unwrap_or(0));
+                show("kv_operations_total", Labels::Three(labels), value);
             }
         }
         let state = &self.state;

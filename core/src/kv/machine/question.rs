@@ -162,7 +162,7 @@ impl Kv {
 
 impl Question {
     /// The revision that it is about; 0 is the present.
-    fn at(&self) -> u64 {
+    pub(in crate::kv) fn at(&self) -> u64 {
         match self {
             Question::Get { revision, .. } | Question::List { revision, .. } => {
                 revision.unwrap_or(0)

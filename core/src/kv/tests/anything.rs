@@ -55,7 +55,7 @@ proptest! {
     #[test]
     fn a_question_of_any_bytes_is_one_or_none(bytes in any::<Vec<u8>>()) {
         if let Some(asked) = question(&bytes) {
-            let told = View { state: some_state(), copy: true, log_time: 0 }.tell(&asked);
+            let told = View { state: some_state(), copy: true, ..View::default() }.tell(&asked);
             let bytes = encode(&told.expect("there is a copy"));
             prop_assert!(heard(&bytes).is_some());
         }
@@ -99,4 +99,26 @@ impl State {
             "it can be written again, at revision {revision}"
         );
     }
+}
+
+#[test]
+fn a_reader_of_a_view_is_told_what_the_node_would_tell_and_sent_to_it_for_the_rest() {
+    let state = some_state();
+    let revision = state.revision();
+    let get = |key: &[u8], revision| Question::Get {
+        namespace: "app".parse().expect("a namespace"),
+        key: Key::new(key).expect("a key"),
+        revision,
+    };
+    let view = View { state, copy: true, ..View::default() };
+    for question in [get(b"b", None), get(b"none", None), get(b"b", Some(1)), get(b"b", Some(3))] {
+        let told = view.tell_local(&question, revision);
+        assert_eq!(told, view.tell(&question), "{question:?}");
+        assert!(told.is_some(), "{question:?}");
+    }
+    assert_eq!(view.tell_local(&get(b"b", None), revision + 1), None, "that is still to come");
+    assert_eq!(view.tell_local(&get(b"b", Some(revision + 1)), 0), None, "that, too");
+    assert_eq!(view.tell_local(&Question::Lease(LeaseId(5)), 0), None, "its time goes on");
+    let elsewhere = View { copy: false, ..view };
+    assert_eq!(elsewhere.tell_local(&get(b"b", None), 0), None, "there is no copy here");
 }

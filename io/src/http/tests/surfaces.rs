@@ -27,6 +27,40 @@ fn described(method: &str, path: &str, answer: &Reaction) {
 }
 
 #[tokio::test]
+async fn what_may_be_old_is_read_without_a_word_to_the_loop_and_what_is_to_come_is_waited_for_there()
+ {
+    use quorate_core::node::kv::{
+        Answer, Binding, Command, Failure, Key, Operation, Transaction, View,
+    };
+    let world = World::new();
+    let put = Operation::Put {
+        key: Key::new(b"color").expect("a key"),
+        value: "blue".into(),
+        lease: Binding::None,
+        previous: false,
+    };
+    let command = Command::Transact(Transaction {
+        namespace: "app".parse().expect("a namespace"),
+        compare: Vec::new().into(),
+        then: vec![put].into(),
+        otherwise: Vec::new().into(),
+    });
+    let mut view = View::default();
+    view.copy = true;
+    view.state.apply(1, 0, &quorate_core::wire::encode(&command));
+    world.published.kv.store(Arc::new(view));
+    let told = world.get("/v1/kv/app/color?mode=local").await;
+    assert_eq!((told.status.as_u16(), &told.json()["key"]["value"]), (200, &json!("blue")));
+    assert_eq!(world.get("/v1/kv/app?mode=local").await.json()["items"][0]["key"], "color");
+    assert!(world.last_wish().is_none(), "the loop was asked for nothing");
+    let behind = Failure::Behind { min_revision: 2, revision: 1 };
+    world.will_reply(Reply::Kv(Answer::Failed(behind)));
+    let late = world.get("/v1/kv/app/color?mode=local&min_revision=2").await;
+    assert_eq!(late.code(), "deadline", "{}", late.text);
+    assert!(matches!(world.last_wish(), Some(Request::Kv { .. })), "only the node knows when");
+}
+
+#[tokio::test]
 async fn every_readable_answer_is_as_it_is_described() {
     let world = World::new();
     world.ask_as("operate", asking("POST", "/v0/operations/drain")).await;
