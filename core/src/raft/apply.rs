@@ -23,6 +23,7 @@ use crate::wire::{decode, encode};
 #[derive(Debug)]
 pub(super) struct Applying {
     entry: Entry,
+    subject: Subject,
     request: Option<RequestId>,
     idempotency: Option<Idempotency>,
 }
@@ -76,48 +77,57 @@ impl Raft {
         if entry.configuration {
             self.apply_change(&entry);
             self.ladder.applied(now);
-            return self.done(now, &entry, out);
+            return self.done(now, &entry, "configuration", out);
         }
         if entry.payload.is_empty() {
-            return self.done(now, &entry, out); // What a new leader begins with.
+            return self.done(now, &entry, "none", out); // What a new leader begins with.
         }
         let Ok(proposal) = decode::<Proposal, FRAME_CONTROL_BYTES_MAX>(&entry.payload) else {
             return self.halt(&entry, out);
         };
-        let own = proposal.subject == Subject::RAFT && proposal.version == VERSION;
-        let command = decode::<Command, FRAME_CONTROL_BYTES_MAX>(&proposal.payload);
-        if !proposal.subject.is_known() || (proposal.subject == Subject::RAFT && !own) {
+        let own = proposal.subject == Subject::RAFT;
+        if !proposal.subject.is_known() || (own && proposal.version != VERSION) {
             return self.halt(&entry, out);
         }
         self.state.log_time = self.state.log_time.max(proposal.log_time);
         let log_time = self.state.log_time;
-        let Proposal { subject, version, request, idempotency, .. } = proposal.clone();
-        match self.state.table.judge(entry.index, log_time, &proposal) {
+        let verdict = self.state.table.judge(entry.index, log_time, &proposal);
+        let Proposal { subject, version, request, idempotency, payload, .. } = proposal;
+        match verdict {
             Verdict::Fresh if own => {
-                match command {
+                match decode::<Command, FRAME_CONTROL_BYTES_MAX>(&payload) {
                     Ok(command) => self.apply_own(now, entry.index, command, out),
                     Err(_) => return self.halt(&entry, out),
                 }
                 let outcome = Outcome { index: entry.index, said: Blob::default() };
-                self.conclude(now, &entry, request, idempotency, outcome, out);
+                let applying = Applying { entry, subject, request, idempotency };
+                self.conclude(now, applying, outcome, out);
             }
             Verdict::Fresh => {
-                let (index, payload) = (entry.index, proposal.payload);
-                self.applying = Some(Applying { entry, request: request.clone(), idempotency });
-                out.push(Output::Apply { index, log_time, subject, version, payload, request });
+                let index = entry.index;
+                let asked = request.clone();
+                self.applying = Some(Applying { entry, subject, request, idempotency });
+                out.push(Output::Apply {
+                    index,
+                    log_time,
+                    subject,
+                    version,
+                    payload,
+                    request: asked,
+                });
             }
             Verdict::Known(outcome) => {
                 self.counts.deduplicated += 1;
                 if let Some(id) = &request {
                     self.conclude_known(id, Ok(outcome), out);
                 }
-                self.done(now, &entry, out);
+                self.done(now, &entry, subject.name(), out);
             }
             Verdict::Refused(refusal) => {
                 if let Some(id) = &request {
                     self.conclude_known(id, Err(refusal), out);
                 }
-                self.done(now, &entry, out);
+                self.done(now, &entry, subject.name(), out);
             }
         }
     }
@@ -154,32 +164,30 @@ impl Raft {
         let Some(applying) = self.applying.take_if(|applying| applying.entry.index == index) else {
             return;
         };
-        let Applying { entry, request, idempotency } = applying;
-        self.conclude(now, &entry, request, idempotency, Outcome { index, said }, out);
+        self.conclude(now, applying, Outcome { index, said }, out);
     }
 
     fn conclude(
         &mut self,
         now: Instant,
-        entry: &Entry,
-        request: Option<RequestId>,
-        idempotency: Option<Idempotency>,
+        applying: Applying,
         outcome: Outcome,
         out: &mut Vec<Output>,
     ) {
+        let Applying { entry, subject, request, idempotency } = applying;
         let log_time = self.state.log_time;
         self.state.table.note(log_time, request.as_ref(), idempotency, &outcome);
         if let Some(id) = request {
             self.conclude_known(&id, Ok(outcome), out);
         }
-        self.done(now, entry, out);
+        self.done(now, &entry, subject.name(), out);
     }
 
     /// The entry is applied.
-    fn done(&mut self, now: Instant, entry: &Entry, out: &mut Vec<Output>) {
+    fn done(&mut self, now: Instant, entry: &Entry, subject: &'static str, out: &mut Vec<Output>) {
         self.state.advance(entry);
         let (index, term, hash) = (entry.index, entry.term, self.state.hash);
-        self.recent.push_back(EntryRow { index, term, subject: subject(entry), hash });
+        self.recent.push_back(EntryRow { index, term, subject, hash });
         while self.recent.len() > limits::RAFT_RECENT_MAX {
             self.recent.pop_front();
         }
@@ -221,13 +229,4 @@ impl Raft {
         self.keep_image(&image, out);
         self.advance(now, out);
     }
-}
-
-/// The name of an entry's subject.
-pub(super) fn subject(entry: &Entry) -> &'static str {
-    if entry.configuration {
-        return "configuration";
-    }
-    let proposal = decode::<Proposal, FRAME_CONTROL_BYTES_MAX>(&entry.payload);
-    proposal.map_or("none", |proposal| proposal.subject.name())
 }

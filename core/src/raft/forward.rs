@@ -90,10 +90,11 @@ impl Raft {
     }
 
     fn try_request(&mut self, now: Instant, key: Key, out: &mut Vec<Output>) {
+        let committed = self.requests.is_committed(key);
         let Some(pending) = self.requests.get_mut(key) else { return };
         if pending.deadline <= now {
             let proposed = matches!(pending.what, What::Propose { .. });
-            let unknown = proposed && (pending.unanswered > 0 || pending.committed.is_some());
+            let unknown = proposed && (pending.unanswered > 0 || committed);
             let refusal = if unknown { Refusal::Ambiguous } else { Refusal::NoQuorum };
             return self.answer(key, Err(refusal), out);
         }
@@ -199,7 +200,7 @@ impl Raft {
                 let committed = Committed { index, outcome };
                 if member && applied < index {
                     // Who is answered here may read here what it wrote.
-                    pending.committed = Some(committed);
+                    self.requests.commit(key, committed);
                 } else {
                     self.answer(key, Ok(committed), out);
                 }
@@ -233,11 +234,9 @@ impl Raft {
 
     /// Requests whose entries the leader said are committed, and that are applied here by now.
     pub(super) fn answer_committed(&mut self, out: &mut Vec<Output>) {
-        for key in self.requests.committed_by(self.state.applied.index) {
-            let committed = self.requests.get_mut(key).and_then(|one| one.committed.take());
-            if let Some(committed) = committed {
-                self.answer(key, Ok(committed), out);
-            }
+        let applied = self.state.applied.index;
+        while let Some((key, committed)) = self.requests.take_committed(applied) {
+            self.answer(key, Ok(committed), out);
         }
     }
 

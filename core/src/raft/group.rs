@@ -155,6 +155,8 @@ pub(super) struct Group {
 /// A batch on its way to the disk, and what waits for it.
 struct Flight {
     number: u64,
+    /// What the engine asked for since then and needs no disk of its own: it is done when the batch is.
+    through: u64,
     stored: bool,
     /// Whether it carries a term or a vote.
     asserts: bool,
@@ -388,6 +390,8 @@ impl Group {
         if ready.must_sync() || (changes && hard.commit > 0) {
             out.push(Deed::Store(Batch { number, hard, entries, cut, snapshot }));
             self.batches.push_back(Flight::new(number, asserts, snapshot));
+        } else if let Some(flight) = self.batches.back_mut() {
+            flight.through = number;
         } else {
             self.batches.push_back(Flight { stored: true, ..Flight::new(number, false, None) });
         }
@@ -427,7 +431,7 @@ impl Group {
         while self.batches.front().is_some_and(|flight| flight.stored)
             && let Some(flight) = self.batches.pop_front()
         {
-            self.raw.on_persist_ready(flight.number);
+            self.raw.on_persist_ready(flight.through);
             if let Some(id) = flight.snapshot {
                 self.installing = None;
                 self.applied(id.index);
@@ -526,7 +530,7 @@ impl Group {
 
 impl Flight {
     fn new(number: u64, asserts: bool, snapshot: Option<SnapshotId>) -> Flight {
-        Flight { number, stored: false, asserts, messages: Vec::new(), snapshot }
+        Flight { number, through: number, stored: false, asserts, messages: Vec::new(), snapshot }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Pending {
     /// How often it was tried.
     pub(super) tries: u32,
     /// Committed, says the leader; this node has not applied it yet.
-    pub(super) committed: Option<Committed>,
+    committed: Option<Committed>,
     wait: Duration,
     due: Instant,
 }
@@ -56,6 +56,8 @@ pub(super) struct Requests {
     /// The proposals among them, whose numbers hold the window.
     proposals: BTreeSet<Key>,
     agenda: BTreeSet<(Instant, Key)>,
+    /// Those that are committed and not applied here, by index.
+    committed: BTreeSet<(u64, Key)>,
 }
 
 impl Requests {
@@ -67,6 +69,7 @@ impl Requests {
             open: BTreeMap::new(),
             proposals: BTreeSet::new(),
             agenda: BTreeSet::new(),
+            committed: BTreeSet::new(),
         }
     }
 
@@ -149,6 +152,9 @@ impl Requests {
         let pending = self.open.remove(&key)?;
         self.proposals.remove(&key);
         self.agenda.remove(&(pending.due, key));
+        if let Some(committed) = &pending.committed {
+            self.committed.remove(&(committed.index, key));
+        }
         Some(pending)
     }
 
@@ -192,12 +198,28 @@ impl Requests {
         self.agenda.first().map(|(at, _)| *at)
     }
 
-    /// Requests that wait for this node to apply what the leader has committed.
-    pub(super) fn committed_by(&self, applied: u64) -> Vec<Key> {
-        let here = |pending: &Pending| {
-            pending.committed.as_ref().is_some_and(|committed| committed.index <= applied)
-        };
-        self.open.iter().filter(|(_, pending)| here(pending)).map(|(key, _)| *key).collect()
+    /// The leader has committed a request; it is answered when this node has applied it as well.
+    pub(super) fn commit(&mut self, key: Key, committed: Committed) {
+        let Some(pending) = self.open.get_mut(&key) else { return };
+        self.committed.insert((committed.index, key));
+        if let Some(before) = pending.committed.replace(committed)
+            && pending.committed.as_ref().is_some_and(|now| now.index != before.index)
+        {
+            self.committed.remove(&(before.index, key));
+        }
+    }
+
+    /// Whether the leader has committed it.
+    pub(super) fn is_committed(&self, key: Key) -> bool {
+        self.open.get(&key).is_some_and(|pending| pending.committed.is_some())
+    }
+
+    /// A request that waited for this node to apply what the leader has committed, oldest entry first.
+    pub(super) fn take_committed(&mut self, applied: u64) -> Option<(Key, Committed)> {
+        let (_, key) = self.committed.first().copied().filter(|(index, _)| *index <= applied)?;
+        self.committed.pop_first();
+        let committed = self.open.get_mut(&key).and_then(|pending| pending.committed.take());
+        Some((key, committed.expect("what stands in line was committed")))
     }
 
     /// How it is put to another node.

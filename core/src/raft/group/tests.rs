@@ -353,6 +353,31 @@ fn at_most_four_batches_are_on_their_way() {
 }
 
 #[test]
+fn what_needs_no_disk_takes_no_place_among_the_batches() {
+    let mut group = leader(&[1, 2, 3]);
+    [2, 3].into_iter().for_each(|voter| acknowledge(&mut group, voter));
+    let stored = |deeds: Vec<Deed>| {
+        let mut batches = deeds.into_iter().filter_map(|deed| match deed {
+            Deed::Store(batch) => Some(batch.number),
+            _ => None,
+        });
+        (batches.next(), batches.next())
+    };
+    group.propose(vec![1]).expect("it leads");
+    let (Some(first), None) = stored(drain(&mut group)) else { panic!("one batch") };
+    for _ in 0..limits::RAFT_BATCHES_MAX as u64 * TIMING.heartbeat {
+        group.tick();
+        assert_eq!(stored(drain(&mut group)), (None, None), "heartbeats are not stored");
+    }
+    group.propose(vec![2]).expect("it leads");
+    let (Some(second), None) = stored(drain(&mut group)) else { panic!("the disk has room") };
+    let mut deeds = Vec::new();
+    [first, second].into_iter().for_each(|number| group.stored(number, &mut deeds));
+    acknowledge(&mut group, 2);
+    assert_eq!(group.commit(), group.last(), "both are durable on a majority");
+}
+
+#[test]
 fn a_change_of_configuration_is_not_in_force_before_its_commit_is_stored() {
     let mut group = leader(&[1]);
     let steps = vec![ChangeStep::Learner(MemberId(2))].into();
