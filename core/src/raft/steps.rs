@@ -99,6 +99,16 @@ impl Ladder {
         }
     }
 
+    /// Whether it is time to look: nothing else was to be waited for, or a node that failed has just been given time
+    /// enough, and whoever voted there is lost.
+    fn is_due(&self, now: Instant, grace: Duration) -> bool {
+        let ended = |(standing, since): &(Standing, Instant)| {
+            let at = *since + grace;
+            matches!(standing, Standing::Failed(_)) && self.planned_at < at && at <= now
+        };
+        self.plan_at <= now || self.standings.values().any(ended)
+    }
+
     /// Whether membership counts this other node in.
     pub(super) fn is_alive(&self, node: &NodeId) -> bool {
         self.standings.get(node).is_some_and(|(standing, _)| *standing == Standing::Alive)
@@ -116,7 +126,7 @@ impl Raft {
     /// A tick of a leader: who is close behind, and whether it is time to look.
     pub(super) fn climb(&mut self, now: Instant) {
         self.note_caught_up(now);
-        if self.ladder.plan_at > now {
+        if !self.ladder.is_due(now, self.settings.dead_grace) {
             return;
         }
         #[cfg(test)]

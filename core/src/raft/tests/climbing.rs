@@ -95,3 +95,32 @@ fn two_dead_of_five_are_replaced_by_the_standbys() {
         voters.len() == 5 && !voters.contains(&gone[0]) && !voters.contains(&gone[1])
     });
 }
+
+#[test]
+fn a_voter_that_counts_as_lost_is_replaced_within_three_seconds_whenever_the_ladder_looked_last() {
+    let grace = Settings::new().dead_grace;
+    for shift in 0..5 {
+        let mut world = cluster(3, 6);
+        wait_for(&mut world, "five vote and the sixth stands by", |world| {
+            let Some(leader) = world.leader() else { return false };
+            voters(world).len() == 5 && world.node(leader).configuration().learners.len() == 1
+        });
+        world.run(millis(10_000));
+        let leader = world.leader().expect("somebody leads");
+        let others: Vec<usize> =
+            voters(&world).into_iter().filter(|index| *index != leader).collect();
+        let member = world.member(others[0]);
+        world.crash(others[0], 0);
+        depart(&mut world, others[0], Reason::Failed);
+        // News of another, at some time: the ladder looks, and next a while after that.
+        let news = millis(1000 + 2000 * shift);
+        world.run(news);
+        arrive(&mut world, others[1]);
+        world.run(grace - news);
+        world.run(millis(3000));
+        let leader = world.leader().expect("somebody leads");
+        let configuration = world.node(leader).configuration();
+        let replaced = configuration.voters.len() == 5 && !configuration.votes(member);
+        assert!(replaced, "shift {shift}: {:?}", world.node(leader).status(world.now));
+    }
+}
