@@ -356,7 +356,7 @@ impl Links {
 
     /// Checks every invariant by a full scan; the error is the sentence that is false.
     pub fn check(&self) -> Result<(), String> {
-        let waiting = Lane::ALL.map(|lane| self.waiting(lane));
+        let waiting = self.waiting_by_lane();
         let queued: usize = waiting.iter().map(|held| held.bytes).sum();
         if queued != self.queued_bytes {
             return Err(format!("L-1: {queued} bytes wait, {} are told", self.queued_bytes));

@@ -61,20 +61,24 @@ impl Gossip {
         queue.map_or_else(Default::default, |queue| (queue.tally, queue.len() as u64))
     }
 
-    /// What is held back and owed, for `GET /v0/operations/gossip`.
-    pub fn snapshot(&self) -> Snapshot {
-        let topics = Topic::ALL.map(|topic| {
+    /// The backlog of each topic.
+    pub fn topics(&self) -> [TopicRow; Topic::ALL.len()] {
+        Topic::ALL.map(|topic| {
             let (tally, queued) = self.items_of(topic);
             let backlog::Tally { enqueued, retired, .. } = tally;
             let dropped = tally.dropped();
             TopicRow { topic: topic.name(), queued, enqueued, retired, dropped }
-        });
+        })
+    }
+
+    /// What is held back and owed, for `GET /v0/operations/gossip`.
+    pub fn snapshot(&self) -> Snapshot {
         let peers = self.peers.iter().map(|(id, peer)| PeerRow {
             id: id.clone(),
             behind: peer.behind,
             last_digest: peer.last_digest,
         });
-        Snapshot { topics: topics.into(), peers: peers.collect() }
+        Snapshot { topics: self.topics().into(), peers: peers.collect() }
     }
 
     fn topic_counts(&self, topic: Topic, visit: &mut dyn FnMut(Count)) {

@@ -174,14 +174,13 @@ impl Counted for Links {
             let handshakes = self.counts.handshakes.get(outcome).copied().unwrap_or(0);
             count("link_handshakes_total", Labels::One("outcome", outcome), handshakes);
         }
-        for lane in Lane::ALL {
+        for (lane, waiting) in Lane::ALL.into_iter().zip(self.waiting_by_lane()) {
             let (class, traffic) = (lane.class().name(), self.counts.lane(lane));
             for (direction, flow) in [("sent", traffic.sent), ("received", traffic.received)] {
                 let labels = Labels::Two("class", class, "direction", direction);
                 count("link_frames_total", labels, flow.frames);
                 count("link_bytes_total", labels, flow.bytes);
             }
-            let waiting = self.waiting(lane);
             count("link_queued_frames", Labels::One("class", class), waiting.frames as u64);
             count("link_queued_bytes", Labels::One("class", class), waiting.bytes as u64);
             for (why, reason) in REASONS {
@@ -233,12 +232,17 @@ impl Links {
         }
     }
 
-    /// What waits in one lane of all peers.
-    pub(super) fn waiting(&self, lane: Lane) -> Queued {
-        self.peers.values().map(|peer| peer.queues.held(lane)).fold(
-            Queued::default(),
-            |sum, one| Queued { frames: sum.frames + one.frames, bytes: sum.bytes + one.bytes },
-        )
+    /// What waits in each lane, of all peers.
+    pub(super) fn waiting_by_lane(&self) -> [Queued; 4] {
+        let mut sums = [Queued::default(); 4];
+        for peer in self.peers.values() {
+            for (sum, lane) in sums.iter_mut().zip(Lane::ALL) {
+                let held = peer.queues.held(lane);
+                sum.frames += held.frames;
+                sum.bytes += held.bytes;
+            }
+        }
+        sums
     }
 
     /// Per connection in use on which anything waits, how many frames of each class may leave next. For

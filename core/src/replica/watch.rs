@@ -66,7 +66,7 @@ pub struct Touched {
     pub nodes: BTreeSet<NodeId>,
     /// An input named nobody: every map may have moved.
     pub all: bool,
-    /// There was any input: our own maps may have moved.
+    /// An input spoke of more than foreign maps: our own may have moved.
     pub own: bool,
     /// What was written to our own maps.
     pub writes: Vec<Wrote>,
@@ -87,7 +87,10 @@ pub struct Wrote {
 
 impl Touched {
     pub(super) fn note(&mut self, input: &Input) {
-        self.own = true;
+        // What others say of their maps moves none of ours.
+        let foreign =
+            matches!(input, Input::Segment { .. } | Input::Floor { .. } | Input::Shown { .. });
+        self.own |= !foreign;
         let node = match input {
             Input::Segment { segment, .. } => &segment.replica.node,
             Input::Floor { owner, .. } => &owner.node,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate_core::limits;
 use quorate_core::machine::{Counted as _, Labels};
-use quorate_core::node::gossip::Waiting;
+use quorate_core::node::gossip::{TopicRow, Waiting};
 use quorate_core::node::{Effect, Input};
 use quorate_core::wire::datagram::{self, Kind};
 use quorate_core::wire::frame::Class;
@@ -122,35 +122,14 @@ impl Watch {
         process: &Process,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
-        let mut balance: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        let mut queued = BTreeMap::new();
-        process.node.gossip().counts(&mut |count| match (count.name, count.labels) {
-            ("gossip_items_total", Labels::Two(_, topic, _, outcome)) => {
-                let (entered, left) = balance.entry(topic).or_default();
-                match outcome {
-                    "enqueued" => *entered += count.value,
-                    _ => *left += count.value,
-                }
-            }
-            ("gossip_backlog_items", Labels::One(_, topic)) => {
-                queued.insert(topic, count.value);
-            }
-            ("gossip_over_budget_total", _) => {
-                balance.entry("over budget").or_default().0 += count.value
-            }
-            _ => {}
-        });
-        let over = balance.remove("over budget").unwrap_or_default().0;
-        ledger
-            .hold(Id::G1, machine, over == 0, || format!("{over} drains went over their budget"))?;
         let bound = host.settings.gossip.backlog_max as u64;
-        for (topic, (entered, left)) in balance {
-            let waiting = queued.get(topic).copied().unwrap_or_default();
-            ledger.hold(Id::G6, machine, entered == left + waiting, || {
-                format!("{topic}: {entered} enqueued, {left} retired or dropped, {waiting} queued")
+        for TopicRow { topic, queued, enqueued, retired, dropped } in process.node.gossip().topics()
+        {
+            ledger.hold(Id::G6, machine, enqueued == retired + queued + dropped, || {
+                format!("{topic}: {enqueued} enqueued, {retired} retired, {dropped} dropped, {queued} queued")
             })?;
-            ledger.hold(Id::G12, machine, waiting <= bound, || {
-                format!("{topic}: {waiting} items wait, the bound is {bound}")
+            ledger.hold(Id::G12, machine, queued <= bound, || {
+                format!("{topic}: {queued} items wait, the bound is {bound}")
             })?;
         }
         Ok(())
