@@ -220,7 +220,7 @@ pub fn base(plan: &Plan) -> Settings {
     let cluster = ClusterId("sim".into());
     let mut settings = Settings::new(node_id(0), cluster, Machine::address_of(0, 0), profile);
     // Nobody here reads figures: they are only built so that building them is run too.
-    settings.counts_interval = Duration::from_secs(10);
+    settings.counts_interval = Duration::from_secs(60);
     for (name, value) in &plan.given {
         set(&mut settings, name, value);
     }

@@ -167,11 +167,10 @@ impl Maps {
         self.rooms.values().try_for_each(|room| room.own.check(bound))
     }
 
-    /// The same of a foreign node's maps alone.
-    pub fn check_of(&self, node: &NodeId) -> Result<(), String> {
-        let known = self.nodes.get(node);
-        let mut views = self.rooms.values().filter_map(|room| room.views.get(node));
-        views.try_for_each(|view| self.check_view(node, view, known))
+    /// The same of a foreign node's maps in one topic alone.
+    pub fn check_in(&self, topic: Topic, node: &NodeId) -> Result<(), String> {
+        let view = self.rooms.get(&topic).and_then(|room| room.views.get(node));
+        view.map_or(Ok(()), |view| self.check_view(node, view, self.nodes.get(node)))
     }
 
     fn check_view(&self, node: &NodeId, view: &View, known: Option<&Known>) -> Result<(), String> {

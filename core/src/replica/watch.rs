@@ -62,8 +62,8 @@ impl<'a> Held<'a> {
 /// Whose maps the inputs since the last question could have moved, and what they wrote to our own.
 #[derive(Debug, Clone, Default)]
 pub struct Touched {
-    /// The foreign nodes named.
-    pub nodes: BTreeSet<NodeId>,
+    /// The foreign maps named.
+    pub maps: BTreeSet<(NodeId, Topic)>,
     /// An input named nobody: every map may have moved.
     pub all: bool,
     /// An input spoke of more than foreign maps: our own may have moved.
@@ -92,8 +92,10 @@ impl Touched {
             matches!(input, Input::Segment { .. } | Input::Floor { .. } | Input::Shown { .. });
         self.own |= !foreign;
         let node = match input {
-            Input::Segment { segment, .. } => &segment.replica.node,
-            Input::Floor { owner, .. } => &owner.node,
+            Input::Segment { segment, .. } => {
+                return self.name(&segment.replica.node, segment.topic);
+            }
+            Input::Floor { owner, topic, .. } => return self.name(&owner.node, *topic),
             Input::Notice(Notice::Suspect { .. } | Notice::Refuted { .. })
             | Input::Write { .. }
             | Input::Ready { .. }
@@ -110,9 +112,11 @@ impl Touched {
                 return;
             }
         };
-        if !self.nodes.contains(node) {
-            self.nodes.insert(node.clone());
-        }
+        Topic::ALL.into_iter().for_each(|topic| self.name(node, topic));
+    }
+
+    fn name(&mut self, node: &NodeId, topic: Topic) {
+        self.maps.insert((node.clone(), topic));
     }
 }
 
@@ -130,6 +134,13 @@ impl Maps {
     /// Our own maps, by topic.
     pub fn held_own(&self) -> impl Iterator<Item = Held<'_>> {
         self.rooms.values().map(|room| room.held(&self.local))
+    }
+
+    /// The maps of a foreign node in one topic, by life.
+    pub fn held_in(&self, topic: Topic, node: &NodeId) -> impl Iterator<Item = Held<'_>> {
+        let view = self.rooms.get(&topic).and_then(|room| room.views.get(node));
+        let copies = view.into_iter().flat_map(View::copies);
+        copies.map(move |(copy, shown)| copy.held(topic, shown))
     }
 
     /// The maps of a foreign node, by topic and life.

@@ -98,7 +98,8 @@ impl Watch {
         if all {
             return self.held_by_all(turn, ledger);
         }
-        touched.nodes.iter().try_for_each(|node| self.held_of(turn, node, ledger))
+        let mut named = touched.maps.iter();
+        named.try_for_each(|(node, topic)| self.held_in(turn, *topic, node, ledger))
     }
 
     /// Looks at every foreign map, whatever the inputs named.
@@ -117,20 +118,22 @@ impl Watch {
         lives(turn, maps.held(), ledger)
     }
 
-    /// Looks at the maps of a node that an input named.
-    fn held_of(
+    /// Looks at the maps of a node in a topic that an input named.
+    fn held_in(
         &mut self,
         turn: &Turn<'_>,
+        topic: Topic,
         node: &NodeId,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
         let maps = turn.process.node.maps();
-        sound(turn, maps.check_of(node))?;
-        let own = maps.held_own().filter(|_| *node == maps.local().node);
-        let held: Vec<Held<'_>> = own.chain(maps.held_of(node)).collect();
+        sound(turn, maps.check_in(topic, node))?;
+        let is_own = *node == maps.local().node;
+        let own = maps.held_own().filter(|held| is_own && held.topic == topic);
+        let held: Vec<Held<'_>> = own.chain(maps.held_in(topic, node)).collect();
         held.iter().try_for_each(|held| self.held(turn, held, ledger))?;
         if let Some(shadows) = self.shadows.get_mut(turn.machine) {
-            shadows.retain_held(node, &held);
+            shadows.retain_held(topic, node, &held);
         }
         lives(turn, held.into_iter(), ledger)
     }

@@ -232,7 +232,9 @@ impl Watch {
         let of_it = |probed: &&Option<String>| probed.as_deref() == Some(url);
         let flying = observer.probing.values().filter(of_it).count();
         // Ranks of one worker are entries of their own and share what is probed.
-        let entries = observer.statuses.keys().filter(|entry| base(entry) == url).count();
+        let begin = observer.statuses.range(url.to_owned()..).map(|(entry, _)| entry);
+        let begin = begin.take_while(|entry| entry.starts_with(url));
+        let entries = begin.filter(|entry| base(entry) == url).count();
         ledger.hold(Id::W10, turn.machine, flying <= entries, || {
             format!("{flying} probes of {url} are in flight, which is {entries} entries")
         })

@@ -148,19 +148,14 @@ impl Shadows {
         });
     }
 
-    /// Forgets the maps of `node` that are not among `held`.
-    pub(super) fn retain_held(&mut self, node: &NodeId, held: &[Held<'_>]) {
-        for topic in Topic::ALL {
-            let key = (topic, node.clone());
-            let Some(lives) = self.maps.get_mut(&key) else { continue };
-            let is_held = |life| {
-                let mut held = held.iter().filter(|map| map.topic == topic);
-                held.any(|map| map.replica.incarnation == life)
-            };
-            retain_lives(&mut self.sums, (topic, node), lives, is_held);
-            if lives.shadows.is_empty() {
-                self.maps.remove(&key);
-            }
+    /// Forgets the maps of `node` in `topic` that are not among `held`.
+    pub(super) fn retain_held(&mut self, topic: Topic, node: &NodeId, held: &[Held<'_>]) {
+        let key = (topic, node.clone());
+        let Some(lives) = self.maps.get_mut(&key) else { return };
+        let is_held = |life| held.iter().any(|map| map.replica.incarnation == life);
+        retain_lives(&mut self.sums, (topic, node), lives, is_held);
+        if lives.shadows.is_empty() {
+            self.maps.remove(&key);
         }
     }
 
@@ -280,7 +275,7 @@ mod tests {
         moved.retain(|topic, node, life| {
             topic == Topic::FACTS && (node.as_str(), life.0) != ("a", 1)
         });
-        moved.retain_held(&"a".parse().expect("a name"), &[]);
+        moved.retain_held(Topic::FACTS, &"a".parse().expect("a name"), &[]);
 
         let mut fresh = Shadows::default();
         fresh.put(map(Topic::FACTS, "b", 1), shadow(9));
