@@ -12,7 +12,7 @@
 //!                 └───────────── published in that turn ◀───────┘
 //! ```
 //!
-//! Reading order: a [`definition`] says what a pool is, a [`verdict`] what an answer meant ([`answer`] and
+//! Reading order: a [`definition`] says what a pool is ([`agreed`]: and which of them callers made), a [`verdict`] what an answer meant ([`answer`] and
 //! [`wait`] read it, [`profile`] says how long a member rests by it), a [`target`] what can rest, [`said`] what
 //! nodes say of it, `rest` what that amounts to, `probe` who may try, `lane` who may be picked, [`pick`] picks,
 //! [`view`] is what readers see, [`operations`] are what may be asked, and [`machine`] is the one `match`
@@ -23,6 +23,7 @@
 //!
 //! Absent on purpose: secrets, clocks, retries, text that an upstream wrote.
 
+pub mod agreed;
 pub mod answer;
 pub mod definition;
 mod lane;

@@ -290,6 +290,11 @@ pub enum Request {
         /// What makes a retry recognisable.
         once: Option<kv::Once>,
     },
+    /// Something of the consistent store for a surface of Quorate's own: it may write where callers may not.
+    Agree {
+        /// What.
+        request: Box<kv::Request>,
+    },
     /// Hear of changes in the consistent store. The request's ticket names the watch.
     Watch(kv::WatchRequest),
     /// Everything of a watch through this revision was taken off the host's hands.

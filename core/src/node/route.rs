@@ -261,6 +261,11 @@ impl Node {
                 let (request, origin) = (*request, crate::kv::Origin::Caller);
                 self.kv_step(crate::kv::Input::Request { ticket, request, origin, within, once });
             }
+            Request::Agree { request } => {
+                let (request, origin) = (*request, crate::kv::Origin::Domain);
+                let (within, once) = (None, None);
+                self.kv_step(crate::kv::Input::Request { ticket, request, origin, within, once });
+            }
             Request::Watch(request) => {
                 self.kv_step(crate::kv::Input::Watch { ticket, request });
                 out.push(Effect::Reply { ticket, reply: Reply::Watching { watch: ticket } });

@@ -35,12 +35,15 @@ use crate::machine::{Machine, Wake};
 use crate::time::{Instant, UnixTime, micros};
 use crate::wire::Blob;
 use counts::Counters;
+use define::Defined;
 use lease::Leases;
 
 /// Every pool that this node knows of.
 #[derive(Debug)]
 pub struct Pools {
     settings: Settings,
+    /// What callers have defined.
+    agreed: Defined,
     local: Replica,
     started: bool,
     /// Unix ms less this clock's ms, as the host last said.
@@ -107,6 +110,7 @@ impl Pools {
         let books = BTreeMap::from([(local.node.clone(), Book::default())]);
         Pools {
             settings,
+            agreed: Defined::default(),
             local,
             started: false,
             wall: 0,

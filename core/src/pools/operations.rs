@@ -2,8 +2,10 @@
 //!
 //! HTTP, command line and chat only parse and print these.
 //!
-//! Absent on purpose: what can be read from the snapshot: a pick, a list, an explanation.
+//! Absent on purpose: what can be read from the snapshot: a pick, a list, an explanation; and what a pool is, which
+//! [`super::agreed`] changes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -128,24 +130,12 @@ pub enum Command {
         /// How its request ended.
         ended: Ended,
     },
-    /// Make a pool.
-    Create {
-        /// Its name.
-        pool: Name,
-        /// What it is.
-        definition: Box<Definition>,
-    },
-    /// Replace what a pool is.
-    Set {
-        /// Which.
-        pool: Name,
-        /// What it is from now on.
-        definition: Box<Definition>,
-    },
-    /// Remove a pool.
-    Remove {
-        /// Which.
-        pool: Name,
+    /// What callers have defined, as the agreed store holds it: of an older revision it is passed over.
+    Agreed {
+        /// Of the store.
+        revision: u64,
+        /// Every pool; those of the document win.
+        pools: BTreeMap<Name, Definition>,
     },
     /// Park the active member and go on to the next.
     Rotate {
@@ -185,13 +175,6 @@ pub enum Command {
         pool: Name,
         /// Whom.
         member: CredentialHandle,
-    },
-    /// Say what is reset once the pool is back.
-    SetAuthReset {
-        /// Of which pool.
-        pool: Name,
-        /// Empty: nothing.
-        target: String,
     },
     /// Let every credential of a provider rest.
     CoolProvider {

@@ -224,6 +224,7 @@ pub fn of_request(request: &Request) -> String {
         Request::Pool(command) => format!("of a pool: {command:?}").to_lowercase(),
         Request::Raft(operation) => format!("of the log: {operation:?}").to_lowercase(),
         Request::Kv { request, .. } => of_keys(request).to_owned(),
+        Request::Agree { request } => of_keys(request).to_owned(),
         Request::Watch(_) => "watch keys".to_owned(),
         Request::Taken { watch, .. } => format!("took what watch {} told", watch.0),
         Request::Unwatch { watch } => format!("hear no more of watch {}", watch.0),

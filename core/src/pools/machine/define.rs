@@ -17,6 +17,15 @@ pub(super) struct Kept {
     exhausted: BTreeMap<Arc<str>, u64>,
 }
 
+/// What callers have defined.
+#[derive(Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Defined {
+    /// Of the store; 0 until it was heard of in this life.
+    #[serde(skip)]
+    revision: u64,
+    pools: BTreeMap<Name, Definition>,
+}
+
 impl Pools {
     /// Takes up what the store and configuration name, says it, and only then that all of it is said.
     pub(super) fn start(&mut self, unix: u64, out: &mut Vec<Output>) {
@@ -43,6 +52,9 @@ impl Pools {
                 }
             }
         }
+        // Without a quorum the last definitions that were heard of hold.
+        let agreed = rows.get(AGREED).and_then(|row| serde_json::from_slice::<Defined>(row).ok());
+        self.agreed = agreed.unwrap_or_default();
         self.define(out);
         for (name, pool) in &mut self.pools {
             let row = rows.get(&format!("{KEPT}{name}"));
@@ -79,6 +91,27 @@ impl Pools {
         out.push(Output::Persist { key, value: Some(said::blob(&kept)) });
     }
 
+    /// What callers have defined is this from now on. At one revision the later word says more.
+    pub(super) fn agree(
+        &mut self,
+        revision: u64,
+        pools: BTreeMap<Name, Definition>,
+        out: &mut Vec<Output>,
+    ) {
+        if revision < self.agreed.revision {
+            return;
+        }
+        self.agreed.revision = revision;
+        if self.agreed.pools == pools {
+            return;
+        }
+        self.agreed.pools = pools;
+        let row = said::blob(&self.agreed);
+        out.push(Output::Persist { key: AGREED.to_owned(), value: Some(row) });
+        self.because = (Cause::Defined, false);
+        self.define(out);
+    }
+
     pub(super) fn reload(&mut self, settings: Settings, out: &mut Vec<Output>) {
         self.settings = settings;
         self.because = (Cause::Defined, false);
@@ -87,12 +120,16 @@ impl Pools {
 
     /// Makes the pools what their definitions say.
     pub(super) fn define(&mut self, out: &mut Vec<Output>) {
-        let gone: Vec<Name> = self
-            .pools
-            .keys()
-            .filter(|name| !self.settings.pools.contains_key(*name))
-            .cloned()
+        let document = self.settings.pools.iter().map(|row| (row, true));
+        let agreed = self.agreed.pools.iter().map(|row| (row, false));
+        let agreed = agreed.filter(|((name, _), _)| !self.settings.pools.contains_key(*name));
+        let wanted: BTreeMap<Name, (Definition, bool)> = document
+            .chain(agreed)
+            .take(limits::POOLS_MAX)
+            .map(|((name, definition), managed)| (name.clone(), (definition.clone(), managed)))
             .collect();
+        let gone = self.pools.keys().filter(|name| !wanted.contains_key(*name));
+        let gone: Vec<Name> = gone.cloned().collect();
         for name in gone {
             if let Some(at) = self.pools.remove(&name).and_then(|pool| pool.due) {
                 self.due.remove(&(at, name.clone()));
@@ -101,17 +138,18 @@ impl Pools {
             self.keep(&name, out);
             out.push(Output::Announce(Event::Changed { pool: name }));
         }
-        for (name, definition) in self.settings.pools.iter().take(limits::POOLS_MAX) {
-            let pool = self.pools.entry(name.clone()).or_insert_with(|| PoolState {
+        for (name, (definition, from_document)) in wanted {
+            let pool = self.pools.entry(name).or_insert_with(|| PoolState {
                 definition: Arc::new(definition.clone()),
-                from_document: true,
+                from_document,
                 members: Vec::new(),
                 lanes: BTreeMap::from([(Arc::from(""), LaneState::default())]),
                 due: None,
                 shown: Arc::from([]),
             });
-            if *pool.definition != *definition {
-                pool.definition = Arc::new(definition.clone());
+            pool.from_document = from_document;
+            if *pool.definition != definition {
+                pool.definition = Arc::new(definition);
             }
         }
         self.enlist();
@@ -209,5 +247,7 @@ fn show(
 
 /// Rows of what we say, by entry.
 pub(super) const SAID: &str = "pools/said/";
+/// The row of what callers have defined.
+const AGREED: &str = "pools/agreed";
 /// Rows of pointers and edges, by pool.
 const KEPT: &str = "pools/kept/";

@@ -8,7 +8,7 @@ use super::super::lane::Who;
 use super::super::said::ParkSaid;
 use super::super::target::{Reach, Target};
 use super::super::verdict::{Scope, Verdict};
-use super::super::{Answer, Cause, Class, Command, Definition, Event, Outcome, Refusal, Report};
+use super::super::{Answer, Cause, Class, Command, Event, Outcome, Refusal, Report};
 use super::review::whoms;
 use super::*;
 use crate::time::millis;
@@ -42,9 +42,10 @@ impl Pools {
             Command::ReportLease { lease, ended } => {
                 Ok(self.report_lease(now, &lease, &ended, out))
             }
-            Command::Create { pool, definition } => self.create(pool, &definition),
-            Command::Set { pool, .. } | Command::Remove { pool } => self.managed(pool),
-            Command::SetAuthReset { pool, target } => self.auth_reset(pool, &target),
+            Command::Agreed { revision, pools } => {
+                self.agree(revision, pools, out);
+                Ok(Answer::Done)
+            }
             Command::Rotate { pool } => self.rotate(unix, pool, out),
             Command::Park { pool, member, span } => {
                 self.park(unix, &pool, member, Some(span), out).map(|_| Answer::Done)
@@ -72,34 +73,6 @@ impl Pools {
         };
         let who = state.members.iter().map(|one| one.who).find(|who| who.0 == member);
         who.ok_or_else(|| Refusal::NoMember { pool: pool.clone(), member })
-    }
-
-    /// A pool that a caller makes must be agreed on by all nodes; a document's is there already.
-    fn create(&mut self, pool: Name, definition: &Definition) -> Result<Answer, Refusal> {
-        if self.pools.contains_key(&pool) {
-            return Err(Refusal::PoolExists { pool });
-        }
-        definition.check().map_err(|wrong| {
-            let super::super::definition::DefinitionError { field, detail } = wrong;
-            Refusal::Invalid { field, detail }
-        })?;
-        Err(Refusal::ManagedByConfig { pool })
-    }
-
-    fn managed(&self, pool: Name) -> Result<Answer, Refusal> {
-        match self.pools.contains_key(&pool) {
-            true => Err(Refusal::ManagedByConfig { pool }),
-            false => Err(Refusal::NoPool { pool }),
-        }
-    }
-
-    fn auth_reset(&self, pool: Name, target: &str) -> Result<Answer, Refusal> {
-        if !target.is_empty() && !super::super::definition::is_label(target) {
-            let detail = "must be empty or [a-z0-9][a-z0-9._-]{0,63}, without blanks around it";
-            let (field, detail) = ("auth_reset_target".to_owned(), detail.to_owned());
-            return Err(Refusal::Invalid { field, detail });
-        }
-        self.managed(pool)
     }
 
     /// Acts on the very pointer that picks use.
