@@ -3,6 +3,7 @@
 //! Absent on purpose: decisions. Who tells, what is worth telling and when to reset is the node's.
 
 pub(crate) mod chat;
+pub(crate) mod definitions;
 pub(crate) mod figures;
 pub(crate) mod gauges;
 pub(crate) mod notices;

@@ -8,9 +8,11 @@
 use std::future::Future;
 
 use hyper::Method;
+use quorate_core::ids::CredentialHandle;
+use quorate_core::node::pools::definition::DEFAULT_TENANT;
 use serde_json::{Value, json};
 
-use super::args::operator::{Cooldown, Metric, Operator, Pool, Provider};
+use super::args::operator::{Cooldown, Defined, Metric, Operator, Pool, Provider};
 use super::client::{Answer, Failure, encode};
 use super::show::{cells, items, text, yaml};
 
@@ -68,6 +70,12 @@ async fn pool(asks: &impl Asks, verb: Pool) -> Result<Shown, Failure> {
             Ok(Shown { answer, text })
         }
         Pool::Classify { answer } => classify(asks, &answer).await,
+        verb @ (Pool::Create { .. }
+        | Pool::Set { .. }
+        | Pool::Remove { .. }
+        | Pool::Add { .. }
+        | Pool::Drop { .. }
+        | Pool::SetAuthReset { .. }) => define(asks, verb).await,
         verb @ (Pool::Rotate { .. }
         | Pool::Park { .. }
         | Pool::Unpark { .. }
@@ -109,10 +117,86 @@ async fn order(asks: &impl Asks, verb: Pool) -> Result<Shown, Failure> {
             on_member(asks, (&pool, &member), "clear", Some(cleared(model, &reason))).await
         }
         Pool::Probe { pool, member } => on_member(asks, (&pool, &member), "probe", None).await,
-        Pool::List | Pool::Show { .. } | Pool::Explain { .. } | Pool::Classify { .. } => {
-            unreachable!("these were done before")
+        Pool::List
+        | Pool::Show { .. }
+        | Pool::Explain { .. }
+        | Pool::Classify { .. }
+        | Pool::Create { .. }
+        | Pool::Set { .. }
+        | Pool::Remove { .. }
+        | Pool::Add { .. }
+        | Pool::Drop { .. }
+        | Pool::SetAuthReset { .. } => unreachable!("these were done before"),
+    }
+}
+
+/// Verbs that change what a pool is.
+async fn define(asks: &impl Asks, verb: Pool) -> Result<Shown, Failure> {
+    let put = Method::PUT;
+    let (method, path, body) = match verb {
+        Pool::Create { pool, what } => {
+            let mut body = definition(what);
+            if let Some(fields) = body.as_object_mut() {
+                fields.insert("name".to_owned(), json!(pool));
+            }
+            (Method::POST, "/v1/pools".to_owned(), Some(body))
+        }
+        Pool::Set { pool, what } => (put, path(&pool), Some(definition(what))),
+        Pool::Remove { pool } => (Method::DELETE, path(&pool), None),
+        Pool::Add { pool, credential, weight } => {
+            let handle = credential
+                .parse()
+                .unwrap_or_else(|_| CredentialHandle::of(DEFAULT_TENANT, &credential));
+            let body = weight.map_or_else(|| json!({}), |weight| json!({ "weight": weight }));
+            (put, format!("{}/members/{handle}", path(&pool)), Some(body))
+        }
+        Pool::Drop { pool, member } => {
+            (Method::DELETE, member_path(asks, &pool, &member).await?, None)
+        }
+        Pool::SetAuthReset { pool, target } => {
+            let body = json!({ "auth_reset_target": target });
+            (put, format!("{}/auth-reset-target", path(&pool)), Some(body))
+        }
+        verb @ (Pool::List
+        | Pool::Show { .. }
+        | Pool::Explain { .. }
+        | Pool::Classify { .. }
+        | Pool::Rotate { .. }
+        | Pool::Park { .. }
+        | Pool::Unpark { .. }
+        | Pool::Clear { .. }
+        | Pool::Probe { .. }) => unreachable!("{verb:?} changes no definition"),
+    };
+    let answer = asks.ask(method, &path, body.as_ref(), None).await?.json()?;
+    let text =
+        if answer.is_null() { "removed\n".to_owned() } else { members(&answer, asks.truncates()) };
+    Ok(Shown { answer, text })
+}
+
+/// A definition, as far as it is said.
+fn definition(what: Defined) -> Value {
+    let member = |text: &String| match text.rsplit_once('=') {
+        Some((id, weight)) if weight.parse::<u32>().is_ok() => {
+            json!({ "credential": id, "weight": weight.parse::<u32>().unwrap_or(1) })
+        }
+        Some(_) | None => json!({ "credential": text }),
+    };
+    let members = match what.provider {
+        Some(provider) => json!({ "provider": provider }),
+        None => what.members.iter().map(member).collect(),
+    };
+    let mut definition = json!({ "members": members });
+    for (name, value) in [
+        ("strategy", what.strategy),
+        ("degrade", what.degrade),
+        ("upstream", what.upstream),
+        ("auth_reset_target", what.auth_reset_target),
+    ] {
+        if let (Some(fields), Some(value)) = (definition.as_object_mut(), value) {
+            fields.insert(name.to_owned(), json!(value));
         }
     }
+    definition
 }
 
 async fn cooldown(asks: &impl Asks, verb: Cooldown) -> Result<Shown, Failure> {

@@ -114,7 +114,7 @@ fn gone(compacted: kv::Compacted) -> Problem {
     Problem::new(Code::Compacted, detail).with("compact_revision", revision)
 }
 
-fn failed(call: &Call, failure: &Failure) -> Problem {
+pub(super) fn failed(call: &Call, failure: &Failure) -> Problem {
     let words = failure.to_string();
     match failure {
         Failure::Refused(refusal) => refused(refusal),

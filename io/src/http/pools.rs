@@ -1,8 +1,11 @@
 //! `/v1/pools`: which account may be used, and the verbs of operators.
 //!
-//! Reads come from the snapshot that picks use; every change is a command that the node decides. A lease is a
+//! Reads come from the snapshot that picks use; every change is a command that the node decides, but for what a pool
+//! *is*: that all nodes agree on ([`definitions`]). A lease is a
 //! pick for a caller outside this process: it is made here and named by the node.
 
+mod definition;
+mod definitions;
 mod leases;
 pub(super) mod views;
 
@@ -54,6 +57,7 @@ pub(super) fn routes() -> Vec<Route> {
         })
         .statuses(&[202, 404]),
     ];
+    routes.extend(definitions::routes());
     routes.extend(leases::routes());
     routes.extend(views::routes());
     routes
@@ -91,9 +95,13 @@ fn show(call: Call) -> Outcome {
 }
 
 fn tagged(document: Value) -> Answer {
-    let tag = digest(&document);
-    let tag = tag.get(..16).unwrap_or(&tag).to_owned();
+    let tag = tag(&document);
     Answer::json(document).tag(&tag)
+}
+
+fn tag(document: &Value) -> String {
+    let tag = digest(document);
+    tag.get(..16).unwrap_or(&tag).to_owned()
 }
 
 fn explain(mut call: Call) -> Outcome {
@@ -194,7 +202,7 @@ fn refused(refusal: &Refusal) -> Problem {
     let code = Code::named(refusal.code()).expect("every refusal of pools is a code of ours");
     match refusal {
         Refusal::Invalid { field, detail } => {
-            let pointer = format!("/{}", field.replace('.', "/"));
+            let pointer = definition::pointer(field);
             Problem::faults(vec![Fault::new(pointer, "invalid", detail.clone())])
         }
         Refusal::NoPool { .. }

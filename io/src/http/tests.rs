@@ -7,6 +7,7 @@ mod gateway;
 pub(crate) mod harness;
 mod operators;
 mod pools;
+mod store;
 mod streams;
 mod surfaces;
 mod upstream;

@@ -205,6 +205,7 @@ impl Process {
             gateway: config.gateway.clone(),
         });
         look_outward(&config, &running, &audit);
+        tokio::spawn(pools::definitions::follow(running.handle.clone()));
         let tending = tokio::spawn(http::tend(surface.clone()));
         let (stop_serving, stopped) = oneshot::channel();
         let listeners = vec![Listener::Tcp(tcp), Listener::Unix(unix)];

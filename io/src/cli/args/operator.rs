@@ -1,6 +1,6 @@
 //! The words for pools, cooldowns and providers, as the command line and chats take them.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 /// A noun that operators say the same way everywhere.
 #[derive(Debug, Clone, Subcommand)]
@@ -54,6 +54,68 @@ pub(crate) enum Pool {
         /// For requests of this model
         #[arg(long)]
         model: Option<String>,
+    },
+    /// Make a pool
+    #[command(
+        after_help = "Examples:\n  quorate pool create codex --member codex-1 --member codex-2=3\n  quorate pool create claude --provider claude --strategy round_robin"
+    )]
+    Create {
+        /// Its name
+        pool: String,
+        #[command(flatten)]
+        what: Defined,
+    },
+    /// Replace what a pool is; what is not said is as by default
+    #[command(
+        after_help = "Examples:\n  quorate pool set codex --member codex-1 --strategy fill_first\n  quorate pool set claude --provider claude --degrade forward"
+    )]
+    Set {
+        /// Its name
+        pool: String,
+        #[command(flatten)]
+        what: Defined,
+    },
+    /// Remove a pool
+    #[command(
+        after_help = "Examples:\n  quorate pool remove codex\n  quorate pool remove codex --output json"
+    )]
+    Remove {
+        /// Its name
+        pool: String,
+    },
+    /// Put a credential into a pool, or change its share
+    #[command(
+        after_help = "Examples:\n  quorate pool add codex codex-3\n  quorate pool add codex codex-3 --weight 5"
+    )]
+    Add {
+        /// The pool's name
+        pool: String,
+        /// The credential's id or handle
+        credential: String,
+        /// Its share; else that of its record
+        #[arg(long)]
+        weight: Option<u32>,
+    },
+    /// Take a credential out of a pool
+    #[command(
+        after_help = "Examples:\n  quorate pool drop codex codex-3\n  quorate pool drop codex 04ef958ab3e85752"
+    )]
+    Drop {
+        /// The pool's name
+        pool: String,
+        /// The credential's id or handle
+        member: String,
+    },
+    /// Say what is reset once the pool is back; without a target, nothing
+    #[command(
+        after_help = "Examples:\n  quorate pool set-auth-reset codex login-1\n  quorate pool set-auth-reset codex"
+    )]
+    SetAuthReset {
+        /// The pool's name
+        pool: String,
+        /// The target
+        #[arg(default_value = "")]
+        target: String,
     },
     /// Set the active member aside for five minutes and go on to the next
     #[command(
@@ -120,6 +182,29 @@ pub(crate) enum Pool {
         /// The credential's id or handle
         member: String,
     },
+}
+
+/// What a pool is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Defined {
+    /// A credential's id, with its share behind `=`; once for each, in order
+    #[arg(long = "member", value_name = "ID[=WEIGHT]", required_unless_present = "provider")]
+    pub(crate) members: Vec<String>,
+    /// All credentials of this provider instead
+    #[arg(long, conflicts_with = "members")]
+    pub(crate) provider: Option<String>,
+    /// failover, round_robin, fill_first, weighted or least_used
+    #[arg(long)]
+    pub(crate) strategy: Option<String>,
+    /// `forward`: with nothing servable, use the member whose rest ends first
+    #[arg(long)]
+    pub(crate) degrade: Option<String>,
+    /// Replaces the provider's base URL
+    #[arg(long)]
+    pub(crate) upstream: Option<String>,
+    /// What is reset once the pool is back
+    #[arg(long)]
+    pub(crate) auth_reset_target: Option<String>,
 }
 
 #[derive(Debug, Clone, Subcommand)]

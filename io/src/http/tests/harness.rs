@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use quorate_core::ids::{ClusterId, CredentialHandle, Incarnation, NodeId, Replica, Ticket};
 use quorate_core::machine::{Count, Machine as _};
+use quorate_core::node::credentials;
 use quorate_core::node::membership::{Member, State};
 use quorate_core::node::pools::{self, Pools};
 use quorate_core::node::settings::Profile;
@@ -30,6 +31,7 @@ use tokio::sync::broadcast;
 use tower::ServiceExt as _;
 
 use super::super::{Host, HttpSettings, Parts, ReloadError, Surface, router};
+use super::store::Store;
 use crate::access::{Access, Caller, MintedToken, Scope, StaticToken};
 use crate::audit::Audit;
 use crate::config::Secret;
@@ -226,13 +228,9 @@ impl World {
         let script = Arc::new(Mutex::new(Script::default()));
         let scripted = script.clone();
         tokio::spawn(async move {
-            let mut unanswered = Vec::new();
+            let (mut unanswered, mut store) = (Vec::new(), Store::default());
             while let Some(ask) = asks.recv().await {
-                // The surface's own renewal, which no caller asked for.
-                if matches!(ask.request, quorate_core::node::Request::TellAudit { .. }) {
-                    let _ = ask.reply.send(Reply::Done);
-                    continue;
-                }
+                let Some(ask) = store.pass(ask) else { continue };
                 let mut script = scripted.lock().expect("free");
                 script.wishes.push(ask.request.clone());
                 if let quorate_core::node::Request::Pool(command) = ask.request {
@@ -377,7 +375,30 @@ pub(super) fn account(id: &str) -> CredentialHandle {
     CredentialHandle::of("default", id)
 }
 
-/// One pool, and three accounts.
+/// All of them; the pool has the first two.
+const ACCOUNTS: [&str; 4] = ["codex-1", "codex-2", "codex-3", "codex-4"];
+
+/// What is known of the accounts.
+fn heads() -> credentials::Snapshot {
+    let head = |id: &str| {
+        let key = credentials::Key::of_default(id).expect("a key");
+        let head = credentials::Head {
+            key: key.clone(),
+            handle: key.handle(),
+            revision: 1,
+            deleted: false,
+            digest: Default::default(),
+            updated_at: UnixTime(1_700_000_000_000),
+            record: None,
+            exposed: false,
+        };
+        (key, Arc::new(head))
+    };
+    let heads = ACCOUNTS.into_iter().map(head).collect();
+    credentials::Snapshot { heads, ..Default::default() }
+}
+
+/// One pool, and the accounts.
 fn pools(codex: &Value) -> Pools {
     let definition = serde_json::from_value(codex.clone());
     let definition: pools::Definition = definition.expect("a definition");
@@ -391,7 +412,7 @@ fn pools(codex: &Value) -> Pools {
     let unix = UnixTime(1_700_000_020_000);
     pools.handle(now, pools::Input::Clock { unix }, &mut out);
     pools.handle(now, pools::Input::Start, &mut out);
-    for id in ["codex-1", "codex-2", "codex-3"] {
+    for id in ACCOUNTS {
         let credential = pools::Credential {
             handle: account(id),
             id: id.into(),
@@ -487,7 +508,7 @@ pub(crate) fn published() -> Published {
     Published {
         members: ArcSwap::from_pointee(members),
         workers: ArcSwap::from_pointee(workers),
-        credentials: ArcSwap::default(),
+        credentials: ArcSwap::from_pointee(heads()),
         pools: ArcSwap::default(),
         gossip: ArcSwap::default(),
         links: ArcSwap::default(),

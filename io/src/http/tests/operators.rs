@@ -197,6 +197,143 @@ async fn what_is_only_read_says_the_same_on_every_surface() {
     }
 }
 
+/// What a pool is, changed verb by verb: by words, or by method, path and body; and whom `own` gives then.
+fn definitions() -> [(&'static str, &'static str, String, Option<Value>, &'static str); 6] {
+    let own = "/v1/pools/own";
+    let member = |id: &str| format!("{own}/members/{}", account(id));
+    let of = |id: &str| json!({"members": [{"credential": id}]});
+    let mut made = of("codex-3");
+    made["name"] = json!("own");
+    [
+        ("pool create own --member codex-3", "POST", "/v1/pools".to_owned(), Some(made), "codex-3"),
+        ("pool add own codex-4", "PUT", member("codex-4"), Some(json!({})), "codex-3"),
+        ("pool drop own codex-3", "DELETE", member("codex-3"), None, "codex-4"),
+        ("pool set own --member codex-3", "PUT", own.to_owned(), Some(of("codex-3")), "codex-3"),
+        (
+            "pool set-auth-reset own login-1",
+            "PUT",
+            format!("{own}/auth-reset-target"),
+            Some(json!({"auth_reset_target": "login-1"})),
+            "codex-3",
+        ),
+        ("pool remove own", "DELETE", own.to_owned(), None, ""),
+    ]
+}
+
+#[tokio::test]
+async fn what_a_pool_is_changes_alike_on_every_surface() {
+    for way in [Way::Http, Way::CommandLine, Way::Chat] {
+        let world = World::new();
+        for (number, (line, method, path, body, then)) in (0_i64..).zip(definitions()) {
+            let told = match way {
+                Way::Http => {
+                    let ask = asking(method, &path);
+                    let ask = match &body {
+                        Some(body) => ask.json(body),
+                        None => ask,
+                    };
+                    let answer = world.ask_as("operate", ask).await;
+                    assert!(answer.status.is_success(), "{line}: {}", answer.text);
+                    answer.text
+                }
+                Way::CommandLine => {
+                    let words = words_of(line).expect(line);
+                    let shown = perform(&client(&world).await, words).await;
+                    shown.unwrap_or_else(|failure| panic!("{line}: {failure}")).text
+                }
+                Way::Chat => {
+                    let answer = said(&world, &update(number, 8, line)).await.json();
+                    answer["text"].as_str().expect("a text").to_owned()
+                }
+            };
+            let ask = asking("POST", "/v1/pools/own/leases").json(&json!({}));
+            let lease = world.ask_as("use", ask).await.json();
+            let credential = lease["credential"].as_str().unwrap_or_default();
+            assert_eq!(credential, then, "{way:?}: after `{line}`: {told}");
+            let shown = world.get("/v1/pools/own").await.json();
+            let target = if line.contains("auth-reset") { "login-1" } else { "" };
+            if then.is_empty() {
+                assert_eq!(shown["code"], "not_found", "{way:?}: {told}");
+            } else {
+                assert_eq!(shown["auth_reset_target"], target, "{way:?}: after `{line}`");
+                assert_eq!(shown["from_document"], false);
+            }
+        }
+        let lines = world.audit_lines();
+        for verb in ["create", "add", "drop", "set", "set_auth_reset", "remove"] {
+            let line = lines.iter().find(|line| line["verb"] == format!("pool.{verb}"));
+            let line = line.unwrap_or_else(|| panic!("{way:?}: no line of {verb}"));
+            assert_eq!((&line["object"], &line["outcome"]), (&json!("own"), &json!("ok")));
+            assert_ne!(line["before"], line["after"], "{verb}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_definition_that_cannot_be_is_refused_with_what_is_in_the_way() {
+    let world = World::new();
+    let of = |ids: &[&str]| {
+        let members: Vec<Value> = ids.iter().map(|id| json!({"credential": id})).collect();
+        json!({"name": "own", "members": members})
+    };
+    let mut named_codex = of(&["codex-3"]);
+    named_codex["name"] = json!("codex");
+    let mut misspelt = of(&["codex-3"]);
+    misspelt["stratgy"] = json!("rr");
+    let fixed = format!("/v1/pools/codex/members/{}", account("codex-3"));
+    let unpooled = format!("/v1/pools/own/members/{}", account("codex-9"));
+    for (method, path, body, status, told) in [
+        ("POST", "/v1/pools", Some(of(&[])), 400, "/members"),
+        ("POST", "/v1/pools", Some(of(&["codex-3", "codex-3"])), 400, "/members/1/credential"),
+        ("POST", "/v1/pools", Some(of(&["codex-9"])), 400, "codex-9"),
+        ("POST", "/v1/pools", Some(misspelt), 400, "/stratgy"),
+        ("POST", "/v1/pools", Some(of(&["codex-1"])), 409, "credential_pooled"),
+        ("POST", "/v1/pools", Some(named_codex), 409, "pool_exists"),
+        (
+            "PUT",
+            "/v1/pools/codex",
+            Some(json!({"members": [{"credential": "codex-3"}]})),
+            409,
+            "managed_by_config",
+        ),
+        ("DELETE", "/v1/pools/codex", None, 409, "managed_by_config"),
+        ("PUT", fixed.as_str(), Some(json!({})), 409, "managed_by_config"),
+        (
+            "PUT",
+            "/v1/pools/codex/auth-reset-target",
+            Some(json!({"auth_reset_target": ""})),
+            409,
+            "managed_by_config",
+        ),
+        ("PUT", "/v1/pools/own/auth-reset-target", Some(json!({})), 400, "/auth_reset_target"),
+        (
+            "PUT",
+            "/v1/pools/own/auth-reset-target",
+            Some(json!({"auth_reset_target": "-x"})),
+            404,
+            "not_found",
+        ),
+        ("DELETE", "/v1/pools/own", None, 404, "not_found"),
+        ("PUT", unpooled.as_str(), Some(json!({})), 404, "not_found"),
+    ] {
+        let ask = asking(method, path);
+        let ask = match &body {
+            Some(body) => ask.json(body),
+            None => ask,
+        };
+        let answer = world.ask_as("operate", ask).await;
+        assert_eq!(answer.status, status, "{method} {path} {body:?}: {}", answer.text);
+        assert!(answer.text.contains(told), "{method} {path} {body:?}: {}", answer.text);
+    }
+    let made = world.ask_as("operate", asking("POST", "/v1/pools").json(&of(&["codex-3"]))).await;
+    super::description::check_answer("POST", "/v1/pools", 201, &made.json());
+    let stale = asking("DELETE", "/v1/pools/own").header("if-match", "\"old\"");
+    assert_eq!(world.ask_as("operate", stale).await.code(), "precondition_failed");
+    let tag = made.headers["etag"].to_str().expect("text").to_owned();
+    let known = asking("DELETE", "/v1/pools/own").header("if-match", &tag);
+    assert_eq!(world.ask_as("operate", known).await.status, 204);
+}
+
 #[tokio::test]
 async fn what_an_answer_would_mean_is_the_same_on_every_surface() {
     let world = World::new();
