@@ -7,6 +7,7 @@ pub mod browser;
 pub mod dev;
 pub mod http;
 pub mod hunt;
+pub mod namespaces;
 pub mod node;
 pub mod provider;
 
