@@ -17,7 +17,7 @@ use quorate_core::node::workers::{
 };
 use quorate_core::node::{Announcement, Call, Effect, Input, Reply, Request};
 
-use self::lives::Lives;
+use self::lives::{Lives, Version};
 use super::{Id, Ledger, Turn};
 use crate::clock::Micros;
 use crate::verdict::Failure;
@@ -30,8 +30,8 @@ const STORING_US: Micros = 8_000_000;
 #[derive(Debug)]
 pub struct Watch {
     observers: Vec<Observer>,
-    /// URLs that each machine owns, by what callers were told.
-    pub owned: Vec<BTreeMap<String, Micros>>,
+    /// URLs that each machine owns, by what callers were told, with the claim that began it.
+    owned: Vec<BTreeMap<String, Version>>,
     asked: BTreeMap<Ticket, Vec<String>>,
     /// Wishes to leave for good, with all workers of the node.
     leaving: BTreeSet<Ticket>,
@@ -141,8 +141,12 @@ impl Watch {
         }
         let Some(urls) = self.asked.remove(&ticket) else { return };
         match reply {
-            Reply::Worker(workers::Answer::Created(_)) => {
-                owned.extend(urls.iter().cloned().map(|url| (url, turn.now)));
+            Reply::Worker(workers::Answer::Created(entry)) => {
+                let local = turn.process.node.local();
+                let own = entry.claims.iter().find(|claim| claim.owner == local.node);
+                let began =
+                    own.map_or((local.incarnation, 0), |own| (own.incarnation, own.version));
+                owned.extend(urls.iter().cloned().map(|url| (url, began)));
                 self.created.insert(ticket, (urls.clone(), turn.now));
             }
             Reply::Worker(workers::Answer::Removing { .. }) => {
@@ -342,13 +346,13 @@ impl Watch {
     ) -> Result<(), Failure> {
         let Some(observer) = self.observers.get_mut(turn.machine) else { return Ok(()) };
         ledger.note(Id::W8);
-        let lost = observer.lives.entry(turn.now, turn.local(), patience(turn), url, entry);
-        for (owner, seen) in lost {
+        let lost = observer.lives.entry(turn.local(), patience(turn), url, entry);
+        for (owner, last) in lost {
             let index = turn.machines.iter().position(|machine| machine.node == owner);
             let Some(index) = index.filter(|index| *index != turn.machine) else { continue };
             // Who hears late of a removal may hear of the registration after it later still.
             let owned = self.owned.get(index).and_then(|owned| owned.get(url));
-            let owns = owned.is_some_and(|registered| *registered <= seen);
+            let owns = owned.is_some_and(|began| *began <= last);
             let settled = self.fresh.get(index).is_none_or(|fresh| !fresh.contains_key(url));
             ledger.hold(Id::W8, turn.machine, !(owns && settled), || {
                 format!("the claim of {owner} on {url} is gone, which {owner} owns all the time")

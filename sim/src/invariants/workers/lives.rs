@@ -13,13 +13,11 @@ use quorate_core::ids::{Incarnation, NodeId, Notice, Reason};
 use quorate_core::node::workers::view::{ClaimView, EntryView};
 use quorate_core::time::Instant;
 
-use crate::clock::Micros;
-
 /// What one process saw of others.
 #[derive(Debug, Default)]
 pub(super) struct Lives {
     /// By URL, since one entry is looked at at a time.
-    seen: BTreeMap<String, BTreeMap<NodeId, Seen>>,
+    seen: BTreeMap<String, BTreeMap<NodeId, Version>>,
     /// The present life of a node, and when it appeared here.
     present: BTreeMap<NodeId, (Incarnation, Instant)>,
     /// The last life of a node that was waited for as long as this process waits, before a newer one appeared.
@@ -28,14 +26,9 @@ pub(super) struct Lives {
     over: BTreeMap<NodeId, Incarnation>,
 }
 
-/// A claim in view.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    /// Since when, by the world's time.
-    since: Micros,
-    /// Of which life it was last.
-    life: Incarnation,
-}
+/// A claim as it was last: of which life, and its version there. An owner that gives a URL up and registers it anew goes on
+/// counting, so what belongs to which of the two is told apart however late it is heard.
+pub(super) type Version = (Incarnation, u64);
 
 impl Lives {
     /// Membership noticed something; this process waits for a new life for `patience`.
@@ -75,33 +68,30 @@ impl Lives {
     }
 
     /// The entry of `url` as it is now, or that there is none: whose claims are no longer among it though they
-    /// should be, with the time since when they were seen.
+    /// should be, and what they were.
     pub(super) fn entry(
         &mut self,
-        now: Micros,
         local: Instant,
         patience: Duration,
         url: &str,
         entry: Option<&EntryView>,
-    ) -> Vec<(NodeId, Micros)> {
+    ) -> Vec<(NodeId, Version)> {
         let claims = entry.map(|entry| entry.claims.as_slice()).unwrap_or_default();
         let mut lost = Vec::new();
         let mut seen = self.seen.remove(url).unwrap_or_default();
         let here = |owner: &NodeId| claims.iter().any(|claim| claim.owner == *owner);
-        for (owner, Seen { since, life }) in seen.extract_if(.., |owner, _| !here(owner)) {
-            let waited = self.waited.get(&owner).is_some_and(|waited| *waited > life);
-            let waits = self
-                .present
-                .get(&owner)
-                .is_some_and(|(present, since)| *present > life && local.since(*since) >= patience);
+        for (owner, last) in seen.extract_if(.., |owner, _| !here(owner)) {
+            let waited = self.waited.get(&owner).is_some_and(|waited| *waited > last.0);
+            let waits = self.present.get(&owner).is_some_and(|(present, since)| {
+                *present > last.0 && local.since(*since) >= patience
+            });
             if !waited && !waits {
-                lost.push((owner, since));
+                lost.push((owner, last));
             }
         }
         let over = |claim: &ClaimView| self.over.get(&claim.owner) >= Some(&claim.incarnation);
         for claim in claims.iter().filter(|claim| !over(claim)) {
-            let first = Seen { since: now, life: claim.incarnation };
-            seen.entry(claim.owner.clone()).or_insert(first).life = claim.incarnation;
+            seen.insert(claim.owner.clone(), (claim.incarnation, claim.version));
         }
         if !seen.is_empty() {
             self.seen.insert(url.to_owned(), seen);
