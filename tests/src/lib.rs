@@ -11,10 +11,16 @@ pub mod namespaces;
 pub mod node;
 pub mod provider;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// How long any condition may take to come true on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Says that `what` is not tested here, and why. Not by a macro: what those print is not shown where a test passes.
+pub fn not_tested(what: &str, why: &str) {
+    writeln!(std::io::stderr(), "NOT TESTED: {what}: {why}").expect("somebody reads");
+}
 
 /// Waits until `condition` gives a value; the panic names what was waited for and the last `state`.
 #[track_caller]

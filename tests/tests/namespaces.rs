@@ -7,7 +7,6 @@
 #![expect(clippy::indexing_slicing, reason = "a member that is not there is null, and no panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 use quorate_sim::history::{self, Answer, Call, Limits, Operation, Verdict};
 use quorate_tests::namespaces::{Machines, missing};
 use quorate_tests::node::{Directory, Node, Said, TOKEN, binary};
-use quorate_tests::{eventually, http};
+use quorate_tests::{eventually, http, not_tested};
 use serde_json::{Value, json};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -215,8 +214,7 @@ fn all_found(nodes: &[Node], calls: &[Call]) {
 fn whatever_is_cut_under_load_no_acknowledged_write_is_lost_and_all_saw_one_story() {
     if let Some(why) = missing() {
         assert!(std::env::var_os("QUORATE_NAMESPACES").is_none(), "{why}");
-        // Not by a macro: what those print is not shown where a test passes.
-        writeln!(std::io::stderr(), "namespaces: NOT TESTED: {why}").expect("somebody reads");
+        not_tested("cuts in network namespaces", &why);
         return;
     }
     let cluster = Cluster::start();

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use quorate_tests::browser::{Browser, found};
 use quorate_tests::node::{Directory, Said, built, own_profile};
+use quorate_tests::not_tested;
 use serde_json::json;
 
 /// Cannot hold, so that something is wrong: two halves are cut apart while a node crashes.
@@ -23,7 +24,7 @@ seeds    3..3
 #[test]
 fn the_page_of_a_failing_run_opens_on_what_is_wrong_and_is_moved_by_keys() {
     let Some(program) = found() else {
-        eprintln!("absent: chromium; the page of `quorate-sim view` is not opened in a browser");
+        not_tested("the page of `quorate-sim view` in a browser", "there is no chromium");
         return;
     };
     let directory = Directory::new("page");
