@@ -29,6 +29,8 @@ use crate::config::Secret;
 use crate::resolve;
 use crate::serve::SharedKeys;
 
+pub(crate) use ask::beside;
+
 /// Holds what probes need: roots of trust and the keys of workers.
 pub(crate) struct Prober {
     keys: SharedKeys,

@@ -20,6 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::probe::beside;
+
 /// Why a message did not arrive. What was sent, and whereto, is never part of it: a path may hold a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PostError {
@@ -109,14 +111,7 @@ async fn send(
         let answer = sender.send_request(request).await.map_err(|_| PostError::Protocol)?;
         Ok(answer.status())
     };
-    let driving = async {
-        let _ = connection.await; // The exchange hears of it.
-        std::future::pending().await
-    };
-    tokio::select! {
-        answer = exchange => answer,
-        never = driving => never,
-    }
+    beside(connection, exchange).await
 }
 
 const USER_AGENT: &str = concat!("quorate/", env!("CARGO_PKG_VERSION"));

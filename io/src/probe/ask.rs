@@ -121,7 +121,7 @@ async fn read(mut body: Incoming) -> Result<usize, ProbeOutcome> {
 }
 
 /// Drives `connection` while the question is open. Its own end is told to whoever waits for an answer.
-async fn beside<T>(
+pub(crate) async fn beside<T>(
     connection: impl Future<Output = hyper::Result<()>>,
     asking: impl Future<Output = T>,
 ) -> T {
