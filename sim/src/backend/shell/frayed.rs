@@ -2,7 +2,8 @@
 //!
 //! Datagrams are lost, doubled, late, too large, cut and kept as the link says. A connection hands over what it has
 //! in pieces of any length, in both directions; over a cut or clogged link it stands still and goes on after, as
-//! one whose packets are sent again; and it breaks when the world says so.
+//! one whose packets are sent again; and it breaks when the world says so. Whoever writes more than the far end reads
+//! has to wait, as before a full socket.
 //!
 //! The clock is the machine's.
 
@@ -19,14 +20,16 @@ use quorate_core::random::Rng;
 use quorate_core::time::{Instant, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Yard;
+use super::{Yard, stands};
 use crate::clock::Micros;
-use crate::net::Kind;
+use crate::net::{Kind, State};
 
 /// A delay below this is the engine's own.
 const SHORT_US: Micros = 1000;
 /// The longest of the short pieces.
 const PIECE_BYTES: usize = 40;
+/// What the sockets of a connection hold one way, before its writer has to wait.
+const SOCKET_BYTES: u64 = 16 * 1024;
 
 /// See the module.
 #[derive(Clone)]
@@ -58,6 +61,8 @@ pub struct Stream<S> {
     draws: Rng,
     /// Until when a slow reader has enough to do with what it read.
     busy_until: Micros,
+    /// What was written here and is not read at the far end, and when that was so.
+    unread: (u64, Micros),
 }
 
 impl<N: Net> Frayed<N> {
@@ -74,7 +79,7 @@ impl<N: Net> Frayed<N> {
         let resets = peer.map_or(0, |peer| yard.resets(machine, peer));
         let seed = yard.with(|world| world.draw_of_stream(machine)).unwrap_or_default();
         let draws = Rng::from_number(seed);
-        Stream { inner, yard, machine, peer, resets, draws, busy_until: 0 }
+        Stream { inner, yard, machine, peer, resets, draws, busy_until: 0, unread: (0, 0) }
     }
 
     /// Ends when the link carries.
@@ -214,6 +219,26 @@ impl<S> Stream<S> {
         }
     }
 
+    /// How much may be written: the far end reads as fast as its machine does, and nothing over a link that does
+    /// not carry.
+    fn room(&mut self) -> usize {
+        let machine = self.machine;
+        let told = self.peer.and_then(|peer| {
+            self.yard.with(|world| {
+                let link = world.link(machine, peer);
+                let stuck = link.state(Kind::Stream) != State::Open || stands(world, peer);
+                (if stuck { Some(0) } else { link.reader }, world.now())
+            })
+        });
+        let Some((rate, now)) = told else { return usize::MAX };
+        let (unread, since) = self.unread;
+        let read = rate.map_or(unread, |rate| rate * (now - since) / 1_000_000);
+        if read > 0 || rate == Some(0) {
+            self.unread = (unread.saturating_sub(read), now);
+        }
+        usize::try_from(SOCKET_BYTES.saturating_sub(self.unread.0)).unwrap_or(usize::MAX)
+    }
+
     /// How many of `most` bytes go at once.
     fn piece(&mut self, most: usize) -> usize {
         if self.draws.chance(1, 4) { most.min(1 + self.draws.index(PIECE_BYTES)) } else { most }
@@ -257,9 +282,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.whole()?;
-        let length = self.piece(bytes.len());
+        let room = self.room();
+        if room == 0 {
+            self.yard.soon(context.waker());
+            return Poll::Pending;
+        }
+        let length = self.piece(bytes.len().min(room));
         let piece = bytes.get(..length).unwrap_or(bytes);
-        Pin::new(&mut self.inner).poll_write(context, piece)
+        let written = Pin::new(&mut self.inner).poll_write(context, piece);
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.unread.0 += *bytes as u64;
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
