@@ -232,6 +232,29 @@ impl Plan {
         text.and_then(text::parse_phases).unwrap_or(TIME_DEFAULT_US)
     }
 
+    /// How many machines must be spare: every twin has its own.
+    pub fn twins(&self) -> usize {
+        let one = |pick: &Pick| match pick {
+            Pick::Range(first, last) => last + 1 - first,
+            Pick::All => self.nodes(),
+            Pick::Node(_) | Pick::Random | Pick::Role(_) => 1,
+        };
+        let of = |when: &When| match &when.what {
+            What::Fault { class: Class("twin"), targets, .. } => {
+                let machines = match targets {
+                    Targets::None => self.nodes(),
+                    Targets::Nodes(picks)
+                    | Targets::OneWay(picks, _)
+                    | Targets::Between(picks, _)
+                    | Targets::Halves(picks, _) => picks.iter().map(one).sum(),
+                };
+                machines * when.every.map_or(1, |(_, count)| count as usize)
+            }
+            What::Fault { .. } | What::Act { .. } => 0,
+        };
+        self.events.iter().map(of).sum()
+    }
+
     /// The faults of a class.
     pub fn faults(&self, class: Class) -> usize {
         let is =

@@ -183,6 +183,12 @@ impl Run<'_> {
         };
         let mut machines: Vec<Machine> = (0..nodes).map(machine).collect();
         form(plan, &rng, &mut machines);
+        let spare = |index| {
+            let settings = crate::settings::of_node(plan, index);
+            let node = crate::settings::node_id(index);
+            Machine { spare: true, ..Machine::new(index, node, settings, false) }
+        };
+        machines.extend((nodes..nodes + plan.twins()).map(spare));
         let mut trace = Trace::new(options.keep);
         if let Some(path) = &options.trace {
             let head = serde_json::json!({
@@ -197,7 +203,7 @@ impl Run<'_> {
             let (_, lines) = crate::trace::read::open(path).expect("its head was read before");
             trace.compare_with(Comparison::new(lines));
         }
-        let mut checks = Checks::new(nodes);
+        let mut checks = Checks::new(machines.len());
         checks.on = !options.blind;
         let mut world = World::new(&rng.child("world"), machines, trace, checks);
         world.lens = options.lens.then(Box::default);
@@ -302,9 +308,10 @@ impl Run<'_> {
         if self.world.failure().is_some() {
             return;
         }
+        self.world.end_twins();
         self.world.heal_links();
         self.world.resume_all();
-        let nodes = self.world.machines.len();
+        let nodes = self.plan.nodes();
         let core = self.core.clone();
         for machine in (0..nodes).filter(|machine| !core.contains(machine)) {
             self.break_for_good(machine);

@@ -16,6 +16,7 @@ mod lies;
 pub mod machine;
 pub(crate) mod newer;
 pub mod streams;
+mod twins;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -29,7 +29,7 @@ pub struct Watch {
     machines: Vec<Observer>,
     /// Lives that somebody gave up, retired, or outlived.
     given_up: BTreeMap<NodeId, Incarnation>,
-    raised: BTreeSet<Replica>,
+    raised: BTreeMap<Replica, usize>,
     /// When each machine's last process ended.
     pub ended: Vec<Option<Micros>>,
     /// Since when an observer holds a machine failed that it could reach.
@@ -91,7 +91,7 @@ impl Watch {
         Watch {
             machines: (0..machines).map(|_| Observer::default()).collect(),
             given_up: BTreeMap::new(),
-            raised: BTreeSet::new(),
+            raised: BTreeMap::new(),
             ended: vec![None; machines],
             wronged: BTreeMap::new(),
             meetings: meetings::Meetings::default(),
@@ -220,11 +220,17 @@ impl Watch {
         let slept = self.machines.get(turn.machine).is_some_and(|observer| observer.slept);
         let before = &turn.process.replica;
         let given_up = self.given_up.get(&replica.node).copied().unwrap_or_default();
-        let known = given_up >= before.incarnation || slept;
+        // Whoever begins a life to which a second process of the node has raised itself must leave it.
+        let taken = self.raised.get(before).is_some_and(|other| *other != turn.machine);
+        let known = given_up >= before.incarnation || slept || taken;
         ledger.hold(Id::M5, turn.machine, known && replica > before, || {
             format!("{before} raised itself to {replica}, though nobody had given it up")
         })?;
-        let new = self.raised.insert(replica.clone());
+        // A life below this one is outlived: a second process of the node, if one runs, has to raise itself.
+        if let Some(over) = replica.incarnation.0.checked_sub(1) {
+            self.give_up(&replica.node, Incarnation(over));
+        }
+        let new = self.raised.insert(replica.clone(), turn.machine).is_none();
         ledger.hold(Id::M5, turn.machine, new, || format!("{replica} was raised to twice"))
     }
 

@@ -7,7 +7,7 @@
 mod record;
 mod shadows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::{NodeId, Notice, Replica};
 use quorate_core::limits::DIGEST_BUCKETS;
@@ -41,6 +41,10 @@ pub struct Watch {
     lives: Vec<Option<Replica>>,
     /// Turns until each process shows every map.
     full_in: Vec<u32>,
+    /// On which machine each life was lived first.
+    lived: BTreeMap<Replica, usize>,
+    /// Lives that a second process of the node lived, too: what such a one wrote is nobody's word, and no promise.
+    doubled: BTreeSet<Replica>,
 }
 
 impl Watch {
@@ -51,6 +55,8 @@ impl Watch {
             reached: BTreeMap::new(),
             lives: vec![None; machines],
             full_in: vec![0; machines],
+            lived: BTreeMap::new(),
+            doubled: BTreeSet::new(),
         }
     }
 
@@ -85,7 +91,9 @@ impl Watch {
 
     pub(super) fn turn(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let (maps, touched) = (turn.process.node.maps(), &turn.process.touched);
-        let mut writes = touched.writes.iter();
+        self.lives_once(turn);
+        let doubled = &self.doubled;
+        let mut writes = touched.writes.iter().filter(|wrote| !doubled.contains(&wrote.replica));
         let bound = turn.machines.get(turn.machine).map_or(0, |m| m.settings.tombstones_max);
         writes.try_for_each(|wrote| self.record.note(turn.machine, wrote, bound, ledger))?;
         self.live_on(turn);
@@ -143,6 +151,18 @@ impl Watch {
         self.shadows.get(machine).map_or([0; DIGEST_BUCKETS], |shadows| *shadows.sums())
     }
 
+    /// A life belongs to the machine on which it is lived first.
+    fn lives_once(&mut self, turn: &Turn<'_>) {
+        let local = turn.process.node.local();
+        if self.lives.get(turn.machine).is_some_and(|life| life.as_ref() == Some(local)) {
+            return;
+        }
+        let first = *self.lived.entry(local.clone()).or_insert(turn.machine);
+        if first != turn.machine {
+            self.doubled.insert(local.clone());
+        }
+    }
+
     /// A life that takes over from another has what that had.
     fn live_on(&mut self, turn: &Turn<'_>) {
         let Some(life) = self.lives.get_mut(turn.machine) else { return };
@@ -192,7 +212,7 @@ impl Watch {
     ) -> Result<(), Failure> {
         let shadows = self.shadows.get(turn.machine);
         let former = shadows.and_then(|shadows| shadows.seen(held.topic, held.replica));
-        if former == Some(Seen::of(held)) {
+        if former == Some(Seen::of(held)) || self.doubled.contains(held.replica) {
             return Ok(());
         }
         let id = (held.topic, held.replica.clone());

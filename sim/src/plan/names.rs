@@ -52,7 +52,7 @@ pub const CLASSES: [Word; 40] = [
     word("crash_effect", &["rate"]),
     word("pause", &[]),
     word("suspend", &["slept"]),
-    absent("twin", "a second machine for one node id"),
+    word("twin", &[]),
     word("leave", &["remove_workers", "restarting"]),
     word("evict", &["node"]),
     word("join", &[]),

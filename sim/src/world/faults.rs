@@ -239,6 +239,7 @@ impl World {
             "crash" | "wipe" | "leave" => {
                 fault.place.machines.iter().for_each(|machine| self.start(*machine));
             }
+            "twin" => fault.place.machines.iter().for_each(|machine| self.end_twin(*machine)),
             "clock_drift" => {
                 fault.place.machines.iter().for_each(|machine| self.drift(*machine, 0))
             }
@@ -288,6 +289,7 @@ impl World {
                 }
             }
             "join" => self.start(machine),
+            "twin" => self.begin_twin(machine),
             "pause" | "suspend" => {
                 let until = now + fault.lasts.unwrap_or(5_000_000);
                 self.stand_still(machine, until, fault.class == "suspend");

@@ -55,6 +55,10 @@ pub struct Machine {
     pub doomed: Option<usize>,
     /// How often it moved to another address.
     pub moves: u8,
+    /// Whether it is no node's own: a second process of one may run here.
+    pub spare: bool,
+    /// The machine whose node runs here a second time.
+    pub twin_of: Option<usize>,
 }
 
 /// The longest that a loop may be busy with one turn. `operations.md` §3.
@@ -118,6 +122,8 @@ impl Machine {
             dark: false,
             doomed: None,
             moves: 0,
+            spare: false,
+            twin_of: None,
         }
     }
 

@@ -36,10 +36,7 @@ fn an_error_says_where_and_what_may_have_been_meant() {
     for (line, told) in [
         ("wehn 5s crash n1", "no line begins with `wehn`; did you mean `when`?"),
         ("when 5s crahs n1", "no fault is called `crahs`; did you mean `crash`?"),
-        (
-            "when 5s twin n1",
-            "the fault `twin` has no subject yet: there is no a second machine for one node id",
-        ),
+        ("when 5s notify n1", "the fault `notify` has no subject yet: there is no a listener"),
         ("when 5s cut all", "`cut all` parts nobody from anybody"),
         ("when 5s cut n2<->n2", "`cut n2<->n2` parts nobody from anybody"),
         ("when 5s isolate {n1..n2,n3} for 2s", "`isolate {n1..n2,n3}` parts nobody from anybody"),
