@@ -13,6 +13,11 @@ pub const BUILT: bool = cfg!(feature = "canary");
 /// Every canary, in order.
 pub const CANARIES: &[&str] = &[
     "gossip.answers_final_rows",
+    "kv.ends_leases_early",
+    "kv.lists_the_next_namespace",
+    "link.answers_strangers",
+    "link.drains_a_class_at_once",
+    "link.hears_the_past",
     "membership.forgets_fences",
     "membership.ignores_its_death",
     "membership.raises_without_disk",
@@ -20,6 +25,7 @@ pub const CANARIES: &[&str] = &[
     "replica.doubts_nothing",
     "replica.floor_waits_for_nobody",
     "workers.believes_words_of_the_failed",
+    "workers.forgets_a_field",
     "workers.probes_twice",
 ];
 

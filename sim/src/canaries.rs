@@ -36,6 +36,36 @@ pub const CANARIES: &[Canary] = &[
         story: None,
     },
     Canary {
+        name: "kv.ends_leases_early",
+        mistake: "a lease ends two seconds before its deadline, with another",
+        breaks: &["KV-4"],
+        story: Some(include_str!("../../tests/scenarios/kv/two_namespaces.scn")),
+    },
+    Canary {
+        name: "kv.lists_the_next_namespace",
+        mistake: "a list goes on in the namespace that begins like its own",
+        breaks: &["KV-6"],
+        story: Some(include_str!("../../tests/scenarios/kv/two_namespaces.scn")),
+    },
+    Canary {
+        name: "link.answers_strangers",
+        mistake: "a caller of another cluster is told that it is wrong here",
+        breaks: &["L-9"],
+        story: Some(include_str!("../../tests/scenarios/links/strangers.scn")),
+    },
+    Canary {
+        name: "link.drains_a_class_at_once",
+        mistake: "a class whose turn it is goes on until nothing of it waits",
+        breaks: &["L-4"],
+        story: Some(include_str!("../../tests/scenarios/links/half_a_batch.scn")),
+    },
+    Canary {
+        name: "link.hears_the_past",
+        mistake: "a frame of a connection that is over is counted",
+        breaks: &["L-5"],
+        story: Some(include_str!("../../tests/scenarios/links/said_too_late.scn")),
+    },
+    Canary {
         name: "membership.forgets_fences",
         mistake: "a life that left or was forgotten may come back",
         breaks: &["M-2"],
@@ -76,6 +106,12 @@ pub const CANARIES: &[Canary] = &[
         mistake: "an owner's word moves a worker out of Failed",
         breaks: &["W-5", "W-6"],
         story: Some(include_str!("../../tests/scenarios/workers/failed_hears_words.scn")),
+    },
+    Canary {
+        name: "workers.forgets_a_field",
+        mistake: "what others say of a worker is kept without one of its fields",
+        breaks: &["W-13"],
+        story: Some(include_str!("../../tests/scenarios/workers/spec_across_versions.scn")),
     },
     Canary {
         name: "workers.probes_twice",

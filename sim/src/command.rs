@@ -139,6 +139,9 @@ enum Command {
         /// Processor seconds for each.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// This one alone.
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
     },
     /// Print the plan of a seed.
     #[command(hide = true)]
@@ -231,7 +234,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Invariants { seeds, json } => list_invariants(seeds, json),
         Command::Marks { seeds, reports, json } => marks::list(seeds, &reports, json),
         #[cfg(feature = "canary")]
-        Command::Canaries { seconds } => Ok(canaries(seconds)),
+        Command::Canaries { seconds, only } => canaries(seconds, only.as_deref()),
         Command::Plan { seed, world } => world.world().map(|world| {
             say(world.of(seed).to_string().trim_end());
             true
@@ -483,12 +486,19 @@ fn first_difference(seed: u64, plan: &Plan, args: &WorldArgs, own: &Path) -> Res
 }
 
 #[cfg(feature = "canary")]
-fn canaries(seconds: u64) -> bool {
-    quorate_sim::canaries::CANARIES.iter().fold(true, |all, canary| {
+fn canaries(seconds: u64, only: Option<&str>) -> Result<bool, Refused> {
+    let all = quorate_sim::canaries::CANARIES.iter();
+    let wanted: Vec<_> = all.filter(|one| only.is_none_or(|name| name == one.name)).collect();
+    if wanted.is_empty() {
+        let name = only.unwrap_or_default();
+        let names = quorate_sim::canaries::CANARIES.iter().map(|canary| canary.name);
+        return Err(format!("no canary is called `{name}`{}", plan::names::nearest(name, names)));
+    }
+    Ok(wanted.into_iter().fold(true, |all, canary| {
         let caught = quorate_sim::canaries::hunt(canary, seconds);
         say(&caught.line());
         all && caught.by.is_some()
-    })
+    }))
 }
 
 fn list_invariants(seeds: Option<(u64, u64)>, json: bool) -> Result<bool, Refused> {

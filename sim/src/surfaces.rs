@@ -305,10 +305,11 @@ impl Wish<'_> {
             "models": [{"id": "m", "aliases": ["n"]}, {"id": "o"}], "kind": "regular", "mode": "http",
             "runtime": "r", "provider": "p", "labels": {"zone": "x"}, "priority": 7, "weight": 8,
             "cost": 0.1, "max_in_flight": 9, "drain_settle_ms": 1000, "auth": "none",
-            "health": {"path": "/alive", "rise": 3},
+            "health": {"path": "/alive", "rise": 3}, "bootstrap_port": 8998,
+            "kv": {"connector": "c", "role": "both", "engine_id": "e", "block_size": 16},
         });
         let all = all.as_object().into_iter().flatten();
-        let lacks = self.count(self.turn % 14);
+        let lacks = self.count(self.turn % 16);
         let all = all.enumerate().filter(|(place, _)| *place != lacks);
         spec.extend(all.map(|(_, (name, value))| (name.clone(), value.clone())));
     }

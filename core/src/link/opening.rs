@@ -130,6 +130,9 @@ impl Links {
             Verdict::Silence => {
                 sometimes!("link.hello_of_another_cluster");
                 self.counts.handshake("cluster");
+                if canary!("link.answers_strangers") {
+                    self.write_session(id, &Session::Refused(Refusal::WrongNode), out);
+                }
                 self.hang_up(now, id, "cluster", Wait::Backoff, out);
             }
             Verdict::Refused(refusal) => {

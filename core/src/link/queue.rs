@@ -140,6 +140,9 @@ impl Queues {
             }
             if !credited && !queue.frames.is_empty() {
                 queue.credit += lane.quantum();
+                if canary!("link.drains_a_class_at_once") {
+                    queue.credit += crate::limits::BROADCAST_BYTES_MAX;
+                }
             }
             if let Some(frame) = queue.pop_covered() {
                 self.credited = true;

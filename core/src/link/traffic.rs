@@ -26,6 +26,9 @@ impl Links {
     ) {
         let Some(connection) = self.connections.get_mut(&id) else {
             sometimes!("link.frame_of_the_past");
+            if canary!("link.hears_the_past") {
+                self.counts.received(Lane::Control, frame.payload.len());
+            }
             return;
         };
         connection.heard = now;

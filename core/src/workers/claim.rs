@@ -114,7 +114,11 @@ pub(super) fn read_entry(
     if value.len() > VALUE_BYTES_MAX {
         return Err("a worker's entry over bounds");
     }
-    let said: Published = serde_json::from_slice(value).map_err(|_| "a malformed worker entry")?;
+    let mut said: Published =
+        serde_json::from_slice(value).map_err(|_| "a malformed worker entry")?;
+    if canary!("workers.forgets_a_field") {
+        said.spec.bootstrap_port = None;
+    }
     said.check(author, id)?;
     Ok(Said::Claim(Id::from(id), Some(Box::new(said))))
 }
