@@ -169,9 +169,14 @@ pub enum Input {
         /// Does it?
         here: bool,
     },
-    /// The state as it is now is wanted; answered at once.
-    TakeSection {
-        /// Echoed.
+    /// The state as it is now is to be held, for a snapshot.
+    Freeze {
+        /// Of the snapshot.
+        number: u64,
+    },
+    /// The next piece of what is held is wanted; answered at once.
+    NextPiece {
+        /// Of the snapshot.
         number: u64,
     },
     /// The state is this from now on.
@@ -255,12 +260,12 @@ pub enum Output {
         /// An encoded [`Told`]; empty if the question was none.
         answer: Blob,
     },
-    /// The answer to `TakeSection`.
-    Section {
+    /// The answer to `NextPiece`.
+    Piece {
         /// Echoed.
         number: u64,
-        /// The state.
-        section: Blob,
+        /// The next bytes; none at the end.
+        piece: Option<Blob>,
     },
     /// Whether a lease waits for a moment of log time.
     Waiting {

@@ -240,6 +240,8 @@ pub const RAFT_KEYS_MAX: usize = 65_536;
 pub const RAFT_KEY_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a piece of a snapshot.
 pub const RAFT_CHUNK_BYTES: usize = 60 * 1024;
+/// Bytes of a snapshot that are encoded in one turn and stored in one batch: some milliseconds of each.
+pub const RAFT_PIECE_BYTES: usize = 16 * RAFT_CHUNK_BYTES;
 /// Pieces of a snapshot on their way.
 pub const RAFT_CHUNKS_INFLIGHT_MAX: usize = 16;
 /// Snapshots sent at a time.

@@ -36,6 +36,7 @@ mod state;
 mod status;
 mod steps;
 mod table;
+mod take;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -61,7 +62,7 @@ pub use keep::formed;
 pub use recover::{Survivor, Unfit, dropped, survivor};
 pub use status::{EntryRow, MemberRow, Standing, Status};
 
-use apply::{Applying, Taking};
+use apply::Applying;
 use conflict::Strangers;
 use counts::Counts;
 use drive::Missed;
@@ -75,6 +76,7 @@ use reads::Reads;
 use serve::Waiters;
 use state::{Image, State};
 use steps::Ladder;
+use take::Taking;
 use transfer::{Incoming, Outgoing};
 
 /// One node's part in the agreed log: a copy of it, or the way to those that have one.
@@ -93,7 +95,7 @@ pub struct Raft {
 
     committed: VecDeque<crate::wire::raft::Entry>,
     applying: Option<Applying>,
-    /// Sections that were asked for.
+    image_wanted: bool,
     taking: Option<Taking>,
     /// An entry that this build does not understand: nothing behind it is applied.
     halted: Option<u64>,
@@ -167,6 +169,7 @@ impl Raft {
             restored: None,
             committed: VecDeque::new(),
             applying: None,
+            image_wanted: false,
             taking: None,
             halted: None,
             since_image: (0, 0),
@@ -241,7 +244,7 @@ impl Machine for Raft {
             }
             Input::Applied { index, outcome } => self.applied(now, index, outcome, out),
             Input::Answered { number, answer } => self.answered(number, answer, out),
-            Input::Sections { number, sections } => self.sections(now, number, sections, out),
+            Input::Piece { number, piece } => self.piece_taken(number, piece, out),
             Input::Waiting { subject, waits } => self.leading.waiting(subject, waits),
             Input::Stored { number } => self.stored(now, number, out),
             Input::Peer { from, message } => self.peer(now, &from, message, out),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::ask::{Question, question, tell, told};
 use super::command::{Invalid, LeaseId, Outcome, Refusal};
-use super::state::{Restoring, State};
+use super::state::{Restoring, Section, State};
 use super::view::{Served, View};
 use super::watch::{Events, WatchRequest, Watches};
 use super::{Answer, Event, Failure, Input, Output, Settings, Unavailable, VERSION};
@@ -39,6 +39,8 @@ use renewal::Renewals;
 pub struct Kv {
     settings: Settings,
     state: State,
+    /// The state as a snapshot is to hold it, as far as it is not yet taken.
+    frozen: Option<(u64, Section)>,
     /// Whether the log is applied here.
     copy: bool,
     /// When the log's time was last heard of.
@@ -69,6 +71,7 @@ impl Kv {
             watches: Watches::new(&settings),
             settings,
             state: State::default(),
+            frozen: None,
             copy: false,
             clock_at: Instant::ZERO,
             calls: BTreeMap::new(),
@@ -147,9 +150,20 @@ impl Kv {
         self.lines_moved(now, &changed, out);
     }
 
+    /// The next piece of the state that is held for the snapshot `number`.
+    fn next_piece(&mut self, number: u64) -> Option<Blob> {
+        let (_, section) = self.frozen.as_mut().filter(|(of, _)| *of == number)?;
+        let piece = section.chunk(limits::RAFT_PIECE_BYTES);
+        if piece.is_none() {
+            self.frozen = None;
+        }
+        piece.map(Blob::from)
+    }
+
     fn restore(&mut self, now: Instant, point: (u64, u64), section: Option<&Blob>) {
         let (index, log_time) = point;
         self.watches.fall_behind(&self.state);
+        self.frozen = None;
         let mut state = match section {
             None => State::default(),
             Some(section) => {
@@ -298,9 +312,10 @@ impl Machine for Kv {
             Input::Answer { number, question } => self.answer(now, number, &question, out),
             Input::Led { here } => self.duties.lead(now, here),
             Input::Copy { here } => self.move_watches(now, here),
-            Input::TakeSection { number } => {
-                let section = Blob::from(self.state.section().bytes());
-                out.push(Output::Section { number, section });
+            Input::Freeze { number } => self.frozen = Some((number, self.state.section())),
+            Input::NextPiece { number } => {
+                let piece = self.next_piece(number);
+                out.push(Output::Piece { number, piece });
             }
             Input::Restore { index, log_time, section } => {
                 self.restore(now, (index, log_time), section.as_ref());

@@ -1,17 +1,14 @@
 //! Applying what is committed, one entry at a time and in order.
 //!
 //! An entry of a service is handed over and waited for; nothing behind it is applied before its answer. So
-//! a repetition always finds what came of the first, and a snapshot is always of one point.
+//! a repetition always finds what came of the first, and a snapshot, which is begun between two entries, is
+//! always of one point.
 //!
 //! - RF-3: what is applied is a function of the applied prefix: neither clock nor chance is asked here.
 //! - RF-8: log time never falls.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::counts::Moved;
-use super::state::Image;
 use super::table::{Outcome, Verdict};
 use super::{Blob, EntryRow, Output, Raft, Replica, RequestId, Subject};
 use crate::limits::{self, FRAME_CONTROL_BYTES_MAX};
@@ -26,14 +23,6 @@ pub(super) struct Applying {
     subject: Subject,
     request: Option<RequestId>,
     idempotency: Option<Idempotency>,
-}
-
-/// A snapshot that is being taken: nothing is applied meanwhile.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Taking {
-    pub(super) number: u64,
-    /// Whether the services were asked.
-    pub(super) asked: bool,
 }
 
 /// The log's own business, subject 0.
@@ -60,13 +49,7 @@ impl Raft {
     /// Applies what is committed, until a service is asked or nothing is left.
     pub(super) fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {
         while self.applying.is_none() && self.halted.is_none() {
-            if let Some(taking) = &mut self.taking {
-                if !taking.asked {
-                    taking.asked = true;
-                    out.push(Output::TakeSections { number: taking.number });
-                }
-                return;
-            }
+            self.freeze_if_wanted(out);
             let Some(entry) = self.committed.pop_front() else { break };
             self.apply(now, entry, out);
         }
@@ -197,9 +180,7 @@ impl Raft {
         let (entries, bytes) = &mut self.since_image;
         *entries += 1;
         *bytes += entry.payload.len() as u64;
-        let due =
-            *entries >= self.settings.snapshot_entries || *bytes >= self.settings.snapshot_bytes;
-        if due {
+        if self.image_is_due() {
             self.want_image();
         }
         self.answer_committed(out);
@@ -210,23 +191,5 @@ impl Raft {
         self.halted = Some(entry.index);
         out.push(Output::NeedsUpgrade { index: entry.index });
         out.push(Output::Tell);
-    }
-
-    /// The services' answer to `Output::TakeSections`.
-    pub(super) fn sections(
-        &mut self,
-        now: Instant,
-        number: u64,
-        sections: BTreeMap<Subject, Blob>,
-        out: &mut Vec<Output>,
-    ) {
-        if self.taking.take_if(|taking| taking.number == number).is_none() {
-            return; // A snapshot of the leader's came in between.
-        }
-        self.since_image = (0, 0);
-        self.counts.snapshot(Moved::Taken);
-        let image = Image { number, state: self.state.clone(), sections };
-        self.keep_image(&image, out);
-        self.advance(now, out);
     }
 }

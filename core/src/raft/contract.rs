@@ -24,9 +24,9 @@ pub struct Settings {
     pub voters_max: u8,
     /// How many may stand by.
     pub standbys_max: usize,
-    /// Entries after which a snapshot is taken.
+    /// Entries after which a snapshot is taken, if they are as many bytes as the last one was.
     pub snapshot_entries: u64,
-    /// Bytes of entries after which a snapshot is taken.
+    /// Bytes of entries after which a snapshot is taken in any case.
     pub snapshot_bytes: u64,
     /// Entries that are kept behind a snapshot.
     pub trailing_entries: u64,
@@ -129,12 +129,12 @@ pub enum Input {
         /// The business.
         answer: Blob,
     },
-    /// The answer to `Output::TakeSections`: every service's state as of the last entry applied.
-    Sections {
+    /// The answer to `Output::NextPiece`.
+    Piece {
         /// Echoed.
         number: u64,
-        /// By subject.
-        sections: BTreeMap<Subject, Blob>,
+        /// The next bytes of a service's state; none, if that was all of it.
+        piece: Option<(Subject, Blob)>,
     },
     /// Whether a service waits for a moment of log time: while one does, the log's time moves visibly.
     Waiting {
@@ -295,9 +295,14 @@ pub enum Output {
         /// The answer and the index that it includes, or why not.
         result: Result<Committed, Refusal>,
     },
-    /// Give every service's state as it is now; nothing is applied until `Input::Sections`.
-    TakeSections {
-        /// Echoed.
+    /// Hold every service's state as it is now: pieces of it are asked for, until its end or another one is to be held.
+    Freeze {
+        /// Of the snapshot.
+        number: u64,
+    },
+    /// Give the next piece of what is held, of at most [`PIECE_BYTES`](limits::RAFT_PIECE_BYTES).
+    NextPiece {
+        /// Of the snapshot.
         number: u64,
     },
     /// The state of every service is this from now on; one that is not mentioned is empty.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::apply::Taking;
 use super::counts::{Election, Moved};
 use super::group::{Group, ImageHead, Role};
 use super::state::Image;
@@ -348,7 +347,6 @@ impl Raft {
         self.incoming.clear();
         self.committed.clear();
         self.applying = None;
-        self.taking = None;
         self.since_image = (0, 0);
         self.counts.snapshot(Moved::Received);
         self.image = Some(bytes);
@@ -439,18 +437,6 @@ impl Raft {
             | Notice::Suspect { .. }
             | Notice::Refuted { .. }
             | Notice::Renamed { .. } => {}
-        }
-    }
-
-    /// Asks the services for a snapshot of what is applied, as soon as nothing is being applied.
-    pub(super) fn want_image(&mut self) {
-        let fresh = self.group.as_ref().and_then(|group| group.image());
-        let newest = fresh.is_some_and(|image| {
-            image.point == self.state.applied && image.configuration == self.state.configuration
-        });
-        if self.taking.is_none() && !newest && self.halted.is_none() {
-            self.leading.image_number += 1;
-            self.taking = Some(Taking { number: self.leading.image_number, asked: false });
         }
     }
 }

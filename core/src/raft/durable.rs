@@ -19,13 +19,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::group::{Hard, Point};
 use super::state::Image;
 use super::{Room, Row};
 use crate::ids::MemberId;
-use crate::limits::{FRAME_CONTROL_BYTES_MAX, RAFT_CHUNK_BYTES};
+use crate::limits::{FRAME_CONTROL_BYTES_MAX, RAFT_CHUNK_BYTES, RAFT_PIECE_BYTES};
 use crate::wire::founding::Promise;
 use crate::wire::raft::{Entry, Genesis};
 use crate::wire::{Blob, decode, encode};
@@ -180,32 +180,80 @@ pub(super) fn leftovers(rows: &Rows, slots: Slots, before: Point) -> Vec<Row> {
     stale.chain(voided.into_iter().flat_map(cut_rows)).collect()
 }
 
+/// A snapshot on its way to the store.
+pub(super) struct Writing {
+    slot: u64,
+    /// Pieces that have rows.
+    written: u64,
+    /// What fills no piece yet.
+    rest: Vec<u8>,
+    size_bytes: u64,
+    checksum: Xxh3,
+}
+
 impl Slots {
-    /// The batches in which a snapshot is written; after the last it is current, and the one before gone.
-    pub(super) fn write(&mut self, image: &Blob) -> Vec<Vec<Row>> {
+    /// Begins a snapshot beside the current one.
+    pub(super) fn begin(&mut self) -> Writing {
         let slot = self.next;
         self.next += 1;
-        let rows = image.chunks(RAFT_CHUNK_BYTES).zip(0_u64..).map(|(piece, position)| Row {
-            room: Room::Snapshot,
-            key: piece_key(slot, position),
-            value: Some(Blob::from(piece)),
-        });
-        let rows: Vec<Row> = rows.collect();
-        let mut batches: Vec<Vec<Row>> = rows.chunks(BATCH_PIECES).map(<[Row]>::to_vec).collect();
-        let size_bytes = image.len() as u64;
-        let current = Current { slot, size_bytes, checksum: xxh3_64(image) };
-        let mut last = batches.pop().unwrap_or_default();
+        Writing { slot, written: 0, rest: Vec::new(), size_bytes: 0, checksum: Xxh3::new() }
+    }
+
+    /// The last batch of a snapshot: with it this one is current, and the one before gone.
+    pub(super) fn finish(&mut self, mut writing: Writing) -> Vec<Row> {
+        let rest = std::mem::take(&mut writing.rest);
+        let mut last: Vec<Row> =
+            rest.chunks(RAFT_CHUNK_BYTES).map(|rest| writing.row(rest)).collect();
+        let Writing { slot, size_bytes, checksum, .. } = writing;
+        let current = Current { slot, size_bytes, checksum: checksum.digest() };
         last.push(written(Room::Snapshot, CURRENT.to_owned(), &current));
         if let Some((old, old_bytes)) = self.current.replace((slot, size_bytes)) {
-            last.extend((0..pieces(old_bytes)).map(|position| Row {
-                room: Room::Snapshot,
-                key: piece_key(old, position),
-                value: None,
-            }));
+            last.extend(gone(old, pieces(old_bytes)));
         }
-        batches.push(last);
+        last
+    }
+
+    /// The batches in which a whole snapshot is written.
+    pub(super) fn write(&mut self, image: &Blob) -> Vec<Vec<Row>> {
+        let mut writing = self.begin();
+        let parts = image.chunks(RAFT_PIECE_BYTES);
+        let mut batches: Vec<Vec<Row>> = parts.map(|part| writing.add(part)).collect();
+        let last = self.finish(writing);
+        match batches.last_mut() {
+            Some(batch) => batch.extend(last),
+            None => batches.push(last),
+        }
         batches
     }
+}
+
+impl Writing {
+    /// Rows of the pieces that `bytes` complete.
+    pub(super) fn add(&mut self, bytes: &[u8]) -> Vec<Row> {
+        self.size_bytes += bytes.len() as u64;
+        self.checksum.update(bytes);
+        self.rest.extend_from_slice(bytes);
+        let rest = std::mem::take(&mut self.rest);
+        let whole = rest.chunks_exact(RAFT_CHUNK_BYTES);
+        self.rest = whole.remainder().to_vec();
+        whole.map(|piece| self.row(piece)).collect()
+    }
+
+    fn row(&mut self, piece: &[u8]) -> Row {
+        let key = piece_key(self.slot, self.written);
+        self.written += 1;
+        Row { room: Room::Snapshot, key, value: Some(Blob::from(piece)) }
+    }
+
+    /// It is not wanted any more: what was written of it goes.
+    pub(super) fn given_up(self) -> Vec<Row> {
+        gone(self.slot, self.written).collect()
+    }
+}
+
+fn gone(slot: u64, pieces: u64) -> impl Iterator<Item = Row> {
+    let keys = (0..pieces).map(move |position| piece_key(slot, position));
+    keys.map(|key| Row { room: Room::Snapshot, key, value: None })
 }
 
 pub(super) fn identity_row(identity: &Identity) -> Row {
@@ -249,5 +297,3 @@ const IDENTITY: &str = "identity";
 const STATE: &str = "state";
 const PROMISE: &str = "promise";
 const CURRENT: &str = "current";
-/// Pieces of one batch, so that a snapshot never holds up the log's own batches for long.
-const BATCH_PIECES: usize = 16;

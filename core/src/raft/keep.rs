@@ -19,6 +19,8 @@ pub(super) enum Purpose {
     Group(u64),
     /// The founders' promise of this number.
     Founding(u64),
+    /// Pieces of the snapshot of this number.
+    Image(u64),
     /// Nobody waits for it; it only stands before others.
     Aside,
 }
@@ -135,6 +137,7 @@ impl Raft {
         let purpose = first.filter(|(of, _)| *of == number).map(|(_, purpose)| purpose);
         match purpose.expect("batches become durable in order") {
             Purpose::Aside => {}
+            Purpose::Image(number) => self.pieces_stored(number, out),
             Purpose::Founding(number) => self.found(now, founding::Input::Stored { number }, out),
             Purpose::Group(number) => {
                 let mut deeds = Vec::new();
@@ -151,6 +154,7 @@ impl Raft {
         let Batch { number, hard, entries, cut, snapshot } = batch;
         let mut rows = vec![durable::hard_row(&hard)];
         if let Some(id) = snapshot {
+            rows.extend(self.give_up_taking());
             rows.extend(durable::cut_rows(self.rows.clone()));
             self.rows = id.index + 1..id.index + 1;
             if let Some((_, bytes)) = &self.arrived {
@@ -168,29 +172,6 @@ impl Raft {
         self.leading.held(now, &entries);
         rows.extend(entries.iter().map(durable::entry_row));
         self.store(rows, Purpose::Group(number), out);
-    }
-
-    /// A snapshot of what is applied now is written beside the old one; in its last batch it becomes
-    /// current, and entries that only the old one needed go.
-    pub(super) fn keep_image(&mut self, image: &Image, out: &mut Vec<Output>) {
-        let bytes = image.encode();
-        let mut batches = self.slots.write(&bytes);
-        let mut last = batches.pop().unwrap_or_default();
-        for pieces in batches {
-            self.store(pieces, Purpose::Aside, out);
-        }
-        if let Some(group) = &mut self.group {
-            group.set_image(image.head());
-            let through = image.state.applied.index.saturating_sub(self.settings.trailing_entries);
-            let gone = group.compact(through);
-            let gone = self.rows.start..gone.end.clamp(self.rows.start, self.rows.end);
-            self.rows.start = gone.end;
-            last.extend(durable::cut_rows(gone));
-            // A start needs a commit index that the snapshot does not exceed.
-            last.push(durable::hard_row(&group.hard()));
-        }
-        self.store(last, Purpose::Aside, out);
-        self.image = Some(bytes);
     }
 
     /// Carries out what the group asks for.

@@ -101,6 +101,43 @@ impl State {
         State { applied, configuration, nodes: voters, voters_max, ..State::blank(genesis) }
     }
 
+    /// What the engine is told of a snapshot of this state.
+    pub(super) fn head(&self, number: u64) -> ImageHead {
+        ImageHead { point: self.applied, number, configuration: self.configuration.clone() }
+    }
+
+    /// The parts of a snapshot that are the log's own: the services' come behind.
+    pub(super) fn encode(&self, number: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.parts(number).iter().for_each(|part| put(part, &mut bytes));
+        bytes
+    }
+
+    fn parts(&self, number: u64) -> Vec<Part> {
+        let mut parts = vec![Part::Head {
+            genesis: self.genesis,
+            number,
+            applied: self.applied,
+            hash: self.hash,
+            log_time: self.log_time,
+            configuration: self.configuration.clone(),
+            nodes: self.nodes.clone(),
+            voters_max: self.voters_max,
+        }];
+        for (replica, row) in &self.table.requesters {
+            let Requester { done_below, last_index, outcomes } = row.clone();
+            parts.push(Part::Requester { replica: replica.clone(), done_below, last_index });
+            parts.extend(outcomes.into_iter().map(|(number, outcome)| {
+                let replica = replica.clone();
+                Part::Outcome { replica, number, outcome }
+            }));
+        }
+        parts.extend(self.table.used.values().cloned().map(Part::Used));
+        let retired = self.table.retired.iter();
+        parts.extend(retired.map(|(node, fence)| Part::Retired(node.clone(), *fence)));
+        parts
+    }
+
     /// An entry was applied.
     pub(super) fn advance(&mut self, entry: &Entry) {
         let covered = encode(&(self.hash, entry));
@@ -116,59 +153,15 @@ impl Image {
     }
 
     pub(super) fn head(&self) -> ImageHead {
-        ImageHead {
-            point: self.state.applied,
-            number: self.number,
-            configuration: self.state.configuration.clone(),
-        }
+        self.state.head(self.number)
     }
 
     pub(super) fn encode(&self) -> Blob {
-        let mut bytes = Vec::new();
-        for part in self.parts() {
-            let part = encode(&part);
-            let length = u32::try_from(part.len()).expect("a part is shorter than a message");
-            bytes.extend_from_slice(&length.to_le_bytes());
-            bytes.extend_from_slice(&part);
+        let mut bytes = self.state.encode(self.number);
+        for (subject, section) in &self.sections {
+            bytes.extend(encode_section(*subject, section));
         }
         Blob::from(bytes)
-    }
-
-    fn parts(&self) -> Vec<Part> {
-        let state = &self.state;
-        let mut parts = vec![Part::Head {
-            genesis: state.genesis,
-            number: self.number,
-            applied: state.applied,
-            hash: state.hash,
-            log_time: state.log_time,
-            configuration: state.configuration.clone(),
-            nodes: state.nodes.clone(),
-            voters_max: state.voters_max,
-        }];
-        for (replica, row) in &state.table.requesters {
-            let Requester { done_below, last_index, outcomes } = row.clone();
-            parts.push(Part::Requester { replica: replica.clone(), done_below, last_index });
-            parts.extend(outcomes.into_iter().map(|(number, outcome)| {
-                let replica = replica.clone();
-                Part::Outcome { replica, number, outcome }
-            }));
-        }
-        parts.extend(state.table.used.values().cloned().map(Part::Used));
-        let retired = state.table.retired.iter();
-        parts.extend(retired.map(|(node, fence)| Part::Retired(node.clone(), *fence)));
-        for (subject, section) in &self.sections {
-            let mut pieces: Vec<&[u8]> = section.chunks(RAFT_CHUNK_BYTES).collect();
-            if pieces.is_empty() {
-                pieces.push(&[]);
-            }
-            parts.extend(
-                pieces
-                    .into_iter()
-                    .map(|piece| Part::Section { subject: *subject, bytes: Blob::from(piece) }),
-            );
-        }
-        parts
     }
 
     /// Any bytes are a snapshot or an error.
@@ -193,6 +186,26 @@ impl Image {
             sections.into_iter().map(|(subject, bytes)| (subject, bytes.into())).collect();
         Ok(image)
     }
+}
+
+/// Bytes of a service's state, as parts of a snapshot.
+pub(super) fn encode_section(subject: Subject, section: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut add = |piece: &[u8]| {
+        put(&Part::Section { subject, bytes: Blob::from(piece) }, &mut bytes);
+    };
+    if section.is_empty() {
+        add(section); // It is mentioned.
+    }
+    section.chunks(RAFT_CHUNK_BYTES).for_each(add);
+    bytes
+}
+
+fn put(part: &Part, bytes: &mut Vec<u8>) {
+    let part = encode(part);
+    let length = u32::try_from(part.len()).expect("a part is shorter than a message");
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&part);
 }
 
 impl State {

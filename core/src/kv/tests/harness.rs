@@ -168,7 +168,7 @@ impl KvScript {
             Output::Misbehaved { what } => self.told.push(format!("misbehaved: {what}")),
             Output::Applied { .. }
             | Output::Answered { .. }
-            | Output::Section { .. }
+            | Output::Piece { .. }
             | Output::Waiting { .. } => {}
         }
     }

@@ -1,7 +1,5 @@
 //! What the consistent store says: proposals and reads for the log, answers to callers, news for watchers.
 
-use std::collections::BTreeMap;
-
 use super::{Announcement, Effect, Node, Reply, Step};
 use crate::node::misbehaviour::Domain;
 use crate::time::Instant;
@@ -37,9 +35,9 @@ impl Node {
             Output::Answered { number, answer } => {
                 self.raft_step(raft::Input::Answered { number, answer });
             }
-            Output::Section { number, section } => {
-                let sections = BTreeMap::from([(subject, section)]);
-                self.raft_step(raft::Input::Sections { number, sections });
+            Output::Piece { number, piece } => {
+                let piece = piece.map(|piece| (subject, piece));
+                self.raft_step(raft::Input::Piece { number, piece });
             }
             Output::Waiting { waits } => {
                 self.raft_step(raft::Input::Waiting { subject, waits });

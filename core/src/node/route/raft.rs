@@ -25,7 +25,8 @@ impl Node {
             Output::Clock { index, log_time } => {
                 self.kv_step(kv::Input::Clock { index, log_time: log_time.0 });
             }
-            Output::TakeSections { number } => self.kv_step(kv::Input::TakeSection { number }),
+            Output::Freeze { number } => self.kv_step(kv::Input::Freeze { number }),
+            Output::NextPiece { number } => self.kv_step(kv::Input::NextPiece { number }),
             Output::Restore { index, log_time, mut sections } => {
                 let section = sections.remove(&Subject::KV);
                 self.kv_step(kv::Input::Restore { index, log_time: log_time.0, section });

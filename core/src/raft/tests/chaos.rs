@@ -8,7 +8,7 @@ use crate::random::Rng;
 fn run(seed: u64) -> (Instant, usize) {
     let mut rng = Rng::from_number(seed).child("chaos");
     let mut world = World::new(seed, 6);
-    world.settings.snapshot_entries = 5 + rng.below(60);
+    world.settings.snapshot_bytes = 200 + rng.below(2000);
     world.settings.trailing_entries = rng.below(10);
     world.begin(if rng.chance(1, 2) { 3 } else { 5 });
     let voters: Vec<usize> =

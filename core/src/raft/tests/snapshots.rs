@@ -9,7 +9,7 @@ const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 fn small(seed: u64, nodes: usize, voters: usize) -> World {
     let mut world = World::new(seed, nodes);
-    world.settings.snapshot_entries = 10;
+    world.settings.snapshot_bytes = 400; // Of texts that are short, some ten.
     world.settings.trailing_entries = 3;
     world.begin(voters);
     world
@@ -37,6 +37,91 @@ fn a_start_reads_the_snapshot_and_replays_the_log_behind_it() {
         world.run(millis(10_000));
         assert_eq!(world.services[0], before.1, "RF-10");
         assert_eq!(world.services[0].len(), 57);
+    }
+}
+
+#[test]
+fn a_snapshot_is_written_again_when_the_log_behind_it_is_as_long() {
+    let mut world = World::new(1, 1);
+    world.settings.snapshot_entries = 10;
+    world.begin(1);
+    world.propose(0, 1000, &"x".repeat(5000), WAIT);
+    fill(&mut world, 0, 0..20);
+    let first = world.node(0).status(world.now).snapshot;
+    assert!(first > 1, "ten entries were applied, and they were long enough");
+    fill(&mut world, 0, 20..50);
+    assert_eq!(world.node(0).status(world.now).snapshot, first, "thirty small ones are not");
+    world.propose(0, 1001, &"y".repeat(5000), WAIT);
+    world.run(millis(2000));
+    assert!(world.node(0).status(world.now).snapshot > first, "now they are");
+}
+
+#[test]
+fn a_snapshot_is_due_in_any_case_after_so_many_bytes() {
+    let mut world = World::new(1, 1);
+    world.settings.snapshot_bytes = 1000;
+    world.begin(1);
+    world.propose(0, 1000, &"x".repeat(5000), WAIT);
+    world.run(millis(2000));
+    let first = world.node(0).status(world.now).snapshot;
+    assert!(first > 1, "one entry was long enough");
+    world.propose(0, 1001, &"y".repeat(2000), WAIT);
+    world.run(millis(2000));
+    assert!(world.node(0).status(world.now).snapshot > first, "though the last one is longer");
+}
+
+#[test]
+fn entries_are_applied_while_a_snapshot_is_written() {
+    let mut world = small(1, 1, 1);
+    world.propose(0, 1000, &"x".repeat(600_000), WAIT);
+    world.run(millis(2000));
+    let first = world.node(0).status(world.now).snapshot;
+    world.disk_max = millis(5000);
+    world.propose(0, 1001, &"y".repeat(600_000), WAIT);
+    world.run_until("it is applied", |world| world.services[0].len() == 2);
+    for ticket in 0..5 {
+        world.propose(0, ticket, &format!("t{ticket}"), WAIT);
+    }
+    world.run_until("they are applied", |world| world.services[0].len() == 7);
+    assert_eq!(world.node(0).status(world.now).snapshot, first, "pieces of it are still written");
+    let at = world.services[0][1].0;
+    world.run_until("it is written", |world| world.node(0).status(world.now).snapshot > first);
+    assert_eq!(world.node(0).status(world.now).snapshot, at, "it is of the entry that made it due");
+    world.crash(0, usize::MAX);
+    world.start(0);
+    world.run(millis(10_000));
+    assert_eq!(world.services[0].len(), 7, "RF-10");
+}
+
+#[test]
+fn a_snapshot_of_its_own_is_given_up_for_one_of_the_leader() {
+    for seed in 1..6 {
+        let mut world = World::new(seed, 3);
+        world.settings.snapshot_bytes = 1_000_000;
+        world.settings.trailing_entries = 0;
+        world.begin(3);
+        let leader = world.leader().expect("somebody leads");
+        let follower = (leader + 1) % 3;
+        let long = |world: &mut World, ticket: u64| {
+            world.propose(leader, ticket, &format!("{ticket}").repeat(150_000), WAIT);
+        };
+        long(&mut world, 1000);
+        long(&mut world, 1001);
+        world.run_until("its snapshot is begun", |world| world.services[follower].len() == 2);
+        world.slow = Some(follower);
+        world.run(millis(100));
+        world.slow = None;
+        world.isolate(follower);
+        long(&mut world, 1002);
+        long(&mut world, 1003);
+        fill(&mut world, leader, 0..10);
+        world.cut.clear();
+        world.run(millis(200_000));
+        assert_eq!(world.restored, 1, "seed {seed}: by a snapshot of the leader's");
+        world.assert_agreed(&[0, 1, 2]);
+        let keys = world.rows(follower).keys().filter(|(room, _)| *room == Room::Snapshot);
+        let begun = keys.filter(|(_, key)| key.ends_with("/00000000")).count();
+        assert_eq!(begun, 1, "seed {seed}: nothing is left of its own");
     }
 }
 

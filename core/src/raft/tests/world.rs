@@ -14,6 +14,9 @@ use crate::wire::raft::{Message, MessageKind};
 /// A service: the texts that were applied, in order.
 pub(super) type Service = Vec<(u64, String)>;
 
+/// Bytes of a piece of a service's state: a snapshot of some texts has several.
+const SERVICE_PIECE_BYTES: usize = 1 << 18;
+
 #[derive(Default)]
 struct Disk {
     durable: Rows,
@@ -41,9 +44,13 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) nodes: Vec<Option<Raft>>,
     pub(super) services: Vec<Service>,
+    /// Of each service, the state that is held for a snapshot.
+    frozen: Vec<(u64, VecDeque<Blob>)>,
     pub(super) told: BTreeMap<(usize, u64), (Instant, Told)>,
     pub(super) loss_percent: u64,
     pub(super) disk_max: Duration,
+    /// Whose disk takes a minute for what it is given now.
+    pub(super) slow: Option<usize>,
     /// Ordered pairs between which nothing passes.
     pub(super) cut: BTreeSet<(usize, usize)>,
     pub(super) misbehaved: Vec<(usize, &'static str)>,
@@ -79,9 +86,11 @@ impl World {
             now: Instant::from_millis(1000),
             nodes: Vec::new(),
             services: Vec::new(),
+            frozen: Vec::new(),
             told: BTreeMap::new(),
             loss_percent: 0,
             disk_max: millis(10),
+            slow: None,
             cut: BTreeSet::new(),
             misbehaved: Vec::new(),
             settings: Settings { expect: 0, ..Settings::new() },
@@ -105,6 +114,7 @@ impl World {
         for _ in 0..nodes {
             world.nodes.push(None);
             world.services.push(Service::new());
+            world.frozen.push(Default::default());
             world.disks.push(Disk::default());
         }
         world
@@ -328,10 +338,16 @@ impl World {
                 let outcome = Blob::from(format!("{text} as {}", service.len()).as_str());
                 return Some(Input::Applied { index: at, outcome });
             }
-            Output::TakeSections { number } => {
+            Output::Freeze { number } => {
                 let texts = serde_json::to_vec(&self.services[index]).expect("texts are values");
-                let sections = [(Subject::KV, Blob::from(texts))].into();
-                return Some(Input::Sections { number, sections });
+                let pieces = texts.chunks(SERVICE_PIECE_BYTES).map(Blob::from).collect();
+                self.frozen[index] = (number, pieces);
+            }
+            Output::NextPiece { number } => {
+                let (of, pieces) = &mut self.frozen[index];
+                assert_eq!(*of, number, "it is the last one that was frozen");
+                let piece = pieces.pop_front().map(|piece| (Subject::KV, piece));
+                return Some(Input::Piece { number, piece });
             }
             Output::Answer { number, .. } => {
                 let answer = Blob::from(format!("{} texts", self.services[index].len()).as_str());
@@ -362,7 +378,8 @@ impl World {
             }
             Output::Store { number, rows } => {
                 self.disks[index].pending.push_back((number, rows));
-                let slow = self.rng.between(millis(1), self.disk_max);
+                let quick = self.rng.between(millis(1), self.disk_max);
+                let slow = if self.slow == Some(index) { millis(60_000) } else { quick };
                 let newest = self.disks[index].pending.len() as u64;
                 let at = self.now + slow + Duration::from_micros(newest);
                 self.schedule(at, Event::Synced(index, self.lives[index], number));
