@@ -482,4 +482,38 @@ pub(crate) mod tests {
         let build = Build { version: "0.1.0".to_owned(), started_seconds: 1_700_000_000 };
         Arc::new(Meters::new(&handle, &build, Vec::new()))
     }
+
+    /// What a reader of the page takes for the upper bound of a quantile: the first bucket that holds so many.
+    fn quantile(page: &str, name: &str, of_hundred: u64) -> f64 {
+        let line = |line: &str| {
+            let rest = line.strip_prefix(name)?.strip_prefix("_bucket{le=\"")?;
+            let (bound, count) = rest.split_once("\"} ")?;
+            Some((bound.parse::<f64>().ok()?, count.parse::<u64>().ok()?))
+        };
+        let buckets: Vec<(f64, u64)> = page.lines().filter_map(line).collect();
+        let all = buckets.last().expect("a histogram has buckets").1;
+        let bucket = buckets.iter().find(|(_, count)| count * 100 >= all * of_hundred);
+        bucket.expect("the last bucket holds all").0
+    }
+
+    #[test]
+    fn a_quantile_of_known_latencies_is_read_to_within_a_bucket_in_the_unit_of_the_name() {
+        let meters = meters(crate::http::tests::harness::published());
+        // From 0.2 ms to 200 ms, most of them short.
+        let micros: Vec<u64> = (0..1000u64).map(|n| 200 + n * n * n / 5000).collect();
+        for took in &micros {
+            meters.request("/v1/workers", "GET", 200, Duration::from_micros(*took));
+        }
+        let page = meters.page();
+        for of_hundred in [1, 25, 50, 75, 90, 99, 100] {
+            let place = usize::try_from(of_hundred * 10).expect("small") - 1;
+            let seconds = *micros.get(place).expect("one of a thousand") as f64 / 1e6;
+            let read = quantile(&page, "quorate_http_request_duration_seconds", of_hundred);
+            let below = COARSE.iter().rev().find(|bound| **bound < read).copied().unwrap_or(0.0);
+            assert!(
+                below < seconds && seconds <= read,
+                "{of_hundred} %: {seconds}, read as {read}"
+            );
+        }
+    }
 }

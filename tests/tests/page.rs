@@ -24,7 +24,10 @@ seeds    3..3
 #[test]
 fn the_page_of_a_failing_run_opens_on_what_is_wrong_and_is_moved_by_keys() {
     let Some(program) = found() else {
-        not_tested("the page of `quorate-sim view` in a browser", "there is no chromium");
+        not_tested(
+            "the page of `quorate-sim view` in a browser",
+            "no chromium is on the path: apt-get install chromium",
+        );
         return;
     };
     let directory = Directory::new("page");
