@@ -35,6 +35,17 @@ const WAITING_MAX: usize = 4096;
 /// Lines of one sync.
 const GROUP_MAX: usize = 512;
 
+/// What is counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted<'a> {
+    /// By whom.
+    pub actor: &'a str,
+    /// What was done.
+    pub verb: &'static str,
+    /// `ok`, or the code of the refusal.
+    pub outcome: &'static str,
+}
+
 /// What a line tells, before it has its place in the chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Record {
@@ -147,9 +158,14 @@ impl Audit {
         self.offer(Line { record: Some(record), done: None })
     }
 
-    /// Counts one of many: it becomes a line within a minute.
-    pub fn count(&self, record: Record, now: quorate_core::time::Instant) {
-        self.shared.tally.count(record, now);
+    /// Counts one of many: it becomes a line within a minute. The first of them lends it the details of `record`.
+    pub fn count(
+        &self,
+        what: Counted<'_>,
+        now: quorate_core::time::Instant,
+        record: impl FnOnce() -> Record,
+    ) {
+        self.shared.tally.count(what, now, record);
     }
 
     /// Writes what was counted and is due, or all of it at the end. The shell calls this each second.

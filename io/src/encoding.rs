@@ -3,6 +3,7 @@
 //! A body is decoded to at most a bound of output: what is beyond it is not seen, and whatever it would
 //! cost to decode is not spent. What does not decode as a whole is absent.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 /// Codings that one body may have on top of each other.
@@ -14,7 +15,7 @@ const ZSTD_WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// The first `bytes_max` bytes of `body` without its `codings`, as `Content-Encoding` lists them in the
 /// order in which they were applied. `None` if a coding is not known or the body is not what it says.
-pub fn decoded(body: &[u8], codings: &str, bytes_max: usize) -> Option<Vec<u8>> {
+pub fn decoded<'a>(body: &'a [u8], codings: &str, bytes_max: usize) -> Option<Cow<'a, [u8]>> {
     let codings: Vec<String> = codings
         .split(',')
         .map(|coding| coding.trim().to_ascii_lowercase())
@@ -23,11 +24,13 @@ pub fn decoded(body: &[u8], codings: &str, bytes_max: usize) -> Option<Vec<u8>> 
     if codings.len() > LAYERS_MAX {
         return None;
     }
-    let mut decoded = body.to_vec();
-    for coding in codings.iter().rev() {
-        decoded = layer(&decoded, coding, bytes_max)?;
+    if codings.is_empty() {
+        return Some(Cow::Borrowed(body.get(..bytes_max).unwrap_or(body)));
     }
-    decoded.truncate(bytes_max);
+    let mut decoded = Cow::Borrowed(body);
+    for coding in codings.iter().rev() {
+        decoded = Cow::Owned(layer(&decoded, coding, bytes_max)?);
+    }
     Some(decoded)
 }
 

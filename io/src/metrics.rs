@@ -6,6 +6,8 @@
 //!
 //! Absent on purpose: a global registry (many nodes live in one test process), and labels with ids.
 
+mod requests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::handle::Handle;
 use crate::pools::gauges::Gauges;
 use crate::pools::reset::OUTCOMES;
 use crate::pools::sinks::RESULTS;
+use requests::{ByPool, ByRoute, UPSTREAM};
 
 /// The content type of the page.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -62,14 +65,13 @@ pub struct Meters {
     pub(crate) sse_readers: Gauge,
     audit_lines: Counter,
     audit_refusing: Gauge,
-    requests: Family<Pairs, Counter>,
+    requests: ByRoute,
     auth_failures: Family<Pairs, Counter>,
     picks: Family<Pairs, Counter>,
     auth_resets: Family<Pairs, Counter>,
     notices: Family<Pairs, Counter>,
     pool_edges: Family<Pairs, Counter>,
-    gateway_requests: Family<Pairs, Counter>,
-    gateway_attempts: Family<Pairs, Counter>,
+    pools: ByPool,
     /// Duration of one pick of a pool's member.
     pub(crate) pool_pick: Histogram,
     /// From a request of the gateway to the head of its answer.
@@ -163,14 +165,13 @@ impl Meters {
             sse_readers: Gauge::default(),
             audit_lines: Counter::default(),
             audit_refusing: Gauge::default(),
-            requests: Family::default(),
+            requests: ByRoute::default(),
             auth_failures: Family::default(),
             picks: Family::default(),
             auth_resets: Family::default(),
             notices: Family::default(),
             pool_edges: Family::default(),
-            gateway_requests: Family::default(),
-            gateway_attempts: Family::default(),
+            pools: ByPool::default(),
             registry: Registry::default(),
         };
         meters.register(&mut registry);
@@ -187,7 +188,7 @@ impl Meters {
         registry.register("audit_lines", "Lines appended", self.audit_lines.clone());
         let refusing = self.audit_refusing.clone();
         registry.register("audit_refusing", "1 while the audit log cannot be written", refusing);
-        registry.register("http_requests", "Requests answered", self.requests.clone());
+        self.requests.register(registry);
         let failures = self.auth_failures.clone();
         registry.register("auth_failures", "Callers not let in", failures);
         registry.register("worker_picks", "Picks of a worker", self.picks.clone());
@@ -195,10 +196,7 @@ impl Meters {
         registry.register("pool_auth_resets", "Logins reset after a recovery", resets);
         registry.register("pool_notices", "Notices by sink", self.notices.clone());
         registry.register("pool_edges", "Ends and beginnings of service", self.pool_edges.clone());
-        let requests = self.gateway_requests.clone();
-        registry.register("gateway_requests", "Requests of the gateway by answer", requests);
-        let attempts = self.gateway_attempts.clone();
-        registry.register("gateway_attempts", "Accounts asked, by what came of it", attempts);
+        self.pools.register(registry);
     }
 
     /// Makes each series of the closed families, at 0.
@@ -217,26 +215,31 @@ impl Meters {
     }
 
     /// Makes the series of a route at 0, one per status that it can answer.
-    pub(crate) fn open_route(&self, route: &str, method: &str, statuses: &[u16]) {
+    pub(crate) fn open_route(&self, route: &'static str, method: &'static str, statuses: &[u16]) {
         for status in statuses {
-            drop(self.requests.get_or_create(&request_labels(route, method, *status)));
+            drop(self.requests.series((route, method, *status)));
         }
     }
 
     /// Makes the series of a route's answers that are an upstream's, at 0.
-    pub(crate) fn open_passing(&self, route: &str, method: &str) {
-        drop(self.requests.get_or_create(&passed_labels(route, method)));
+    pub(crate) fn open_passing(&self, route: &'static str, method: &'static str) {
+        drop(self.requests.series((route, method, UPSTREAM)));
     }
 
     /// Counts a request that an upstream answered: its status is counted by pool.
-    pub(crate) fn passed(&self, route: &str, method: &str, took: Duration) {
-        self.requests.get_or_create(&passed_labels(route, method)).inc();
-        self.request_duration.observe(took.as_secs_f64());
+    pub(crate) fn passed(&self, route: &'static str, method: &'static str, took: Duration) {
+        self.request(route, method, UPSTREAM, took);
     }
 
     /// Counts an answered request.
-    pub(crate) fn request(&self, route: &str, method: &str, status: u16, took: Duration) {
-        self.requests.get_or_create(&request_labels(route, method, status)).inc();
+    pub(crate) fn request(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        status: u16,
+        took: Duration,
+    ) {
+        self.requests.series((route, method, status)).inc();
         self.request_duration.observe(took.as_secs_f64());
     }
 
@@ -266,24 +269,17 @@ impl Meters {
         for edge in EDGES {
             drop(self.pool_edges.get_or_create(&edge_labels(pool, edge)));
         }
-        for status in GATEWAY_STATUSES {
-            drop(self.gateway_requests.get_or_create(&status_labels(pool, status)));
-        }
-        for class in Class::ALL.map(Some).into_iter().chain([None]) {
-            drop(self.gateway_attempts.get_or_create(&attempt_labels(pool, class)));
-        }
+        self.pools.open(pool);
     }
 
     /// Counts an answer of the gateway to a client.
     pub(crate) fn gateway_request(&self, pool: &str, status: u16) {
-        let hundreds = usize::from(status / 100).saturating_sub(2);
-        let status = GATEWAY_STATUSES.get(hundreds).copied().unwrap_or("5xx");
-        self.gateway_requests.get_or_create(&status_labels(pool, status)).inc();
+        self.pools.request(pool, status);
     }
 
     /// Counts an account that was asked; without a class the client went away first.
     pub(crate) fn gateway_attempt(&self, pool: &str, class: Option<Class>) {
-        self.gateway_attempts.get_or_create(&attempt_labels(pool, class)).inc();
+        self.pools.attempt(pool, class);
     }
 
     /// Counts that a pool began or ceased to serve; `edge` is one of [`EDGES`].
@@ -357,27 +353,6 @@ const OWN: [&str; 26] = [
     "gateway_first_byte_seconds",
     "pool_share_seconds",
 ];
-
-fn request_labels(route: &str, method: &str, status: u16) -> Pairs {
-    vec![("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())]
-}
-
-fn passed_labels(route: &str, method: &str) -> Pairs {
-    let status = "upstream".to_owned();
-    vec![("route", route.to_owned()), ("method", method.to_owned()), ("status", status)]
-}
-
-/// The hundreds of answers of the gateway, as `gateway_requests_total` tells them.
-const GATEWAY_STATUSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
-
-fn status_labels(pool: &str, status: &str) -> Pairs {
-    vec![("pool", pool.to_owned()), ("status", status.to_owned())]
-}
-
-fn attempt_labels(pool: &str, class: Option<Class>) -> Pairs {
-    let class = class.map_or("cancelled", Class::name);
-    vec![("pool", pool.to_owned()), ("class", class.to_owned())]
-}
 
 fn pick_labels(policy: &str, result: &str) -> Pairs {
     vec![("policy", policy.to_owned()), ("result", result.to_owned())]

@@ -23,6 +23,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+pub use headers::is_heard;
+
 use super::wait::{self, Evidence};
 use super::{Class, Scope, Verdict};
 use crate::limits;
@@ -42,7 +44,7 @@ pub struct Answer<'a> {
     pub now: UnixTime,
     /// 100 to 599.
     pub status: u16,
-    /// Every line, in the order in which it came; names in any case.
+    /// Every line of which [`is_heard`], in the order in which it came; names in any case.
     pub headers: &'a [(String, String)],
     /// After content decoding; what is beyond [`limits::ANSWER_BODY_BYTES_MAX`] is not seen.
     pub body: &'a [u8],

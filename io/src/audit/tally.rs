@@ -6,39 +6,61 @@ use std::time::Duration;
 
 use quorate_core::time::Instant;
 
-use super::Record;
+use super::{Counted, Record};
 
 /// How long a count grows before it becomes a line.
 const PERIOD: Duration = Duration::from_secs(60);
 /// Pairs of actor and verb counted at a time; whoever comes later is counted as `other`.
 const PAIRS_MAX: usize = 4096;
-
-/// Actor, verb and outcome.
-type Pair = (String, String, String);
+/// See [`PAIRS_MAX`].
+const OTHER: &str = "other";
 
 /// The counts that are not lines yet.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pairs: Mutex<BTreeMap<Pair, (Instant, Record)>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// By verb and outcome, and then by actor.
+    records: BTreeMap<(&'static str, &'static str), BTreeMap<String, (Instant, Record)>>,
+    pairs: usize,
 }
 
 impl Tally {
-    /// Adds one. The first of a period lends the line its details.
-    pub(super) fn count(&self, mut record: Record, now: Instant) {
-        let mut pairs = self.pairs.lock().expect("no holder of this lock panics");
-        let mut key = (record.actor.clone(), record.verb.clone(), record.outcome.clone());
-        if !pairs.contains_key(&key) && pairs.len() >= PAIRS_MAX {
-            record.actor = "other".to_owned();
-            key.0.clone_from(&record.actor);
+    /// Adds one. The first of a period lends the line its details, and only then is `record` asked for them.
+    pub(super) fn count(&self, what: Counted<'_>, now: Instant, record: impl FnOnce() -> Record) {
+        let Counted { actor, verb, outcome } = what;
+        let mut counts = self.counts.lock().expect("no holder of this lock panics");
+        let is_full = counts.pairs >= PAIRS_MAX;
+        let actors = counts.records.entry((verb, outcome)).or_default();
+        let actor = if is_full && !actors.contains_key(actor) { OTHER } else { actor };
+        if let Some((_, record)) = actors.get_mut(actor) {
+            *record.count.get_or_insert(0) += 1;
+            return;
         }
-        let (_, record) = pairs.entry(key).or_insert((now, record));
-        *record.count.get_or_insert(0) += 1;
+        let record = Record {
+            actor: actor.to_owned(),
+            verb: verb.to_owned(),
+            outcome: outcome.to_owned(),
+            count: Some(1),
+            ..record()
+        };
+        actors.insert(actor.to_owned(), (now, record));
+        counts.pairs += 1;
     }
 
     /// Takes what is due.
     pub(super) fn due(&self, now: Instant, all: bool) -> Vec<Record> {
-        let mut pairs = self.pairs.lock().expect("no holder of this lock panics");
-        let due = pairs.extract_if(.., |_, (since, _)| all || now.since(*since) >= PERIOD);
-        due.map(|(_, (_, record))| record).collect()
+        let mut counts = self.counts.lock().expect("no holder of this lock panics");
+        let mut taken = Vec::new();
+        for actors in counts.records.values_mut() {
+            let due = actors.extract_if(.., |_, (since, _)| all || now.since(*since) >= PERIOD);
+            taken.extend(due.map(|(_, (_, record))| record));
+        }
+        counts.records.retain(|_, actors| !actors.is_empty());
+        counts.pairs -= taken.len();
+        taken
     }
 }

@@ -161,8 +161,9 @@ async fn what_happens_all_day_is_one_line_a_minute_with_a_count() {
         *hears.lock().expect("free") += told.expect("the log is written");
     })
     .expect("the log opens");
+    let what = Counted { actor: "ci", verb: "worker.pick", outcome: "ok" };
     for _ in 0..500 {
-        audit.count(record("worker.pick"), Instant::ZERO);
+        audit.count(what, Instant::ZERO, || record("worker.pick"));
     }
     audit.settle(Instant::from_millis(59_999), false).await.expect("settled");
     assert_eq!(audit.head().sequence, 0, "the minute is not over");
@@ -171,7 +172,7 @@ async fn what_happens_all_day_is_one_line_a_minute_with_a_count() {
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains("\"count\":500"), "{}", lines[0]);
     assert_eq!(*counted.lock().expect("free"), 1);
-    audit.count(record("worker.pick"), Instant::from_millis(60_001));
+    audit.count(what, Instant::from_millis(60_001), || record("worker.pick"));
     audit.settle(Instant::from_millis(60_002), true).await.expect("settled");
     assert_eq!(audit.head().sequence, 2, "the end writes what is left");
 }

@@ -1,5 +1,7 @@
 //! `POST /v1/classify`: what an upstream's answer would mean, for whoever wonders. Nothing is learnt from it.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use quorate_core::limits;
 use quorate_core::node::pools::answer::{Answer as Told, Endpoint, judge};
@@ -110,7 +112,7 @@ fn pairs(value: &Value) -> Option<Vec<(String, String)>> {
 }
 
 /// The body without its content coding; one that does not decode is absent.
-fn seen(described: &Described) -> Vec<u8> {
+fn seen(described: &Described) -> Cow<'_, [u8]> {
     let is_coding = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("content-encoding");
     let codings: Vec<&str> =
         described.headers.iter().filter(is_coding).map(|(_, value)| value.as_str()).collect();

@@ -7,7 +7,7 @@ use super::Surface;
 use super::problem::{Code, Problem};
 use super::route::{AuditRule, Needs, Route, Takes};
 use crate::access::{Actor, Caller, Scope, Stranger};
-use crate::audit::Record;
+use crate::audit::{Counted, Record};
 use crate::gateway::TOKEN_HEADERS;
 
 /// Bytes of all header names and values.
@@ -174,12 +174,13 @@ fn note_refusal(
     request_id: &str,
 ) {
     let Some(audit) = &surface.audit else { return };
-    let record = Record {
+    let verb = route.audit.verb().unwrap_or("access.read");
+    let record = || Record {
         at: surface.wall_now(),
         node: surface.node_id(),
         actor: actor.to_owned(),
         scope: wanted.name().to_owned(),
-        verb: route.audit.verb().unwrap_or("access.read").to_owned(),
+        verb: verb.to_owned(),
         object: route.path.to_owned(),
         outcome: problem.code.name().to_owned(),
         request_id: request_id.to_owned(),
@@ -187,10 +188,11 @@ fn note_refusal(
     };
     match route.audit {
         AuditRule::Line(_) if problem.code != Code::RateLimited => {
-            let _ = audit.note(record); // The refusal itself leaves whatever the log says.
+            let _ = audit.note(record()); // The refusal itself leaves whatever the log says.
         }
         AuditRule::Line(_) | AuditRule::Counted(_) | AuditRule::Never => {
-            audit.count(record, surface.host.now());
+            let what = Counted { actor, verb, outcome: problem.code.name() };
+            audit.count(what, surface.host.now(), record);
         }
     }
 }

@@ -34,7 +34,7 @@ use super::route::{
 };
 use super::strict;
 use crate::access::{Actor, Caller, Scope};
-use crate::audit::{AuditError, Record};
+use crate::audit::{AuditError, Counted, Record};
 use crate::health::Phase;
 
 /// Bytes of a body.
@@ -320,12 +320,11 @@ fn internal() -> Problem {
 
 /// The handler here and now, so that whoever hangs up ends it; counted for the audit log.
 async fn passed(surface: &Surface, route: Route, call: Call) -> Outcome {
-    let record = surface.audit.as_ref().map(|audit| (audit, record(surface, route, &call)));
+    let Some(audit) = &surface.audit else { return (route.handler)(call).await };
+    let (actor, request_id) = (call.actor.clone(), call.request_id.clone());
     let outcome = (route.handler)(call).await;
-    if let Some((audit, mut record)) = record {
-        record.outcome = word(&outcome).to_owned();
-        audit.count(record, surface.host.now());
-    }
+    let what = counted(route, actor.as_ref(), &outcome);
+    audit.count(what, surface.host.now(), || record(surface, route, actor.as_ref(), request_id));
     outcome
 }
 
@@ -374,9 +373,9 @@ async fn audited(surface: &Arc<Surface>, route: Route, call: Call) -> Outcome {
     // What changes nothing leaves no line, however it is asked for.
     let audit = surface.audit.clone().filter(|_| route.audit != AuditRule::Never);
     let Some(audit) = audit else { return bounded(route, call).await };
-    let mut record = record(surface, route, &call);
+    let mut record = record(surface, route, call.actor.as_ref(), call.request_id.clone());
     audit.probe().await.map_err(|error| unaudited(&error, "nothing was changed"))?;
-    let path = path_of(route, &call);
+    let (path, actor) = (path_of(route, &call), call.actor.clone());
     let outcome = bounded(route, call).await;
     let trace = match &outcome {
         Ok(answer) => answer.trace.clone(),
@@ -386,7 +385,8 @@ async fn audited(surface: &Arc<Surface>, route: Route, call: Call) -> Outcome {
     record.object = if trace.object.is_empty() { path } else { trace.object };
     (record.before, record.after) = (trace.before, trace.after);
     if matches!(route.audit, AuditRule::Counted(_)) {
-        audit.count(record, surface.host.now());
+        let actor = actor.as_ref();
+        audit.count(counted(route, actor, &outcome), surface.host.now(), || record);
         return outcome;
     }
     match audit.append(record).await {
@@ -397,7 +397,16 @@ async fn audited(surface: &Arc<Surface>, route: Route, call: Call) -> Outcome {
     }
 }
 
-fn record(surface: &Surface, route: Route, call: &Call) -> Record {
+/// What a request is counted as.
+fn counted<'a>(route: Route, actor: Option<&'a Actor>, outcome: &Outcome) -> Counted<'a> {
+    Counted {
+        actor: actor.map(|actor| actor.name.as_str()).unwrap_or_default(),
+        verb: route.audit.verb().unwrap_or("unknown"),
+        outcome: word(outcome),
+    }
+}
+
+fn record(surface: &Surface, route: Route, actor: Option<&Actor>, request_id: String) -> Record {
     let scope = match route.needs {
         Needs::Scope(scope) => scope.name(),
         Needs::NothingAtAll | Needs::Nothing | Needs::Metrics => "",
@@ -405,10 +414,10 @@ fn record(surface: &Surface, route: Route, call: &Call) -> Record {
     Record {
         at: surface.wall_now(),
         node: surface.node_id(),
-        actor: call.actor.as_ref().map(|actor| actor.name.clone()).unwrap_or_default(),
+        actor: actor.map(|actor| actor.name.clone()).unwrap_or_default(),
         scope: scope.to_owned(),
         verb: route.audit.verb().unwrap_or("unknown").to_owned(),
-        request_id: call.request_id.clone(),
+        request_id,
         ..Record::default()
     }
 }

@@ -25,15 +25,23 @@ const STEMS: [(&str, bool); 10] = [
     ("x-ms-retry-after-ms", false),
 ];
 
+/// Whether some rule looks at headers of this name, in any case: all others may be left out.
+pub fn is_heard(name: &str) -> bool {
+    stem(name).is_some()
+}
+
+fn stem(name: &str) -> Option<&'static (&'static str, bool)> {
+    let head = |stem: &str| name.as_bytes().get(..stem.len());
+    STEMS
+        .iter()
+        .find(|(stem, _)| head(stem).is_some_and(|head| head.eq_ignore_ascii_case(stem.as_bytes())))
+}
+
 impl<'a> Headers<'a> {
     pub(in crate::pools) fn read(all: &'a [(String, String)]) -> Headers<'a> {
         let mut headers = Headers::default();
         for (name, value) in all {
-            let head = |stem: &str| name.as_bytes().get(..stem.len());
-            let fits = |(stem, _): &&(&str, bool)| {
-                head(stem).is_some_and(|head| head.eq_ignore_ascii_case(stem.as_bytes()))
-            };
-            let Some((_, is_bucket)) = STEMS.iter().find(fits) else { continue };
+            let Some((_, is_bucket)) = stem(name) else { continue };
             let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
             let name = match is_lower {
                 true => Cow::Borrowed(name.as_str()),
