@@ -11,18 +11,20 @@
 //! nothing is repeated (P-13). Whoever hangs up ends the upstream's request with it.
 //!
 //! Reading order: `request` is what a client wants, [`preset`] says where a provider is and how a key is shown
-//! to it, `headers` what may pass, `upstream` keeps connections, `attempt` asks once, `relay` passes a body on,
+//! to it, `headers` what may pass, `upstream` asks over `connections`, `attempt` asks once, `relay` passes a body on,
 //! `accounts` is the way to the node.
 //!
 //! Absent on purpose: which account is picked and what an answer means, which are the node's.
 
 mod accounts;
 mod attempt;
+mod connections;
 mod headers;
 pub mod preset;
 mod relay;
 mod request;
 mod upstream;
+mod usage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,6 +48,7 @@ use upstream::Upstream;
 pub(crate) use accounts::Accounts;
 pub(crate) use headers::TOKEN_HEADERS;
 pub use upstream::GatewaySettings;
+pub(crate) use usage::Usage;
 
 /// See the module.
 pub(crate) struct Gateway {
@@ -128,6 +131,11 @@ impl Gateway {
             places: Arc::new(Semaphore::new(limits::GATEWAY_REQUESTS_MAX)),
             replay: Arc::new(Semaphore::new(limits::GATEWAY_REPLAY_TOTAL_BYTES_MAX / 1024)),
         }
+    }
+
+    /// Lets go of what it keeps in vain; called now and then.
+    pub(crate) fn sweep(&self) {
+        self.upstream.sweep();
     }
 
     /// Answers one request of the pool `name`. Dropped before it ends, the upstream is cancelled.

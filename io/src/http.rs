@@ -272,6 +272,7 @@ pub async fn tend(surface: Arc<Surface>) {
                 let trials = surface.picks.sweep(surface.host.now());
                 workers::cancel_trials(&surface, trials).await;
                 surface.look_at_pools();
+                surface.gateway.sweep();
                 surface.settle_audit(false).await;
                 surface.tell_audit(&mut told_at).await;
             }

@@ -69,6 +69,11 @@ impl Accounts {
         }
     }
 
+    /// An answer has said how many tokens it used.
+    pub(super) fn used(&self, provider: &str, tokens: u64) {
+        self.figures.used(self.now(), provider, tokens);
+    }
+
     fn since(&self, began: Instant) -> f64 {
         self.now().since(began).as_secs_f64()
     }

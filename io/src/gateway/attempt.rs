@@ -7,16 +7,15 @@ use axum::body::{Body, Bytes};
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use quorate_core::limits;
-use quorate_core::node::pools::answer::{Answer, Endpoint, judge};
+use quorate_core::node::pools::answer::{Answer, Endpoint, is_heard, judge};
 use quorate_core::node::pools::{Class, Outcome, Picked, Pool, Report, Verdict};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::relay::{Relay, first_event};
 use super::request::Request;
-use super::upstream::Upstream;
+use super::upstream::{self, Upstream};
 use super::{Accounts, Gateway, Unserved, headers, preset};
 use crate::encoding::decoded;
 use crate::vault::{Purpose, Vault};
@@ -79,6 +78,7 @@ impl Flight {
     pub(super) fn verdict(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {
         let lines: Vec<(String, String)> = headers
             .iter()
+            .filter(|(name, _)| is_heard(name.as_str()))
             .map(|(name, value)| {
                 (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             })
@@ -95,6 +95,11 @@ impl Flight {
             headers: &lines,
             body: &decoded(body, &codings.join(","), most).unwrap_or_default(),
         })
+    }
+
+    /// Its answer has used so many tokens.
+    pub(super) fn used(&self, tokens: u64) {
+        self.accounts.used(self.provider(), tokens);
     }
 
     /// An answer was judged: it counts, and is told unless it waits for another's.
@@ -159,7 +164,7 @@ pub(super) struct Answered {
 struct Heard {
     parts: Parts,
     begun: Vec<Bytes>,
-    rest: Incoming,
+    rest: upstream::Answer,
 }
 
 impl Answered {
@@ -289,7 +294,11 @@ fn show_key(
 }
 
 /// Reads what is judged of an answer, and judges it.
-async fn heard(mut flight: Flight, response: Response<Incoming>, judged_max: Duration) -> Answered {
+async fn heard(
+    mut flight: Flight,
+    response: Response<upstream::Answer>,
+    judged_max: Duration,
+) -> Answered {
     let (parts, mut rest) = response.into_parts();
     let mut begun = Vec::new();
     // Past the time it is judged by what is there, and goes out as it comes.
@@ -298,7 +307,11 @@ async fn heard(mut flight: Flight, response: Response<Incoming>, judged_max: Dur
     } else if parts.status.is_success() && is_events(&parts.headers) {
         let _ = tokio::time::timeout(judged_max, first_event(&mut rest, &mut begun)).await;
     }
-    let verdict = flight.verdict(parts.status, &parts.headers, &begun.concat());
+    let whole = match begun.as_slice() {
+        [only] => only.clone(),
+        pieces => pieces.concat().into(),
+    };
+    let verdict = flight.verdict(parts.status, &parts.headers, &whole);
     flight.judged(parts.status.as_u16(), &verdict).await;
     Answered { flight, verdict, answer: Ok(Heard { parts, begun, rest }) }
 }
@@ -313,6 +326,11 @@ fn media(headers: &HeaderMap) -> String {
     media.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
+/// Whether an answer is JSON that can be read as it comes.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    media(headers) == "application/json" && !headers.contains_key(header::CONTENT_ENCODING)
+}
+
 fn is_small_json(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = length.and_then(|length| length.parse::<usize>().ok());
@@ -321,7 +339,7 @@ fn is_small_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads what is judged of a body into `read`.
-async fn beginning(body: &mut Incoming, read: &mut Vec<Bytes>) {
+async fn beginning(body: &mut upstream::Answer, read: &mut Vec<Bytes>) {
     let mut length = 0;
     while length < limits::ANSWER_BODY_BYTES_MAX {
         let Some(Ok(frame)) = body.frame().await else { return };

@@ -10,14 +10,16 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use quorate_core::limits;
 use quorate_core::node::pools::Class;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
-use super::attempt::{Flight, is_events};
+use super::attempt::{Flight, is_events, is_json};
+use super::upstream;
+use super::usage::Usage;
 
 /// Events that say no more than that the upstream is there.
 const EMPTY_EVENTS: [&str; 4] =
@@ -25,13 +27,16 @@ const EMPTY_EVENTS: [&str; 4] =
 
 /// A body, and the flight that lasts as long as it.
 pub(super) struct Relay {
-    rest: Incoming,
+    rest: upstream::Answer,
     begun: std::vec::IntoIter<Bytes>,
     flight: Flight,
     /// What the answer's head said.
     head: (StatusCode, HeaderMap),
     /// The unfinished event of a stream of events that is looked at.
     event: Option<Vec<u8>>,
+    /// A JSON body so far, as long as it is short enough to be looked at.
+    json: Option<Vec<u8>>,
+    usage: Usage,
     /// Runs while the upstream is silent.
     silence: Option<Pin<Box<Sleep>>>,
     idle_max: Duration,
@@ -51,7 +56,7 @@ pub(super) enum BrokenOff {
 
 impl Relay {
     pub(super) fn new(
-        rest: Incoming,
+        rest: upstream::Answer,
         begun: Vec<Bytes>,
         flight: Flight,
         head: (StatusCode, HeaderMap),
@@ -59,16 +64,25 @@ impl Relay {
         idle_max: Duration,
     ) -> Relay {
         // What has begun was judged, but for an event that is not finished.
+        let mut usage = Usage::default();
         let event = (is_events(&head.1) && head.0.is_success()).then(|| {
             let mut event = begun.concat();
-            event.split_off(end_of_events(&event).unwrap_or_default())
+            let unfinished = event.split_off(end_of_events(&event).unwrap_or_default());
+            usage.hear_events(&event);
+            unfinished
         });
+        let json = (is_json(&head.1) && head.0.is_success()).then(|| begun.concat());
         let begun = begun.into_iter();
-        Relay { rest, begun, flight, head, event, silence: None, idle_max, _place: place }
+        let silence = None;
+        Relay { rest, begun, flight, head, event, json, usage, silence, idle_max, _place: place }
     }
 
     /// An error that comes late is passed on, and teaches something about the account.
     fn look(&mut self, bytes: &[u8]) {
+        if let Some(json) = &mut self.json {
+            json.extend_from_slice(bytes);
+            self.json.take_if(|json| json.len() > limits::ANSWER_BODY_BYTES_MAX);
+        }
         let Some(event) = &mut self.event else { return };
         event.extend_from_slice(bytes);
         let Some(end) = end_of_events(event) else {
@@ -79,6 +93,7 @@ impl Relay {
         };
         let rest = event.split_off(end);
         let whole = std::mem::replace(event, rest);
+        self.usage.hear_events(&whole);
         if !holds(&whole, b"error") {
             return;
         }
@@ -100,6 +115,16 @@ impl Relay {
     fn spoke(&mut self) {
         if let Some(silence) = &mut self.silence {
             silence.as_mut().reset(Instant::now() + self.idle_max);
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let json = self.json.take().unwrap_or_default();
+        let tokens = self.usage.tokens().max(Usage::of(&json).tokens());
+        if tokens > 0 {
+            self.flight.used(tokens);
         }
     }
 }
@@ -151,7 +176,7 @@ impl Body for Relay {
 }
 
 /// Reads into `read` until an event says something, the stream ends or the bound is reached.
-pub(super) async fn first_event(body: &mut Incoming, read: &mut Vec<Bytes>) {
+pub(super) async fn first_event(body: &mut upstream::Answer, read: &mut Vec<Bytes>) {
     let mut whole = Vec::new();
     while whole.len() < limits::ANSWER_BODY_BYTES_MAX {
         let Some(Ok(frame)) = body.frame().await else { return };

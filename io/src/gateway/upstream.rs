@@ -1,4 +1,4 @@
-//! Connections to upstreams: kept, secured, and given up in time.
+//! Upstreams: asked over secured connections, and given up in time.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,23 +7,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{Request, Response, Uri};
-use futures_util::future::BoxFuture;
-use hyper::body::{Frame, Incoming, SizeHint};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
+use axum::http::{Request, Response};
+use hyper::body::{Frame, SizeHint};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use quorate_core::limits;
 use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::Unserved;
-
-/// How long an unused connection is kept.
-const UNUSED_MAX: Duration = Duration::from_secs(60);
-/// Unused connections kept per host.
-const UNUSED_PER_HOST_MAX: usize = 256;
+use super::connections::{Arriving, Connections};
 
 /// How the gateway reaches upstreams.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +46,7 @@ impl Default for GatewaySettings {
 
 /// The connections of one process.
 pub(super) struct Upstream {
-    client: Client<InTime<HttpsConnector<HttpConnector>>, Watched>,
+    connections: Arc<Connections>,
     head_max: Duration,
     pub(super) judged_max: Duration,
     pub(super) idle_max: Duration,
@@ -68,14 +60,15 @@ impl Upstream {
         let tls = crate::probe::client_trusting(&settings.authorities, &[]);
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(UNUSED_MAX)
-            .pool_max_idle_per_host(UNUSED_PER_HOST_MAX)
-            .http1_max_buf_size(limits::GATEWAY_READ_AHEAD_BYTES_MAX)
-            .build(InTime(connector.wrap_connector(tcp), settings.connect_max));
+        let connector = connector.wrap_connector(tcp);
+        let connections = Arc::new(Connections::new(connector, settings.connect_max));
         let GatewaySettings { head_max, judged_max, idle_max, .. } = *settings;
-        Upstream { client, head_max, judged_max, idle_max }
+        Upstream { connections, head_max, judged_max, idle_max }
+    }
+
+    /// Lets go of connections that were not used for a while.
+    pub(super) fn sweep(&self) {
+        self.connections.sweep();
     }
 
     pub(super) fn head_max(&self) -> Duration {
@@ -88,10 +81,10 @@ impl Upstream {
         &self,
         request: Request<Body>,
         deadline: Option<Instant>,
-    ) -> Result<Response<Incoming>, Unserved> {
+    ) -> Result<Response<Answer>, Unserved> {
         let sent = Arc::new(AtomicU64::new(0));
         let request = request.map(|body| Watched { body, sent: sent.clone() });
-        let asking = self.client.request(request);
+        let asking = self.connections.ask(request);
         let late = async {
             if let Some(deadline) = deadline {
                 return tokio::time::sleep_until(deadline.min(Instant::now() + self.head_max))
@@ -114,8 +107,11 @@ impl Upstream {
     }
 }
 
+/// The body of an answer.
+pub(super) type Answer = Arriving;
+
 /// A body that counts what was taken of it.
-struct Watched {
+pub(super) struct Watched {
     body: Body,
     sent: Arc<AtomicU64>,
 }
@@ -141,37 +137,5 @@ impl hyper::body::Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A connector that gives up in time.
-#[derive(Clone)]
-struct InTime<C>(C, Duration);
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-impl<C> tower::Service<Uri> for InTime<C>
-where
-    C: tower::Service<Uri>,
-    C::Future: Send + 'static,
-    C::Error: Into<BoxError> + Send + 'static,
-    C::Response: Send + 'static,
-{
-    type Response = C::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<C::Response, BoxError>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(context).map_err(Into::into)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, most) = (self.0.call(uri), self.1);
-        Box::pin(async move {
-            match tokio::time::timeout(most, connecting).await {
-                Ok(connected) => connected.map_err(Into::into),
-                Err(late) => Err(late.into()),
-            }
-        })
     }
 }

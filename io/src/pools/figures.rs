@@ -93,13 +93,7 @@ impl Figures {
     /// Notes a request to `provider`.
     pub(crate) fn ended(&self, now: Instant, provider: &str, ended: Ended) {
         self.at(provider, |figures| {
-            let number = minute(now);
-            if figures.minutes.back().is_none_or(|last| last.number < number) {
-                figures.minutes.push_back(Minute { number, ..Minute::default() });
-            }
-            let oldest = number.saturating_sub(WINDOW_MINUTES);
-            figures.minutes.retain(|minute| minute.number > oldest || oldest == 0);
-            let Some(minute) = figures.minutes.back_mut() else { return };
+            let Some(minute) = figures.minute(minute(now)) else { return };
             minute.requests += 1;
             minute.failures += u64::from(!matches!(ended.class, Class::Ok | Class::ClientError));
             minute.tokens = minute.tokens.saturating_add(ended.tokens);
@@ -108,6 +102,14 @@ impl Figures {
             {
                 minute.latencies.push(u32::try_from(millis(took)).unwrap_or(u32::MAX));
             }
+        });
+    }
+
+    /// Notes that an answer said how many tokens it used, after it was noted.
+    pub(crate) fn used(&self, now: Instant, provider: &str, tokens: u64) {
+        self.at(provider, |figures| {
+            let Some(minute) = figures.minute(minute(now)) else { return };
+            minute.tokens = minute.tokens.saturating_add(tokens);
         });
     }
 
@@ -149,13 +151,25 @@ impl Figures {
 
     fn at(&self, provider: &str, act: impl FnOnce(&mut Provider)) {
         let mut providers = self.providers.lock().expect("no holder of this lock panics");
-        if providers.len() < PROVIDERS_MAX || providers.contains_key(provider) {
+        if let Some(known) = providers.get_mut(provider) {
+            act(known);
+        } else if providers.len() < PROVIDERS_MAX {
             act(providers.entry(provider.to_owned()).or_default());
         }
     }
 }
 
 impl Provider {
+    /// What is noted of a minute, without what is too old.
+    fn minute(&mut self, number: u64) -> Option<&mut Minute> {
+        if self.minutes.back().is_none_or(|last| last.number < number) {
+            self.minutes.push_back(Minute { number, ..Minute::default() });
+            let oldest = number.saturating_sub(WINDOW_MINUTES);
+            self.minutes.retain(|minute| minute.number > oldest || oldest == 0);
+        }
+        self.minutes.back_mut()
+    }
+
     /// A minute counts as usable if it was so at any look.
     fn look(&mut self, minute: u64, usable: bool) {
         if self.usable_minute == Some(minute) {

@@ -23,6 +23,7 @@ use super::super::strict;
 use super::{ask, named};
 use crate::access::Scope;
 use crate::clock;
+use crate::gateway::Usage;
 
 pub(super) fn routes() -> [Route; 2] {
     [
@@ -72,7 +73,7 @@ impl Leases {
     }
 
     /// Gives back what a lease holds, and notes how its request ended. A second report finds nothing.
-    fn ended(&self, surface: &Surface, lease: &LeaseId, verdict: Option<&Verdict>) {
+    fn ended(&self, surface: &Surface, lease: &LeaseId, verdict: Option<&Verdict>, tokens: u64) {
         let held = self.held.lock().expect("no holder of this lock panics").remove(lease);
         let (Some(held), Some(verdict)) = (held, verdict) else { return };
         let Some(credential) = &held.picked.member.credential else { return };
@@ -80,7 +81,7 @@ impl Leases {
         let ended = crate::pools::figures::Ended {
             class: verdict.class,
             took: Some(now.since(held.began)),
-            tokens: 0,
+            tokens,
         };
         surface.figures.ended(now, &credential.provider, ended);
     }
@@ -182,9 +183,13 @@ async fn report(mut call: Call) -> Outcome {
     let ended = ended(&mut call)?;
     call.query.finish()?;
     let lease: LeaseId = call.parameter("id").parse().map_err(|()| not_found("this lease"))?;
+    let tokens = match &ended {
+        Ended::Answered { body, .. } => Usage::of(body).tokens(),
+        Ended::Cancelled => 0,
+    };
     match ask(&call.surface, Command::ReportLease { lease: lease.clone(), ended }).await? {
         Done::Judged { verdict, applied } => {
-            call.surface.leases.ended(&call.surface, &lease, verdict.as_ref());
+            call.surface.leases.ended(&call.surface, &lease, verdict.as_ref(), tokens);
             let shown = verdict.map_or_else(
                 || json!({"outcome": "cancelled", "applied": applied}),
                 |verdict| {

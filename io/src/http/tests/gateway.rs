@@ -448,6 +448,70 @@ async fn a_provider_is_believed_by_an_authority_that_is_named_and_by_no_other() 
 }
 
 #[tokio::test]
+async fn a_connection_serves_one_request_after_the_other_and_one_that_was_closed_is_not_missed() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let upstream = Upstream::new(move |seen| match seen.body.as_slice() {
+        b"chunks" => vec![send(chunked)],
+        b"last" => {
+            let mut steps = answer(200, "", SERVED);
+            steps.push(Step::Close);
+            steps
+        }
+        b"none" => vec![send("HTTP/1.1 204 No\r\n\r\n")],
+        b"error" => answer(400, "", "{}"),
+        _ => answer(200, "", SERVED),
+    })
+    .await;
+    let world = world(&upstream);
+    let ask = async |body: &'static str| {
+        let ask = asking("POST", "/gateway/codex/v1/chat").body(body);
+        world.ask_as("use", ask).await.status.as_u16()
+    };
+    for (body, status) in [("one", 200), ("chunks", 200), ("none", 204), ("error", 400)] {
+        assert_eq!(ask(body).await, status, "{body}");
+        assert_eq!(upstream.connections(), 1, "{body} came by another connection");
+    }
+    assert_eq!(ask("last").await, 200);
+    eventually(|| upstream.requests().len() == 5).await;
+    for number in 0..3 {
+        assert_eq!(ask("again").await, 200, "{number}");
+    }
+    assert_eq!(upstream.connections(), 2);
+    assert_eq!(told(&world), ["400 client_error"], "no connection failed under a request");
+}
+
+#[tokio::test]
+async fn the_tokens_that_answers_tell_of_are_counted_however_they_come() {
+    const LAST: &str = r#"{"usage":{"total_tokens":100}}"#;
+    let upstream = Upstream::new(|seen| match seen.body.as_slice() {
+        b"json" => answer(200, "", r#"{"usage":{"prompt_tokens":3,"completion_tokens":4}}"#),
+        b"chunks" => {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                        transfer-encoding: chunked\r\n\r\n";
+            vec![send(head), send(&format!("{:x}\r\n{LAST}\r\n0\r\n\r\n", LAST.len()))]
+        }
+        b"events" => vec![
+            send(EVENTS),
+            send("data: {\"message\":{\"usage\":{\"input_tokens\":1000}}}\n\n"),
+            send("data: {\"usage\":{\"output_tokens\":5}}\n\ndata: {\"usage\":"),
+            send("{\"output_tokens\":2000}}\n\n"),
+            Step::Close,
+        ],
+        _ => answer(200, "", SERVED),
+    })
+    .await;
+    let world = world(&upstream);
+    let mut expected = 0;
+    for (body, tokens) in [("json", 7), ("chunks", 100), ("events", 3000), ("silent", 0)] {
+        let ask = asking("POST", "/gateway/codex/v1/chat").body(body);
+        assert_eq!(world.ask_as("use", ask).await.status, 200);
+        expected += tokens;
+        let figures = world.get("/v1/metrics/providers").await.json();
+        assert_eq!(figures["providers"]["codex"]["total_tokens"], expected, "{body}: {figures}");
+    }
+}
+
+#[tokio::test]
 async fn a_node_on_its_way_out_begins_no_more_requests() {
     let upstream = Upstream::new(|_| answer(200, "", SERVED)).await;
     let world = world(&upstream);

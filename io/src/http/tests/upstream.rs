@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -52,6 +53,8 @@ type Behaviour = dyn Fn(&Seen) -> Vec<Step> + Send + Sync;
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
     pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+    /// Connections that were ever made.
+    connections: Arc<AtomicUsize>,
 }
 
 impl Upstream {
@@ -71,9 +74,12 @@ impl Upstream {
         let address = listener.local_addr().expect("it is bound");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (log, behaviour): (_, Arc<Behaviour>) = (seen.clone(), Arc::new(behaviour));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("the listener lives");
+                count.fetch_add(1, Ordering::Relaxed);
                 let (log, behaviour, tls) = (log.clone(), behaviour.clone(), tls.clone());
                 tokio::spawn(async move {
                     match tls {
@@ -87,7 +93,11 @@ impl Upstream {
                 });
             }
         });
-        Upstream { address, seen }
+        Upstream { address, seen, connections }
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(super) fn requests(&self) -> Vec<Seen> {
