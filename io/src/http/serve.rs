@@ -1,11 +1,13 @@
 //! Serving: listeners, connections, and their end.
 //!
-//! One HTTP/1 connection per accepted stream, with bounds on its headers and their arrival. At the stop
-//! nothing more is accepted, requests in flight have 10 s, then what is left is dropped.
+//! One HTTP/1 connection per accepted stream, with bounds on its headers, on their arrival, and on how long a client
+//! may take nothing of its answer. At the stop nothing more is accepted, requests in flight have 10 s, then what is left
+//! is dropped.
 
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,10 +16,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Sleep;
 
 use super::guard::HEADERS_BYTES_MAX;
 use super::pipeline::ARRIVAL_MAX;
@@ -27,6 +30,8 @@ use crate::access::Caller;
 pub const CONNECTIONS_MAX: usize = 4096;
 /// How long requests in flight may go on after the stop has begun.
 const IN_FLIGHT_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of an answer that is there for it.
+const UNREAD_MAX: Duration = Duration::from_secs(300);
 /// How long to wait when the system has no file descriptor for us.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -126,13 +131,81 @@ async fn converse(
         // Twice the bound, so that a request a little over it is told what is wrong in our own words.
         .max_header_size(2 * HEADERS_BYTES_MAX)
         .max_buf_size(4 * HEADERS_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Patient { stream, waits: None });
+    let mut connection = pin!(builder.serve_connection(stream, service));
     tokio::select! {
         _ = connection.as_mut() => return, // Its error is the caller's: it has heard or is gone.
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(IN_FLIGHT_MAX, connection).await;
+}
+
+/// A stream that ends when its other side has taken nothing for too long.
+struct Patient {
+    stream: Box<dyn Stream>,
+    /// Runs while something waits to be taken.
+    waits: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    /// What a write came to, or the end.
+    fn within<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.waits = None;
+            return written;
+        }
+        let waits = self.waits.get_or_insert_with(|| Box::pin(tokio::time::sleep(UNREAD_MAX)));
+        waits.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.within(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.within(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.within(flushed, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.within(shut, context)
+    }
 }
 
 type Service = TowerToHyperService<WithCaller>;

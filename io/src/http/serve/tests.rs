@@ -90,3 +90,31 @@ async fn a_stop_lets_what_runs_finish_and_takes_nothing_more() {
     assert!(TcpStream::connect(served.address).await.is_err(), "nobody listens");
     let _ = std::fs::remove_file(&served.socket);
 }
+
+/// An answer without end.
+fn endless() -> Router {
+    let body = || {
+        let piece = || Ok::<_, std::io::Error>(axum::body::Bytes::from_static(&[b'x'; 4096]));
+        axum::body::Body::from_stream(futures_util::stream::repeat_with(piece))
+    };
+    Router::new().route("/endless", get(async move || body()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_let_go_and_a_slow_one_is_not() {
+    let (mut client, server) = tokio::io::duplex(1024);
+    let (_stop, stopped) = watch::channel(false);
+    let caller = Caller::Unix { uid: 0 };
+    let ended = tokio::spawn(converse(Box::new(server), caller, endless(), stopped));
+    client.write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("written");
+    let mut some = [0; 2048];
+    for _ in 0..4 {
+        client.read_exact(&mut some).await.expect("it goes on");
+        tokio::time::sleep(UNREAD_MAX - Duration::from_secs(1)).await;
+    }
+    assert!(!ended.is_finished(), "it takes something now and then");
+    client.read_exact(&mut some).await.expect("it goes on");
+    let since = tokio::time::Instant::now();
+    tokio::time::timeout(2 * UNREAD_MAX, ended).await.expect("it ends").expect("no panic");
+    assert_eq!(since.elapsed().as_secs(), UNREAD_MAX.as_secs());
+}
