@@ -68,7 +68,7 @@ pub struct Credential {
     pub id: Arc<str>,
     /// The record's `type`.
     pub provider: Arc<str>,
-    /// An operator switched it off.
+    /// An operator switched it off, or it has no key.
     pub disabled: bool,
     /// Only a person can make it work again.
     pub needs_login: bool,

@@ -23,7 +23,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use quorate_core::node::credentials;
 use quorate_core::node::membership::State;
-use quorate_core::node::pools::{Pool, Snapshot};
+use quorate_core::node::pools::{Pool, Snapshot, definition};
 use quorate_core::node::raft::{Standing, Status};
 use quorate_core::node::{Members, Published};
 use quorate_core::time::{Instant, UnixTime};
@@ -356,21 +356,44 @@ fn credentials(known: &credentials::Snapshot) -> Finding {
 /// A node whose pools all rest cannot serve; one without pools can.
 fn pools(snapshot: &Snapshot) -> Finding {
     let (serving, total) = crate::http::pool_totals(snapshot);
-    let detail = match total {
+    let mut detail = match total {
         0 => "none".to_owned(),
         _ => format!("{serving} of {total} can serve"),
     };
+    for (name, pool) in snapshot.pools.iter().filter(|(_, pool)| !serves(pool)) {
+        if let Some(unknown) = unknown(pool) {
+            detail.push_str(&format!("; `{name}` names {unknown}, which is not known here"));
+        }
+    }
     Finding::new("pools", total == 0 || serving > 0, detail)
+}
+
+fn serves(pool: &Pool) -> bool {
+    pool.views.first().is_some_and(|lane| lane.servable > 0)
+}
+
+/// The first credential that a pool names and nobody knows.
+fn unknown(pool: &Pool) -> Option<String> {
+    let definition::Members::Listed(listed) = &pool.definition.members else { return None };
+    let known = |handle| {
+        let found = pool.members.iter().find(|member| member.handle == handle);
+        found.is_some_and(|member| member.credential.is_some())
+    };
+    let missing = listed.iter().find(|one| !known(one.handle()))?;
+    Some(format!("`{}`", missing.credential))
 }
 
 fn each_pool(snapshot: &Snapshot) -> Vec<Finding> {
     let finding = |pool: &Arc<Pool>| {
         let since = pool.views.first().and_then(|lane| lane.exhausted_since);
-        let detail = match since {
-            Some(since) => {
+        let detail = match (since, unknown(pool)) {
+            (Some(_), Some(unknown)) if !serves(pool) => {
+                format!("it names {unknown}, which is not known here: add it, or take it out")
+            }
+            (Some(since), _) => {
                 format!("exhausted since {}", crate::clock::rfc3339(UnixTime(since)))
             }
-            None => "can serve".to_owned(),
+            (None, _) => "can serve".to_owned(),
         };
         let name = Cow::Owned(format!("pool/{}", pool.name));
         Finding { name, passed: since.is_none(), fatal: false, shown: true, detail }

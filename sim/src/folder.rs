@@ -125,7 +125,8 @@ impl Folder {
             Some(File::Torn) => Seen::Invalid { what: "it breaks off".to_owned() },
             Some(File::Whole(content)) => {
                 self.bodies.insert(key.clone(), File::Whole(*content));
-                let body = serde_json::json!({"type": "sim", "disabled": content.disabled});
+                let body =
+                    serde_json::json!({"type": "sim", "key": "k", "disabled": content.disabled});
                 let record = body.as_object().map(Record::read).and_then(Result::ok);
                 let record = Box::new(record.expect("it was written as a record"));
                 Seen::Record { digest: digest(*content), record, exposed: false }

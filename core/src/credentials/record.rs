@@ -57,6 +57,8 @@ pub struct Record {
     pub prefix: Option<Arc<str>>,
     /// Whether it must not be used.
     pub disabled: bool,
+    /// Whether any text that is not empty stands under a key that nobody listed: without, there is nothing to show.
+    pub has_secret: bool,
     /// Higher ones are used first.
     pub priority: i64,
     /// Its share where shares are given, 1 to 1 000 000.
@@ -154,6 +156,7 @@ impl Record {
             label: reader.text("label"),
             prefix,
             disabled: reader.flag("disabled"),
+            has_secret: body.iter().any(|(name, value)| !is_open(name) && holds_text(value)),
             priority: reader.integer("priority", i64::MIN..=i64::MAX).unwrap_or(0),
             weight: reader.weight(),
             quota_group: reader.text("quota_group"),
@@ -165,6 +168,22 @@ impl Record {
         };
         reader.text("note");
         if reader.faults.is_empty() { Ok(record) } else { Err(reader.faults) }
+    }
+}
+
+fn is_open(name: &str) -> bool {
+    // A way to an account is no account.
+    PUBLIC.contains(&name) || PERSONAL.contains(&name) || name == "proxy_url"
+}
+
+fn holds_text(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(items) => items.iter().any(holds_text),
+        Value::Object(members) => {
+            members.iter().any(|(name, member)| !is_open(name) && holds_text(member))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -324,6 +343,23 @@ mod tests {
         assert_eq!(told, expected);
         assert!(!format!("{faults:?}").contains("canary"));
         assert_eq!(read(json!({})).expect_err("no type"), ["/type"]);
+    }
+
+    #[test]
+    fn a_record_without_a_text_that_is_secret_has_nothing_to_show() {
+        let shows = |body| read(body).expect("a record").has_secret;
+        for empty in [
+            json!({"type": "x"}),
+            json!({"type": "x", "api_key": ""}),
+            json!({"type": "x", "api_key": null, "token": {"access_token": " ", "expiry": "2030-01-01"}}),
+            json!({"type": "x", "email": "a@example.org", "note": "n", "proxy_url": "http://u:p@h"}),
+            json!({"type": "x", "api_key": 7}),
+        ] {
+            assert!(!shows(empty.clone()), "{empty}");
+        }
+        assert!(shows(json!({"type": "x", "api_key": "k"})));
+        assert!(shows(json!({"type": "x", "token": {"access_token": "k"}})));
+        assert!(shows(json!({"type": "x", "cookies": [{"value": "k"}]})));
     }
 
     #[test]

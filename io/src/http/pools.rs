@@ -85,23 +85,15 @@ fn list(mut call: Call) -> Outcome {
     let snapshot = snapshot(&call.surface);
     let rows = snapshot.pools.iter();
     let rows = rows.map(|(name, pool)| (name.to_string(), views::summary(pool)));
-    Ok(tagged(page.cut(rows)))
+    let document = page.cut(rows);
+    let tag = views::short(&digest(&document));
+    Ok(Answer::json(document).tag(&tag))
 }
 
 fn show(call: Call) -> Outcome {
     call.query.finish()?;
     let (_, pool) = named(&call)?;
-    Ok(tagged(views::document(&pool)))
-}
-
-fn tagged(document: Value) -> Answer {
-    let tag = tag(&document);
-    Answer::json(document).tag(&tag)
-}
-
-fn tag(document: &Value) -> String {
-    let tag = digest(document);
-    tag.get(..16).unwrap_or(&tag).to_owned()
+    Ok(Answer::json(views::document(&pool)).tag(&views::tag(&pool.definition)))
 }
 
 fn explain(mut call: Call) -> Outcome {

@@ -38,6 +38,8 @@ pub(crate) enum Unchanged {
     Node(AskError),
     /// Others kept changing the same.
     Contended,
+    /// It is not what the caller takes it for.
+    Differs(Box<Definition>),
 }
 
 impl From<AskError> for Unchanged {
@@ -46,16 +48,21 @@ impl From<AskError> for Unchanged {
     }
 }
 
-/// Does what `wish` says, and tells this node of it. `document` defines the pools that are not changed here.
+/// Does what `wish` says if the pool is `expected`, and tells this node of it. `document` defines the pools that are
+/// not changed here.
 pub(crate) async fn change(
     handle: &Handle,
     pool: &Name,
     wish: Wish,
     document: &BTreeMap<Name, Definition>,
+    expected: impl Fn(&Definition) -> bool,
 ) -> Result<Change, Unchanged> {
     for _ in 0..PLANS_MAX {
         let agreed = read(handle).await?;
         let change = agreed.change(pool, wish.clone(), document).map_err(Unchanged::Refused)?;
+        if let Some(before) = change.before.as_ref().filter(|before| !expected(before)) {
+            return Err(Unchanged::Differs(Box::new(before.clone())));
+        }
         let request = kv::Request::Transact(transaction(&change));
         let asked = Request::Agree { request: Box::new(request) };
         let done = answer(handle.ask(asked, WITHIN).await?)?;

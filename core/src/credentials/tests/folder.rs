@@ -64,7 +64,7 @@ impl FolderScript {
             None => Seen::Absent,
             Some(File::Torn) => Seen::Invalid { what: "it breaks off".to_owned() },
             Some(File::Whole { content, disabled, exposed }) => {
-                let body = serde_json::json!({"type": "codex", "disabled": disabled});
+                let body = serde_json::json!({"type": "codex", "key": "k", "disabled": disabled});
                 let body = body.as_object().expect("an object");
                 let record = Box::new(Record::read(body).expect("a record"));
                 Seen::Record { digest: digest(*content, *disabled), record, exposed: *exposed }

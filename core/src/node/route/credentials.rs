@@ -40,7 +40,8 @@ fn member(head: &credentials::Head) -> Option<pools::Credential> {
         handle: head.handle,
         id: head.key.id().into(),
         provider: record.provider.clone(),
-        disabled: record.disabled,
+        // Whoever has nothing to show is as good as switched off.
+        disabled: record.disabled || !record.has_secret,
         needs_login: false, // Nobody refreshes yet, so nobody finds out.
         priority: record.priority,
         weight: record.weight,

@@ -85,6 +85,7 @@ pub(super) fn row(surface: &Surface, head: &Head) -> Value {
             .as_ref()
             .and_then(|record| record.expires_at)
             .map(clock::rfc3339),
+        "has_secret": head.record.as_ref().is_some_and(|record| record.has_secret),
         "exposed": head.exposed,
         "missing": held,
         "invalid": trouble.map(|trouble| trouble_document(surface, trouble)),

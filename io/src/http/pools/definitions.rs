@@ -14,7 +14,7 @@ use super::super::kv;
 use super::super::lists::IfMatch;
 use super::super::problem::{Code, Fault, Problem};
 use super::super::route::{Answer, Call, Outcome, Route, Takes, Verb, not_found};
-use super::{definition, handle, refused, snapshot, tagged, views};
+use super::{definition, handle, refused, snapshot, views};
 use crate::access::Scope;
 use crate::pools::definitions::{self, Unchanged};
 
@@ -104,19 +104,23 @@ async fn wish(call: &Call, pool: &Name, wish: Wish) -> Result<Change, Problem> {
     call.query.finish()?;
     let surface = &call.surface;
     let snapshot = snapshot(surface);
-    if let Some(present) = snapshot.pool(pool.as_str()) {
-        IfMatch::of(&call.headers)?.check(&super::tag(&views::document(present)))?;
-    }
+    let precondition = IfMatch::of(&call.headers)?;
+    let expected = |present: &Definition| precondition.check(&views::tag(present)).is_ok();
     let document = snapshot.pools.iter().filter(|(_, pool)| pool.from_document);
     let document: BTreeMap<Name, Definition> =
         document.map(|(name, pool)| (name.clone(), Definition::clone(&pool.definition))).collect();
-    definitions::change(&surface.handle, pool, wish, &document).await.map_err(|why| match why {
+    let changed = definitions::change(&surface.handle, pool, wish, &document, expected).await;
+    changed.map_err(|why| match why {
         Unchanged::Refused(refusal) => refused(&refusal),
         Unchanged::Store(failure) => kv::failed(call, &failure),
         Unchanged::Node(error) => unanswered(error),
         Unchanged::Contended => {
             let detail = "others change the same pools; try again";
             Problem::new(Code::Conflict, detail)
+        }
+        Unchanged::Differs(present) => {
+            let checked = precondition.check(&views::tag(&present));
+            checked.expect_err("it is not what was expected")
         }
     })
 }
@@ -150,7 +154,12 @@ fn id(surface: &Surface, handle: CredentialHandle) -> Option<String> {
 fn shown(call: &Call, pool: &Name, change: &Change) -> Answer {
     let present = snapshot(&call.surface).pool(pool.as_str()).cloned();
     let document = present.map_or_else(|| json!({"name": pool}), |pool| views::document(&pool));
-    noted(tagged(document), pool, change)
+    let answer = Answer::json(document);
+    let answer = match &change.after {
+        Some(after) => answer.tag(&views::tag(after)),
+        None => answer,
+    };
+    noted(answer, pool, change)
 }
 
 fn noted(answer: Answer, pool: &Name, change: &Change) -> Answer {

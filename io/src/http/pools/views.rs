@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use quorate_core::ids::CredentialHandle;
 use quorate_core::node::pools::view::{LaneView, MemberView, RestView, Skipped, State};
-use quorate_core::node::pools::{Answer as Done, Command, Name, Pool, Query, Snapshot, Why, pick};
+use quorate_core::node::pools::{
+    Answer as Done, Command, Definition, Name, Pool, Query, Snapshot, Why, pick,
+};
 use quorate_core::time::UnixTime;
 use serde_json::{Value, json};
 
 use super::super::Surface;
 use super::super::operations::view;
 use super::super::problem::{Code, Problem};
-use super::super::route::{Answer, Call, Outcome, Route, Takes, Verb};
+use super::super::route::{Answer, Call, Outcome, Route, Takes, Verb, digest};
 use super::super::strict;
 use super::{ask, reason_of, snapshot};
 use crate::access::Scope;
@@ -91,6 +93,10 @@ pub(super) fn document(pool: &Pool) -> Value {
         "degrade": pool.definition.degrade,
         "auth_reset_target": pool.definition.auth_reset_target,
         "profile": pool.definition.profile,
+        "early_probe_ms": pool.definition.early_probe_ms,
+        "upstream": pool.definition.upstream,
+        "notify": pool.definition.notify,
+        "probe_request": pool.definition.probe_request,
         "members": members.collect::<Vec<Value>>(),
         "lanes": pool.views.iter().map(lane).collect::<Vec<Value>>(),
     });
@@ -98,6 +104,17 @@ pub(super) fn document(pool: &Pool) -> Value {
         document.extend(more);
     }
     document
+}
+
+/// The entity tag of a pool: of what it is, and not of how it does.
+pub(super) fn tag(definition: &Definition) -> String {
+    let definition = serde_json::to_value(definition).expect("a definition is JSON");
+    short(&digest(&definition))
+}
+
+/// As much of a digest as tells one from another.
+pub(super) fn short(digest: &str) -> String {
+    digest.get(..16).unwrap_or(digest).to_owned()
 }
 
 /// One member of it.
@@ -167,7 +184,11 @@ pub(super) fn explained(surface: &Surface, pool: &Pool, model: Option<&str>) -> 
     let members = lane.into_iter().flat_map(|lane| &lane.members).map(|(handle, skipped)| {
         let mut shown = member(pool, *handle).unwrap_or_default();
         if let Some(fields) = shown.as_object_mut() {
-            fields.insert("skipped".to_owned(), json!(skipped.map(skipped_because)));
+            let because = skipped.map(|skipped| match skipped {
+                Skipped::Disabled => json!({"reason": off_because(surface, pool, *handle)}),
+                skipped => skipped_because(skipped),
+            });
+            fields.insert("skipped".to_owned(), json!(because));
         }
         shown
     });
@@ -195,6 +216,20 @@ pub(super) fn explained(surface: &Surface, pool: &Pool, model: Option<&str>) -> 
         "refused": refusal,
         "members": members,
     })
+}
+
+/// Why a member is not to be used at all: nobody knows it, it has no key, or it was switched off.
+fn off_because(surface: &Surface, pool: &Pool, handle: CredentialHandle) -> &'static str {
+    let member = pool.members.iter().find(|member| member.handle == handle);
+    if member.is_none_or(|member| member.credential.is_none()) {
+        return "unknown";
+    }
+    let known = surface.handle.published().credentials.load();
+    let head = known.heads.values().find(|head| head.handle == handle);
+    match head.and_then(|head| head.record.as_ref()) {
+        Some(record) if !record.disabled && !record.has_secret => "no_key",
+        Some(_) | None => "disabled",
+    }
 }
 
 fn skipped_because(skipped: Skipped) -> Value {

@@ -330,6 +330,21 @@ async fn a_definition_that_cannot_be_is_refused_with_what_is_in_the_way() {
     let stale = asking("DELETE", "/v1/pools/own").header("if-match", "\"old\"");
     assert_eq!(world.ask_as("operate", stale).await.code(), "precondition_failed");
     let tag = made.headers["etag"].to_str().expect("text").to_owned();
+    let park = format!("/v1/pools/own/members/{}/park", account("codex-3"));
+    let park = asking("POST", &park).json(&json!({"for_ms": 60_000}));
+    assert_eq!(world.ask_as("operate", park).await.json()["state"], "parked");
+    let parked = world.get("/v1/pools/own").await;
+    assert_eq!(parked.headers["etag"], *tag, "how it does is not what it is");
+    let target = |tag: &str| {
+        asking("PUT", "/v1/pools/own/auth-reset-target")
+            .json(&json!({"auth_reset_target": "codex"}))
+            .header("if-match", tag)
+    };
+    let changed = world.ask_as("operate", target(&tag)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    assert_eq!(world.ask_as("operate", target(&tag)).await.code(), "precondition_failed");
+    let tag = changed.headers["etag"].to_str().expect("text").to_owned();
+    assert_eq!(world.get("/v1/pools/own").await.headers["etag"], *tag);
     let known = asking("DELETE", "/v1/pools/own").header("if-match", &tag);
     assert_eq!(world.ask_as("operate", known).await.status, 204);
 }
@@ -476,13 +491,14 @@ async fn a_lease_counts_as_in_flight_until_it_is_reported_or_ends() {
     assert_eq!(in_flight().await, 1);
     world.pass(250);
     let path = format!("/v1/leases/{}/report", lease["lease"].as_str().expect("a lease"));
-    let report = asking("POST", &path).json(&json!({"status": 200, "body": "{}"}));
+    let used = r#"{"usage":{"input_tokens":5,"output_tokens":6}}"#;
+    let report = asking("POST", &path).json(&json!({"status": 200, "body": used}));
     assert_eq!(world.ask_as("use", report).await.status, 200);
     assert_eq!(in_flight().await, 0);
     let figures = world.get("/v1/metrics/providers").await.json();
     let codex = &figures["providers"]["codex"];
     assert_eq!((&codex["request_count"], &codex["failure_count"]), (&json!(1), &json!(0)));
-    assert_eq!(codex["latency_p50_ms"], 250);
+    assert_eq!((&codex["latency_p50_ms"], &codex["total_tokens"]), (&json!(250), &json!(11)));
     assert!(codex.get("cost_per_1k_input").is_none(), "what is unknown is left out");
     next(&world).await;
     assert_eq!(in_flight().await, 1);

@@ -128,3 +128,72 @@ async fn what_cannot_be_right_is_refused_with_its_place() {
         assert_eq!(world.ask_as("operate", ask).await.code(), code, "{path}");
     }
 }
+
+#[tokio::test]
+async fn what_would_undo_something_must_be_said_exactly() {
+    let world = World::new();
+    let own = json!({
+        "name": "own",
+        "members": [{"credential": "codex-3"}],
+        "auth_reset_target": "login-1",
+    });
+    assert_eq!(post(&world, "/v1/pools", &own).await.status, 201);
+    let target = "/v1/pools/own/auth-reset-target";
+    let put = async |path: &str, body: &str| {
+        let ask = asking("PUT", path).header("content-type", "application/json");
+        world.ask_as("operate", ask.body(body.to_owned())).await
+    };
+    for (path, body) in [
+        (target, "{}"),
+        (target, ""),
+        (target, "null"),
+        (target, r#"{"auth_reset_traget": ""}"#),
+        (target, r#"{"auth_reset_target": null, "auth_reset_traget": ""}"#),
+        (target, r#"{"auth_reset_target": ""} {}"#),
+        (target, r#"{"auth_reset_target": "", "auth_reset_target": "x"}"#),
+        (target, r#"{"auth_reset_target": []}"#),
+        (target, r#"{"auth_reset_target": false}"#),
+        (target, r#"{"auth_reset_target": "-x"}"#),
+        (target, r#"{"auth_reset_target": "a b"}"#),
+        (target, r#"{"auth_reset_target": "../x"}"#),
+        (target, r#"{"auth_reset_target": "a;b"}"#),
+        (target, r#"{"auth_reset_target": " login"}"#),
+        (target, r#"{"auth_reset_target": "a\u0007b"}"#),
+        (target, r#"{"auth_reset_target": "a\u202eb"}"#),
+        (target, r#"{"auth_reset_target": "a\u200bb"}"#),
+        (target, "{\"auth_reset_target\": \"\u{430}\"}"),
+        ("/v1/pools/own", "{}"),
+        ("/v1/pools/own", r#"{"members": []}"#),
+        ("/v1/pools/own", r#"{"membres": [{"credential": "codex-3"}]}"#),
+        ("/v1/pools/own", r#"{"members": [{"credential": "codex-3", "wieght": 2}]}"#),
+        ("/v1/pools/own", r#"{"members": [{"credential": "codex-3"}], "profile": {"flor_ms": 1}}"#),
+        (
+            "/v1/pools/own",
+            r#"{"members": [{"credential": "codex-3"}], "auth_reset_target": "a;b"}"#,
+        ),
+    ] {
+        let refused = put(path, body).await;
+        assert_eq!(refused.status, 400, "{path} {body}: {}", refused.text);
+        let pool = world.get("/v1/pools/own").await.json();
+        assert_eq!(pool["auth_reset_target"], "login-1", "{path} {body}");
+        assert_eq!(pool["members"][0]["credential"], "codex-3", "{path} {body}");
+    }
+    for clears in [r#"{"auth_reset_target": null}"#, r#"{"auth_reset_target": ""}"#] {
+        assert_eq!(put(target, r#"{"auth_reset_target": "login-1"}"#).await.status, 200);
+        let cleared = put(target, clears).await.json();
+        assert_eq!(cleared["auth_reset_target"], "", "{clears}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_nobody_knows_is_named_and_not_waited_for() {
+    let codex = json!({"members": ["codex-8"]});
+    let world = World::of(&codex, crate::gateway::GatewaySettings::default());
+    let explained = world.get("/v1/pools/codex/explain").await.json();
+    assert_eq!(explained["members"][0]["skipped"]["reason"], "unknown", "{explained}");
+    let ready = world.ask(asking("GET", "/readyz/pools")).await;
+    assert_eq!(ready.status, 503, "a pool is configured, and none can serve");
+    assert!(ready.text.contains("`codex` names `codex-8`, which is not known here"), "{ready:?}");
+    let one = world.ask(asking("GET", "/readyz/pool/codex")).await;
+    assert!(one.text.contains("add it, or take it out"), "{one:?}");
+}
