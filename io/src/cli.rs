@@ -19,6 +19,7 @@ mod raft;
 mod recover;
 mod serve;
 mod show;
+mod transfer;
 mod workers;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use super::args::{BreakerDecision, Credential};
 use super::client::{Client, Failure, NEW, encode};
 use super::members::confirm;
 use super::show::{columns, items, print, text, whole_list, yaml};
+use super::transfer;
 
 pub(super) async fn run(client: &Client, verb: Credential) -> Result<(), Failure> {
     match verb {
@@ -45,6 +46,8 @@ pub(super) async fn run(client: &Client, verb: Credential) -> Result<(), Failure
             let body = revealed.get("body").cloned().unwrap_or_default();
             print(client, &body, |body| format!("{body:#}\n"));
         }
+        Credential::Import { from, force } => transfer::import(client, &from, force).await?,
+        Credential::Export { ids, reveal: _, to } => transfer::export(client, ids, &to).await?,
         Credential::Reconcile => {
             client.post("/v0/operations/credentials/reconcile", None).await?;
             eprintln!("every credential is looked at");

@@ -49,6 +49,8 @@ pub(super) async fn run(client: &Client) -> Result<(), Failure> {
         versions(client).await?,
         transports(client).await?,
         workers(client).await?,
+        files(client).await?,
+        store(client).await?,
     ];
     let rows = findings.iter().map(|finding| {
         json!({ "check": finding.subject, "verdict": finding.verdict.word(), "detail": finding.words })
@@ -151,4 +153,49 @@ async fn workers(client: &Client) -> Result<Finding, Failure> {
         return Ok(finding("workers", Verdict::Well, format!("{} known, none ill", workers.len())));
     }
     Ok(finding("workers", Verdict::Warning, ill.join(", ")))
+}
+
+/// Files of credentials: who may read them, whether they are whole, and whether anything in them can be shown.
+async fn files(client: &Client) -> Result<Finding, Failure> {
+    let list = whole_list(client, "/v1/credentials").await?;
+    let told = client.get("/v1/credentials?limit=1").await?;
+    let invalid = told.get("invalid").and_then(Value::as_array).cloned().unwrap_or_default();
+    let is = |credential: &Value, name: &str, wanted: bool| {
+        credential.get(name).and_then(Value::as_bool) == Some(wanted)
+    };
+    let named = |credential: &Value| format!("{}.json", text(credential, "/id"));
+    let exposed = items(&list).iter().filter(|credential| is(credential, "exposed", true));
+    let exposed = exposed.map(|one| format!("{} can be read by others: chmod 600", named(one)));
+    let broken = invalid.iter().map(|one| format!("{}: {}", named(one), text(one, "/detail")));
+    let failed: Vec<String> = exposed.chain(broken).collect();
+    if !failed.is_empty() {
+        return Ok(finding("files", Verdict::Failed, failed.join("; ")));
+    }
+    let keyless = items(&list).iter().filter(|credential| is(credential, "has_secret", false));
+    let keyless: Vec<String> = keyless.map(|one| format!("{} holds no key", named(one))).collect();
+    if !keyless.is_empty() {
+        return Ok(finding("files", Verdict::Warning, keyless.join("; ")));
+    }
+    Ok(finding("files", Verdict::Well, format!("{} credentials", items(&list).len())))
+}
+
+/// The store of credentials: whether it answers, agrees with what is in use, and holds nothing back.
+async fn store(client: &Client) -> Result<Finding, Failure> {
+    let told = client.get("/v1/credentials?limit=1").await?;
+    if let Some(failure) = told.get("failure").and_then(Value::as_str) {
+        return Ok(finding("store", Verdict::Failed, format!("it does not answer: {failure}")));
+    }
+    if let Some(held) = told.pointer("/breaker/held").and_then(Value::as_array) {
+        let help = "quorate credential breaker restore, or accept";
+        let words = format!("{} are missing at once and stay in use: {help}", held.len());
+        return Ok(finding("store", Verdict::Failed, words));
+    }
+    let health = client.raw(Method::GET, "/health", None, None).await?.json()?;
+    match health.pointer("/checks/credentials/drift").and_then(Value::as_u64) {
+        Some(drift @ 1..) => {
+            let help = "they are looked at again within two minutes";
+            Ok(finding("store", Verdict::Warning, format!("{drift} differ from it: {help}")))
+        }
+        Some(_) | None => Ok(finding("store", Verdict::Well, "it answers, and nothing differs")),
+    }
 }

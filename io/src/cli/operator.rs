@@ -185,18 +185,24 @@ fn definition(what: Defined) -> Value {
         Some(provider) => json!({ "provider": provider }),
         None => what.members.iter().map(member).collect(),
     };
-    let mut definition = json!({ "members": members });
+    let profile: serde_json::Map<String, Value> =
+        what.profile.into_iter().map(|(name, number)| (name, json!(number))).collect();
+    let notify = (what.no_notices || !what.notify.is_empty()).then(|| json!(what.notify));
+    let mut definition = serde_json::Map::new();
+    definition.insert("members".to_owned(), members);
     for (name, value) in [
-        ("strategy", what.strategy),
-        ("degrade", what.degrade),
-        ("upstream", what.upstream),
-        ("auth_reset_target", what.auth_reset_target),
+        ("strategy", what.strategy.map(Value::from)),
+        ("degrade", what.degrade.map(Value::from)),
+        ("upstream", what.upstream.map(Value::from)),
+        ("auth_reset_target", what.auth_reset_target.map(Value::from)),
+        ("profile", (!profile.is_empty()).then_some(Value::Object(profile))),
+        ("early_probe_ms", what.early_probe.map(Value::from)),
+        ("notify", notify),
+        ("probe_request", what.probe_request),
     ] {
-        if let (Some(fields), Some(value)) = (definition.as_object_mut(), value) {
-            fields.insert(name.to_owned(), json!(value));
-        }
+        definition.extend(value.map(|value| (name.to_owned(), value)));
     }
-    definition
+    Value::Object(definition)
 }
 
 async fn cooldown(asks: &impl Asks, verb: Cooldown) -> Result<Shown, Failure> {

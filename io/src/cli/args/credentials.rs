@@ -67,6 +67,32 @@ pub(in crate::cli) enum Credential {
         /// Its id
         id: String,
     },
+    /// Write what another program keeps; what is there already stays
+    #[command(
+        after_help = "Examples:\n  quorate credential import --from cliproxy:/root/.cli-proxy-api\n  quorate credential import --from cliproxy:auths --force"
+    )]
+    Import {
+        /// `cliproxy:<folder>`
+        #[arg(long)]
+        from: String,
+        /// Write over what is there, too
+        #[arg(long)]
+        force: bool,
+    },
+    /// Write bodies, secrets too, into a new file that only you can read
+    #[command(
+        after_help = "Examples:\n  quorate credential export --reveal --to accounts.json\n  quorate credential export codex-1 codex-2 --reveal --to two.json"
+    )]
+    Export {
+        /// Their ids; without, all
+        ids: Vec<String>,
+        /// That secrets are meant to leave
+        #[arg(long, required = true)]
+        reveal: bool,
+        /// The file
+        #[arg(long)]
+        to: String,
+    },
     /// Look at every one now
     #[command(
         after_help = "Examples:\n  quorate credential reconcile\n  quorate credential reconcile --address 127.0.0.1:8430"

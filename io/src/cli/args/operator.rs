@@ -1,6 +1,7 @@
 //! The words for pools, cooldowns and providers, as the command line and chats take them.
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
 /// A noun that operators say the same way everywhere.
 #[derive(Debug, Clone, Subcommand)]
@@ -205,6 +206,21 @@ pub(crate) struct Defined {
     /// What is reset once the pool is back
     #[arg(long)]
     pub(crate) auth_reset_target: Option<String>,
+    /// How long members rest where nothing is stated, in ms, as in floor_ms=5000; once for each number
+    #[arg(long, value_name = "NAME=MS", value_parser = number)]
+    pub(crate) profile: Vec<(String, u64)>,
+    /// How often a long rest may be tried early while nothing serves, 5m to 6h; `off` for never
+    #[arg(long, value_name = "TIME", value_parser = span_or_off)]
+    pub(crate) early_probe: Option<u64>,
+    /// A sink that hears of it, once for each; else all of them
+    #[arg(long, value_name = "SINK")]
+    pub(crate) notify: Vec<String>,
+    /// No sink hears of it
+    #[arg(long, conflicts_with = "notify")]
+    pub(crate) no_notices: bool,
+    /// What to send where nobody asks, as in '{"method":"GET","path":"/v1/models"}'
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    pub(crate) probe_request: Option<Value>,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -295,6 +311,20 @@ fn span(text: &str) -> Result<u64, String> {
         _ => return Err(wrong()),
     };
     count.checked_mul(unit_ms).filter(|span| *span > 0).ok_or_else(wrong)
+}
+
+fn span_or_off(text: &str) -> Result<u64, String> {
+    if text == "off" { Ok(0) } else { span(text) }
+}
+
+fn number(text: &str) -> Result<(String, u64), String> {
+    let wrong = || format!("`{text}` is no number of a profile; write it as in floor_ms=5000");
+    let (name, number) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((name.to_owned(), number.parse().map_err(|_| wrong())?))
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))
 }
 
 #[cfg(test)]
