@@ -85,6 +85,30 @@ fn curl_reads_events_as_they_come_though_the_first_account_is_limited() {
     assert_eq!(a.metric(limited), Ok(1));
 }
 
+#[test]
+fn an_account_without_a_key_is_not_tried_and_a_pool_of_such_says_so() {
+    let provider = Provider::start(|_, stream| answer(stream, 200, &[], "{}"));
+    let mut a = node(&provider, ["", "k2"], "");
+    a.start_ready();
+    let ask = || a.ask("POST", "/gateway/codex/v1/chat", Some(&json!({"model": "m"})));
+    eventually("the other account serves", || match ask()?.status {
+        200 => Ok(()),
+        status => Err(status.to_string()),
+    });
+    let served = ask().expect("the node answers");
+    assert!(served.head.to_lowercase().contains("quorate-attempts: 1"), "{}", served.head);
+    let explained = a.get("/v1/pools/codex/explain");
+    assert_eq!(explained["members"][0]["skipped"]["reason"], "no_key", "{explained}");
+    let body = json!({"type": "codex", "access_token": " "}).to_string();
+    std::fs::write(a.data().join("auths/two.json"), body).expect("its own folder");
+    eventually("nobody serves", || match ask()?.code().as_str() {
+        "pool_unavailable" => Ok(()),
+        code => Err(code.to_owned()),
+    });
+    let shown = a.run(&["doctor"]);
+    assert!(shown.data.contains("one.json holds no key"), "{shown:?}");
+}
+
 /// The most memory that a process has had, in KiB.
 fn memory_kib(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
