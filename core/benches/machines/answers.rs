@@ -52,13 +52,16 @@ fn all_vectors(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The vectors that have most to read.
-#[divan::bench(args = ["claude-5h", "cloudcode-quota-delay", "openai-tpm-full", "low-ratio", "gemini-perday-prose"],
-    sample_count = 200, sample_size = 100)]
+/// Each vector by its name.
+#[divan::bench(args = names(), sample_count = 200, sample_size = 100)]
 fn vector(bencher: Bencher<'_, '_>, id: &str) {
     let vectors = vectors();
     let vector = vectors.iter().find(|vector| vector.id == id).expect("a vector");
     bencher.bench_local(|| judge(&answer(vector)));
+}
+
+fn names() -> Vec<String> {
+    vectors().into_iter().map(|vector| vector.id).collect()
 }
 
 /// An answer of 4 KiB: many details that say nothing, and a message of several sentences.

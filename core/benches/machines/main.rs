@@ -8,6 +8,7 @@ mod gossip;
 mod membership;
 mod node;
 mod picks;
+mod pools;
 mod replica;
 
 fn main() {
