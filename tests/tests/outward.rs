@@ -116,6 +116,7 @@ fn a_pool_that_is_back_resets_a_login_and_people_hear_of_it_once_in_every_way() 
     node.start();
     let (_, first) = eventually("a lease", || lease(&node, "codex"));
     assert!(!seen.exists(), "a pool that was only being read resets nothing");
+    let at_start = node.log().len();
     let path = "/v1/events?types=pool.exhausted,pool.recovered,pool.parked";
     let mut events = Stream::open(node.http, path, TOKEN).expect("a stream");
     events.until("200 OK").expect("it is open");
@@ -157,10 +158,9 @@ fn a_pool_that_is_back_resets_a_login_and_people_hear_of_it_once_in_every_way() 
     let count = |text: &str, word: &str| text.matches(word).count();
     assert_eq!(count(shown, "event: pool.exhausted"), 2, "every edge: {shown}");
     assert_eq!(count(shown, "event: pool.recovered"), 1, "{shown}");
-    let log = node.log();
-    assert_eq!(count(&log, "pool codex: none of 1 accounts can serve"), 1, "{log}");
-    assert_eq!(count(&log, "pool codex serves again"), 1, "{log}");
-    assert_eq!(count(&log, "pool codex came back and ran dry again"), 1, "{log}");
+    let log = node.log().split_off(at_start);
+    assert_eq!(count(&log, "\"pool exhausted\""), 2, "{log}");
+    assert_eq!(count(&log, "\"pool recovered\""), 1, "{log}");
     eventually("three were taken", || {
         let series = "quorate_pool_notices_total{sink=\"ops\",result=\"ok\"}";
         if node.metric(series)? == 3 { Ok(()) } else { Err(series.to_owned()) }

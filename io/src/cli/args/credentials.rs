@@ -69,7 +69,7 @@ pub(in crate::cli) enum Credential {
     },
     /// Write what another program keeps; what is there already stays
     #[command(
-        after_help = "Examples:\n  quorate credential import --from cliproxy:/root/.cli-proxy-api\n  quorate credential import --from cliproxy:auths --force"
+        after_help = "Examples:\n  quorate credential import --from cliproxy:$HOME/.cli-proxy-api\n  quorate credential import --from cliproxy:auths --force"
     )]
     Import {
         /// `cliproxy:<folder>`
