@@ -1,8 +1,8 @@
 //! Connections to upstreams, kept between requests.
 //!
 //! A connection belongs to the request that uses it: the task that asks also reads and writes it, from the first byte
-//! to the last of the answer's body, and no other task is woken for either. At rest it lies in a list per host, and
-//! nobody looks at it until it is used again; one that its upstream closed meanwhile is found out then.
+//! to the last of the answer's body, and no other task is woken for either. At rest it lies in a list per host and
+//! thread, and nobody looks at it until it is used again; one that its upstream closed meanwhile is found out then.
 //!
 //! Dropped before the answer has ended, a connection is closed, and with it the upstream's request.
 //!
@@ -13,6 +13,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -32,14 +33,14 @@ use super::upstream::Watched;
 
 /// How long an unused connection is kept.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
-/// Unused connections kept per host.
+/// Unused connections kept per host and thread.
 const UNUSED_PER_HOST_MAX: usize = 256;
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Whom a connection leads to.
-type Host = (Scheme, Authority);
+/// Whom a connection leads to, and which thread watches it: used by another, each of its bytes would wake both.
+type Host = (ThreadId, Scheme, Authority);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +164,7 @@ fn addressed(mut request: Request<Watched>) -> Option<(Host, Uri, Request<Watche
     request.headers_mut().insert(header::HOST, shown.ok()?);
     let target = whole.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
     *request.uri_mut() = target;
-    Some(((scheme, authority), whole, request))
+    Some(((thread::current().id(), scheme, authority), whole, request))
 }
 
 /// One connection.

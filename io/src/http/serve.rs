@@ -4,6 +4,8 @@
 //! may take nothing of its answer. At the stop nothing more is accepted, requests in flight have 10 s, then what is left
 //! is dropped.
 
+mod lanes;
+
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -17,10 +19,12 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
+
+use lanes::Lanes;
 
 use super::guard::HEADERS_BYTES_MAX;
 use super::pipeline::ARRIVAL_MAX;
@@ -45,7 +49,20 @@ pub enum Listener {
 }
 
 /// Serves `router` on all of `listeners` until `shutdown` ends, then lets what runs finish.
-pub async fn serve(
+///
+/// # Errors
+/// What the machine refuses: threads, or descriptors.
+pub fn serve(
+    listeners: Vec<Listener>,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<impl Future<Output = ()> + Send> {
+    let lanes = Arc::new(Lanes::start()?);
+    Ok(serve_on(lanes, listeners, router, shutdown))
+}
+
+async fn serve_on(
+    lanes: Arc<Lanes>,
     listeners: Vec<Listener>,
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
@@ -54,7 +71,8 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, router.clone(), places.clone(), stopped.clone()));
+        let (lanes, router) = (lanes.clone(), router.clone());
+        accepting.spawn(accept(listener, lanes, router, places.clone(), stopped.clone()));
     }
     shutdown.await;
     let _ = stop.send(true); // Without a listener there is nobody to tell.
@@ -66,6 +84,7 @@ pub async fn serve(
 
 async fn accept(
     listener: Listener,
+    lanes: Arc<Lanes>,
     router: Router,
     places: Arc<Semaphore>,
     mut stopped: watch::Receiver<bool>,
@@ -88,8 +107,11 @@ async fn accept(
             }
         };
         let (router, stopped) = (router.clone(), stopped.clone());
-        tokio::spawn(async move {
-            converse(stream, caller, router, stopped).await;
+        lanes.run(move || async move {
+            // One that cannot be watched for is closed: descriptors ran out.
+            if let Ok(stream) = stream.open() {
+                converse(stream, caller, router, stopped).await;
+            }
             drop(place);
         });
     }
@@ -100,18 +122,34 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+/// A stream that no runtime watches yet.
+enum Accepted {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// The stream, watched by the runtime of this thread.
+    fn open(self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Accepted::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
+            Accepted::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
 impl Listener {
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Caller)> {
+    async fn accept(&self) -> io::Result<(Accepted, Caller)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Box::new(stream), Caller::Tcp(from)))
+                Ok((Accepted::Tcp(stream.into_std()?), Caller::Tcp(from)))
             }
             Listener::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred()?.uid();
-                Ok((Box::new(stream), Caller::Unix { uid }))
+                Ok((Accepted::Unix(stream.into_std()?), Caller::Unix { uid }))
             }
         }
     }

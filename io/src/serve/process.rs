@@ -87,6 +87,8 @@ enum BootError {
     Node(#[from] StartError),
     #[error("failed to listen at `listen.http` = {0}: {1}")]
     Http(SocketAddr, io::Error),
+    #[error("failed to start the threads that serve callers: {0}")]
+    Threads(io::Error),
     #[error("failed to make the socket {0}: {1}")]
     Socket(PathBuf, io::Error),
     #[error("failed to read the keys of workers below {0}: {1}")]
@@ -209,9 +211,10 @@ impl Process {
         let tending = tokio::spawn(http::tend(surface.clone()));
         let (stop_serving, stopped) = oneshot::channel();
         let listeners = vec![Listener::Tcp(tcp), Listener::Unix(unix)];
-        let serving = tokio::spawn(http::serve(listeners, http::router(surface.clone()), async {
+        let serving = http::serve(listeners, http::router(surface.clone()), async {
             let _ = stopped.await; // Dropped is told as well.
-        }));
+        });
+        let serving = tokio::spawn(serving.map_err(BootError::Threads)?);
         running.vitals.booted();
         let local = running.handle.published().members.load().local.clone();
         info!(replica = %local, peers = %running.address, http = %bound, "this node runs");

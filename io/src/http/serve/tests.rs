@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::routing::get;
 use axum::{Extension, Router};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -35,9 +34,10 @@ async fn served(name: &str) -> Served {
     let unix = UnixListener::bind(&socket).expect("the temporary directory is writable");
     let (stop, stopped) = oneshot::channel();
     let listeners = vec![Listener::Tcp(tcp), Listener::Unix(unix)];
-    let ended = tokio::spawn(serve(listeners, router, async {
+    let serving = serve(listeners, router, async {
         let _ = stopped.await;
-    }));
+    });
+    let ended = tokio::spawn(serving.expect("threads"));
     Served { address, socket, stop, ended }
 }
 

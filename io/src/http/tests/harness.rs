@@ -310,7 +310,8 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let listeners = vec![super::super::Listener::Tcp(listener)];
-        tokio::spawn(super::super::serve(listeners, self.router.clone(), std::future::pending()));
+        let serving = super::super::serve(listeners, self.router.clone(), std::future::pending());
+        tokio::spawn(serving.expect("threads"));
         address
     }
 

@@ -112,7 +112,8 @@ async fn client(world: &World) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound").to_string();
     let listeners = vec![Listener::Tcp(listener)];
-    tokio::spawn(serve(listeners, router(world.surface.clone()), std::future::pending()));
+    let serving = serve(listeners, router(world.surface.clone()), std::future::pending());
+    tokio::spawn(serving.expect("threads"));
     Client::at(&address, &world.tokens["admin"])
 }
 
