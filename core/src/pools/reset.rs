@@ -16,15 +16,15 @@ use std::time::Duration;
 
 use super::definition::is_label;
 use super::notice::READ_WITHIN;
-use super::{Event, Name, Snapshot};
+use super::{Cause, Event, Name, Snapshot};
 use crate::time::Instant;
 
 /// The targets that are being reset, were a moment ago, or wait.
 #[derive(Debug, Default)]
 pub struct Resets {
     targets: BTreeMap<String, Target>,
-    /// Lanes that have nobody and no timer, and since when.
-    unread: BTreeMap<(Name, Arc<str>), Instant>,
+    /// Lanes that have nobody, and since when, where no timer ends it.
+    dry: BTreeMap<(Name, Arc<str>), Option<Instant>>,
 }
 
 /// One run that is due.
@@ -47,17 +47,23 @@ impl Resets {
     /// Takes in what became of a pool.
     pub fn hear(&mut self, now: Instant, event: &Event) {
         match event {
-            Event::Exhausted { pool, lane, wake_at: None, .. } => {
-                self.unread.insert((pool.clone(), lane.clone()), now);
+            Event::Exhausted { pool, lane, wake_at, .. } => {
+                self.dry.insert((pool.clone(), lane.clone()), wake_at.is_none().then_some(now));
             }
-            Event::Recovered { pool, lane, auth_reset_target, .. } => {
-                let since = self.unread.remove(&(pool.clone(), lane.clone()));
-                if since.is_none_or(|since| now.since(since) >= READ_WITHIN) {
+            Event::Recovered { pool, lane, cause, after_ms, auth_reset_target, .. } => {
+                let was_read = match self.dry.remove(&(pool.clone(), lane.clone())) {
+                    Some(since) => since.is_some_and(|since| now.since(since) < READ_WITHIN),
+                    // It ran dry before anybody listened: as a node starts.
+                    None => {
+                        *cause == Cause::Credential
+                            && Duration::from_millis(*after_ms) < READ_WITHIN
+                    }
+                };
+                if !was_read {
                     self.edge(pool.clone(), auth_reset_target);
                 }
             }
-            Event::Exhausted { .. }
-            | Event::Failover { .. }
+            Event::Failover { .. }
             | Event::Rested { .. }
             | Event::Shared { .. }
             | Event::Parked { .. }
@@ -89,7 +95,7 @@ impl Resets {
             }
         }
         self.targets.retain(|_, state| state.is_of_use(now));
-        self.unread.retain(|(pool, _), _| pools.pool(pool.as_str()).is_some());
+        self.dry.retain(|(pool, _), _| pools.pool(pool.as_str()).is_some());
         due
     }
 
@@ -238,6 +244,9 @@ mod tests {
             resets.hear(at(seconds), &back);
             assert_eq!(begun(&mut resets, seconds, &pools), runs, "{wake_at:?} {seconds}");
         }
+        let mut late = Resets::default();
+        late.hear(at(1), &back);
+        assert_eq!(begun(&mut late, 1, &pools), [""; 0], "it ran dry before anybody listened");
     }
 
     #[test]

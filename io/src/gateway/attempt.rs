@@ -318,23 +318,25 @@ async fn heard(
 
 /// Whether an answer is a stream of events that can be read as it comes.
 pub(super) fn is_events(headers: &HeaderMap) -> bool {
-    media(headers) == "text/event-stream" && !headers.contains_key(header::CONTENT_ENCODING)
+    is_media(headers, "text/event-stream") && !headers.contains_key(header::CONTENT_ENCODING)
 }
 
-fn media(headers: &HeaderMap) -> String {
-    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    media.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+/// Whether the type of a body is this one, without its parameters.
+fn is_media(headers: &HeaderMap, media: &str) -> bool {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let said = said.unwrap_or_default().split(';').next().unwrap_or_default();
+    said.trim().eq_ignore_ascii_case(media)
 }
 
 /// Whether an answer is JSON that can be read as it comes.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    media(headers) == "application/json" && !headers.contains_key(header::CONTENT_ENCODING)
+    is_media(headers, "application/json") && !headers.contains_key(header::CONTENT_ENCODING)
 }
 
 fn is_small_json(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = length.and_then(|length| length.parse::<usize>().ok());
-    media(headers) == "application/json"
+    is_media(headers, "application/json")
         && length.is_some_and(|length| length <= limits::ANSWER_BODY_BYTES_MAX)
 }
 

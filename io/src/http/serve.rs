@@ -4,7 +4,7 @@
 //! may take nothing of its answer. At the stop nothing more is accepted, requests in flight have 10 s, then what is left
 //! is dropped.
 
-mod lanes;
+mod threads;
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
-use lanes::Lanes;
+use threads::Threads;
 
 use super::guard::HEADERS_BYTES_MAX;
 use super::pipeline::ARRIVAL_MAX;
@@ -57,12 +57,12 @@ pub fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<impl Future<Output = ()> + Send> {
-    let lanes = Arc::new(Lanes::start()?);
-    Ok(serve_on(lanes, listeners, router, shutdown))
+    let threads = Arc::new(Threads::start()?);
+    Ok(serve_on(threads, listeners, router, shutdown))
 }
 
 async fn serve_on(
-    lanes: Arc<Lanes>,
+    threads: Arc<Threads>,
     listeners: Vec<Listener>,
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
@@ -71,8 +71,8 @@ async fn serve_on(
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        let (lanes, router) = (lanes.clone(), router.clone());
-        accepting.spawn(accept(listener, lanes, router, places.clone(), stopped.clone()));
+        let (threads, router) = (threads.clone(), router.clone());
+        accepting.spawn(accept(listener, threads, router, places.clone(), stopped.clone()));
     }
     shutdown.await;
     let _ = stop.send(true); // Without a listener there is nobody to tell.
@@ -84,7 +84,7 @@ async fn serve_on(
 
 async fn accept(
     listener: Listener,
-    lanes: Arc<Lanes>,
+    threads: Arc<Threads>,
     router: Router,
     places: Arc<Semaphore>,
     mut stopped: watch::Receiver<bool>,
@@ -107,7 +107,7 @@ async fn accept(
             }
         };
         let (router, stopped) = (router.clone(), stopped.clone());
-        lanes.run(move || async move {
+        threads.run(move || async move {
             // One that cannot be watched for is closed: descriptors ran out.
             if let Ok(stream) = stream.open() {
                 converse(stream, caller, router, stopped).await;

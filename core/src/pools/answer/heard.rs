@@ -34,6 +34,8 @@ impl<'a> Heard<'a> {
             "application/x-protobuf" | "application/protobuf" => {
                 protobuf::status(seen).map(Said::from_protobuf)
             }
+            // Of a success nothing is asked but whether it holds an error.
+            _ if answer.status < 400 && !may_hold_error(seen) => None,
             "text/event-stream" => body::first_error_event(seen).map(|top| Said::from_json(&top)),
             _ => {
                 let top = std::str::from_utf8(seen).ok().and_then(body::parse);
@@ -231,6 +233,13 @@ impl<'a> Said<'a> {
     }
 }
 
+/// Whether `error` may be a key in JSON: it is spelt out, or letters are written as escapes.
+fn may_hold_error(json: &[u8]) -> bool {
+    // What is no text as a whole may hold some all the same, as a line of events.
+    let text = std::str::from_utf8(json);
+    text.map_or(true, |text| text.contains("error") || text.contains("\\u"))
+}
+
 fn has_model(dimensions: &Json<'_, body::Dimensions<'_>>) -> bool {
     let model = dimensions.object().and_then(|dimensions| dimensions.model);
     model.is_some_and(|model| model.get() != "null")
@@ -314,6 +323,42 @@ impl Trial {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_within_a_success_is_found_however_its_key_is_written() {
+        let judged = |media: &str, body: &str| {
+            let headers = [("content-type".to_owned(), media.to_owned())];
+            let verdict = super::super::judge(&Answer {
+                provider: "openai",
+                endpoint: super::super::Endpoint::Api,
+                model: "m",
+                now: crate::time::UnixTime(1_700_000_000_000),
+                status: 200,
+                headers: &headers,
+                body: body.as_bytes(),
+            });
+            verdict.class
+        };
+        use crate::pools::Class;
+        for (media, body, class) in [
+            ("application/json", r#"{"id":"x","choices":[]}"#, Class::Ok),
+            ("application/json", r#"{"text":"an error of \u0065"}"#, Class::Ok),
+            ("application/json", r#"{"error":{"type":"rate_limit_error"}}"#, Class::RateLimited),
+            (
+                "application/json",
+                r#"{"\u0065rror":{"code":"rate_limit_exceeded"}}"#,
+                Class::RateLimited,
+            ),
+            ("text/event-stream", "data: {\"n\":1}\n\n", Class::Ok),
+            (
+                "text/event-stream",
+                "data: {\"n\":1}\n\ndata: {\"err\\u006fr\":{\"type\":\"overloaded_error\"}}\n\n",
+                Class::Overloaded,
+            ),
+        ] {
+            assert_eq!(judged(media, body), class, "{body}");
+        }
+    }
 
     #[test]
     fn camel_case_falls_into_words() {

@@ -16,55 +16,55 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::http::pipeline::ANSWER_MAX;
-use crate::threads;
+use crate::threads::answer_promptly;
 
 /// How often a thread that ends looks whether anything still runs on it.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// See the module. Dropped, its threads end.
 #[derive(Debug)]
-pub(super) struct Lanes(Vec<Lane>);
+pub(super) struct Threads(Vec<Server>);
 
 #[derive(Debug)]
-struct Lane {
+struct Server {
     runtime: Handle,
     connections: Arc<AtomicUsize>,
     _ends_with_it: oneshot::Sender<()>,
 }
 
-impl Lanes {
+impl Threads {
     /// One for each processor.
-    pub(super) fn start() -> io::Result<Lanes> {
+    pub(super) fn start() -> io::Result<Threads> {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        (0..count).map(Lane::start).collect::<io::Result<Vec<Lane>>>().map(Lanes)
+        (0..count).map(Server::start).collect::<io::Result<Vec<Server>>>().map(Threads)
     }
 
-    /// Runs what `serve` makes on the lane that has least to do.
+    /// Runs what `serve` makes on the thread that has fewest connections.
     pub(super) fn run<F>(&self, serve: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send,
     {
-        let fewest = self.0.iter().min_by_key(|lane| lane.connections.load(Ordering::Relaxed));
-        let lane = fewest.expect("there is a processor at least");
-        lane.connections.fetch_add(1, Ordering::Relaxed);
-        let ended = Ended(lane.connections.clone());
-        lane.runtime.spawn(async move {
+        let fewest = self.0.iter().min_by_key(|server| server.connections.load(Ordering::Relaxed));
+        let server = fewest.expect("there is a processor at least");
+        server.connections.fetch_add(1, Ordering::Relaxed);
+        let ended = Ended(server.connections.clone());
+        server.runtime.spawn(async move {
             let _ended = ended;
             serve().await;
         });
     }
 }
 
-impl Lane {
-    fn start(number: usize) -> io::Result<Lane> {
+impl Server {
+    fn start(number: usize) -> io::Result<Server> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (ends, end) = oneshot::channel::<()>();
         std::thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
-            threads::answer_promptly();
+            answer_promptly();
             runtime.block_on(until(end));
         })?;
-        Ok(Lane { runtime: handle, connections: Arc::default(), _ends_with_it: ends })
+        Ok(Server { runtime: handle, connections: Arc::default(), _ends_with_it: ends })
     }
 }
 
