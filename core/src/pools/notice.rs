@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Class, Event, Name, Snapshot};
+use super::{Cause, Class, Event, Name, Snapshot};
 use crate::ids::{CredentialHandle, Incarnation, NodeId};
 use crate::time::Instant;
 
@@ -111,8 +111,9 @@ impl Notices {
                 let kind = self.lane(pool, lane).exhausted(now, wake_at.is_some())?;
                 Some(Notice { pool: pool.clone(), lane: lane.clone(), kind })
             }
-            Event::Recovered { pool, lane, confirmed, .. } => {
-                let kind = self.lane(pool, lane).recovered(now, *confirmed)?;
+            Event::Recovered { pool, lane, cause, confirmed, after_ms, .. } => {
+                let was_read = was_read(*cause, *after_ms);
+                let kind = self.lane(pool, lane).recovered(now, *confirmed, was_read)?;
                 Some(Notice { pool: pool.clone(), lane: lane.clone(), kind })
             }
             Event::Rested { pool, credential, class, .. } => {
@@ -205,9 +206,9 @@ impl Lane {
         Some(Kind::StillExhausted { attempts: self.attempts })
     }
 
-    fn recovered(&mut self, now: Instant, confirmed: bool) -> Option<Kind> {
-        self.exhausted = false;
-        if self.unread_since.take().is_some() {
+    fn recovered(&mut self, now: Instant, confirmed: bool, was_read: bool) -> Option<Kind> {
+        let is_news = std::mem::take(&mut self.exhausted) || !was_read;
+        if self.unread_since.take().is_some() || !is_news {
             *self = Lane::default();
             return None;
         }
@@ -224,6 +225,12 @@ impl Lane {
     }
 }
 
+/// Whether a recovery that ended what nobody heard the beginning of may be no more than that accounts were read, as they
+/// are when a node starts.
+pub(super) fn was_read(cause: Cause, after_ms: u64) -> bool {
+    cause == Cause::Credential && Duration::from_millis(after_ms) < READ_WITHIN
+}
+
 /// So long a lane may have nobody, and no timer, while its credentials are read.
 pub(super) const READ_WITHIN: Duration = Duration::from_secs(5);
 /// So long after a presumed recovery the lane counts as well.
@@ -235,7 +242,6 @@ const GAP_MAX: Duration = Duration::from_secs(6 * 3600);
 
 #[cfg(test)]
 mod tests {
-    use super::super::Cause;
     use super::super::pick;
     use super::super::{Definition, Pool};
     use super::*;
@@ -335,6 +341,23 @@ mod tests {
         assert_eq!(ticked(&mut notices, 110), []);
         assert_eq!(ticked(&mut notices, 111), [Kind::Recovered], "open for ten minutes");
         assert_eq!(ticked(&mut notices, 200), []);
+    }
+
+    #[test]
+    fn who_listens_only_after_accounts_began_to_be_read_tells_no_recovery() {
+        let read = Event::Recovered {
+            pool: name("codex"),
+            lane: "".into(),
+            member: CredentialHandle(1),
+            cause: Cause::Credential,
+            confirmed: false,
+            after_ms: 74,
+            auth_reset_target: String::new(),
+        };
+        let mut notices = Notices::default();
+        assert_eq!(heard(&mut notices, 0, &read), None);
+        assert_eq!(heard(&mut notices, 1, &exhausted()), Some(Kind::Exhausted));
+        assert_eq!(heard(&mut notices, 2, &read), Some(Kind::Recovered), "its beginning was told");
     }
 
     #[test]

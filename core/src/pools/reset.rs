@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::definition::is_label;
-use super::notice::READ_WITHIN;
-use super::{Cause, Event, Name, Snapshot};
+use super::notice::{READ_WITHIN, was_read};
+use super::{Event, Name, Snapshot};
 use crate::time::Instant;
 
 /// The targets that are being reset, were a moment ago, or wait.
@@ -54,10 +54,7 @@ impl Resets {
                 let was_read = match self.dry.remove(&(pool.clone(), lane.clone())) {
                     Some(since) => since.is_some_and(|since| now.since(since) < READ_WITHIN),
                     // It ran dry before anybody listened: as a node starts.
-                    None => {
-                        *cause == Cause::Credential
-                            && Duration::from_millis(*after_ms) < READ_WITHIN
-                    }
+                    None => was_read(*cause, *after_ms),
                 };
                 if !was_read {
                     self.edge(pool.clone(), auth_reset_target);
