@@ -244,79 +244,105 @@ fn each_verb_changes_the_next_lease_alike_from_every_surface() {
         let log = node.get("/v0/operations/raft");
         if ready == Some(2) && log["leader"].is_string() { Ok(()) } else { Err(log.to_string()) }
     });
-    let pool = |verb: &str| format!("/v1/pools/codex/{verb}");
-    let reason = || Some(json!({"reason": "test"}));
-    let surfaces = [Surface::CommandLine, Surface::Http, Surface::Chat];
-    let mut number = 0;
-    for surface in surfaces {
-        let mut then = |said: Verb, of: &str, expected: Result<&str, &str>| {
-            number += 1;
-            surface.perform(&node, number, &said);
-            let leased = next(&node, of);
-            let leased = leased.as_deref().map_err(String::as_str);
-            assert_eq!(leased, expected, "{surface:?}: {}", said.line);
-        };
-        let first = || next(&node, "codex");
-        if first() != Ok("codex-1".to_owned()) {
+    for surface in [Surface::CommandLine, Surface::Http, Surface::Chat] {
+        let mut steps = Steps { node: &node, surface, number: 100 * (surface as usize) };
+        if next(&node, "codex") != Ok("codex-1".to_owned()) {
             node.ask("POST", &pool("rotate"), None).expect("the node listens");
             let path = verb("", "", &pool("members/<codex-2>/unpark"), None).path;
             node.ask("POST", &path, None).expect("the node listens");
         }
-        assert_eq!(first(), Ok("codex-1".to_owned()), "where each surface begins");
-
-        then(verb("pool rotate codex", "POST", &pool("rotate"), None), "codex", Ok("codex-2"));
-        // Both are parked: the one that comes back sooner serves.
-        let park = Some(json!({"for_ms": 3_600_000}));
-        let park =
-            verb("pool park codex codex-2 --for 1h", "POST", &pool("members/<codex-2>/park"), park);
-        then(park, "codex", Ok("codex-1"));
-        let unpark = pool("members/<codex-2>/unpark");
-        then(verb("pool unpark codex codex-2", "POST", &unpark, None), "codex", Ok("codex-2"));
-        let unpark = pool("members/<codex-1>/unpark");
-        then(verb("pool unpark codex codex-1", "POST", &unpark, None), "codex", Ok("codex-2"));
-
-        for account in ["codex-2", "codex-1"] {
-            let (leased, id) = lease(&node, "codex").expect("one of them serves");
-            assert_eq!(leased, account);
-            limited(&node, &id, 600);
-        }
-        assert_eq!(first(), Err("pool_exhausted".to_owned()));
-        let clear = pool("members/<codex-2>/clear");
-        let clear = verb("pool clear codex codex-2 --reason test", "POST", &clear, reason());
-        then(clear, "codex", Ok("codex-2"));
-        let cooldown = Some(json!({"credential": "codex-1", "reason": "test"}));
-        let path = "/v0/operations/cooldowns/clear";
-        let clear = verb("cooldown clear codex-1 --reason test", "POST", path, cooldown);
-        then(clear, "codex", Ok("codex-2"));
-        let cool = Some(json!({"duration_seconds": 3600, "reason": "test"}));
-        let path = "/v0/operations/providers/codex/cooldown";
-        let cool = verb("provider cool codex --for 1h --reason test", "POST", path, cool);
-        then(cool, "codex", Err("pool_exhausted"));
-        let path = "/v0/operations/providers/codex/recover";
-        let recover = verb("provider recover codex --reason test", "POST", path, reason());
-        then(recover, "codex", Ok("codex-2"));
-
-        let own = |ids: &[&str]| {
-            let members: Vec<Value> = ids.iter().map(|id| json!({"credential": id})).collect();
-            json!({"members": members})
-        };
-        let mut named = own(&["own-1"]);
-        named["name"] = json!("own");
-        let create = "pool create own --member own-1";
-        then(verb(create, "POST", "/v1/pools", Some(named)), "own", Ok("own-1"));
-        let set = "pool set own --member own-2";
-        then(verb(set, "PUT", "/v1/pools/own", Some(own(&["own-2"]))), "own", Ok("own-2"));
-        let member = "/v1/pools/own/members/";
-        let add = format!("{member}<own-1>");
-        then(verb("pool add own own-1", "PUT", &add, Some(json!({}))), "own", Ok("own-2"));
-        let drop = format!("{member}<own-2>");
-        then(verb("pool drop own own-2", "DELETE", &drop, None), "own", Ok("own-1"));
-        let target = "/v1/pools/own/auth-reset-target";
-        let body = Some(json!({"auth_reset_target": "login"}));
-        let reset = verb("pool set-auth-reset own login", "PUT", target, body);
-        then(reset, "own", Ok("own-1"));
-        assert_eq!(node.get("/v1/pools/own")["auth_reset_target"], "login", "{surface:?}");
-        let remove = verb("pool remove own", "DELETE", "/v1/pools/own", None);
-        then(remove, "own", Err("not_found"));
+        assert_eq!(next(&node, "codex"), Ok("codex-1".to_owned()), "where each surface begins");
+        order(&mut steps);
+        define(&mut steps);
     }
+}
+
+/// Verbs from one surface, one after the other.
+struct Steps<'a> {
+    node: &'a Node,
+    surface: Surface,
+    /// Of the last message to the chat.
+    number: usize,
+}
+
+impl Steps<'_> {
+    /// Performs a verb; then the next request of the pool `of` gets this account, or this refusal.
+    fn then(&mut self, said: Verb, of: &str, expected: Result<&str, &str>) {
+        self.number += 1;
+        self.surface.perform(self.node, self.number, &said);
+        let leased = next(self.node, of);
+        let leased = leased.as_deref().map_err(String::as_str);
+        assert_eq!(leased, expected, "{:?}: {}", self.surface, said.line);
+    }
+}
+
+fn pool(verb: &str) -> String {
+    format!("/v1/pools/codex/{verb}")
+}
+
+/// What operators do to a pool.
+fn order(steps: &mut Steps<'_>) {
+    let reason = || Some(json!({"reason": "test"}));
+    steps.then(verb("pool rotate codex", "POST", &pool("rotate"), None), "codex", Ok("codex-2"));
+    // Both are parked: the one that comes back sooner serves.
+    let park = Some(json!({"for_ms": 3_600_000}));
+    let park =
+        verb("pool park codex codex-2 --for 1h", "POST", &pool("members/<codex-2>/park"), park);
+    steps.then(park, "codex", Ok("codex-1"));
+    let unpark = pool("members/<codex-2>/unpark");
+    steps.then(verb("pool unpark codex codex-2", "POST", &unpark, None), "codex", Ok("codex-2"));
+    let unpark = pool("members/<codex-1>/unpark");
+    steps.then(verb("pool unpark codex codex-1", "POST", &unpark, None), "codex", Ok("codex-2"));
+
+    for account in ["codex-2", "codex-1"] {
+        let (leased, id) = lease(steps.node, "codex").expect("one of them serves");
+        assert_eq!(leased, account);
+        limited(steps.node, &id, 600);
+    }
+    assert_eq!(next(steps.node, "codex"), Err("pool_exhausted".to_owned()));
+    let clear = pool("members/<codex-2>/clear");
+    let clear = verb("pool clear codex codex-2 --reason test", "POST", &clear, reason());
+    steps.then(clear, "codex", Ok("codex-2"));
+    let cooldown = Some(json!({"credential": "codex-1", "reason": "test"}));
+    let path = "/v0/operations/cooldowns/clear";
+    let clear = verb("cooldown clear codex-1 --reason test", "POST", path, cooldown);
+    steps.then(clear, "codex", Ok("codex-2"));
+    let cool = Some(json!({"duration_seconds": 3600, "reason": "test"}));
+    let path = "/v0/operations/providers/codex/cooldown";
+    let cool = verb("provider cool codex --for 1h --reason test", "POST", path, cool);
+    steps.then(cool, "codex", Err("pool_exhausted"));
+    let path = "/v0/operations/providers/codex/recover";
+    let recover = verb("provider recover codex --reason test", "POST", path, reason());
+    steps.then(recover, "codex", Ok("codex-2"));
+}
+
+/// What callers define.
+fn define(steps: &mut Steps<'_>) {
+    let own = |ids: &[&str]| {
+        let members: Vec<Value> = ids.iter().map(|id| json!({"credential": id})).collect();
+        json!({"members": members})
+    };
+    let mut named = own(&["own-1"]);
+    named["name"] = json!("own");
+    let create = "pool create own --member own-1";
+    steps.then(verb(create, "POST", "/v1/pools", Some(named)), "own", Ok("own-1"));
+    let set = "pool set own --member own-2";
+    steps.then(verb(set, "PUT", "/v1/pools/own", Some(own(&["own-2"]))), "own", Ok("own-2"));
+    let member = "/v1/pools/own/members/";
+    let add = format!("{member}<own-1>");
+    steps.then(verb("pool add own own-1", "PUT", &add, Some(json!({}))), "own", Ok("own-2"));
+    let drop = format!("{member}<own-2>");
+    steps.then(verb("pool drop own own-2", "DELETE", &drop, None), "own", Ok("own-1"));
+    let target = "/v1/pools/own/auth-reset-target";
+    let body = Some(json!({"auth_reset_target": "login"}));
+    let reset = verb("pool set-auth-reset own login", "PUT", target, body);
+    steps.then(reset, "own", Ok("own-1"));
+    assert_eq!(
+        steps.node.get("/v1/pools/own")["auth_reset_target"],
+        "login",
+        "{:?}",
+        steps.surface
+    );
+    let remove = verb("pool remove own", "DELETE", "/v1/pools/own", None);
+    steps.then(remove, "own", Err("not_found"));
 }

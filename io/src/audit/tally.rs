@@ -21,10 +21,14 @@ pub(super) struct Tally {
     counts: Mutex<Counts>,
 }
 
+/// A verb, and its outcome.
+type What = (&'static str, &'static str);
+/// What becomes a line, and since when it is counted.
+type ByActor = BTreeMap<String, (Instant, Record)>;
+
 #[derive(Debug, Default)]
 struct Counts {
-    /// By verb and outcome, and then by actor.
-    records: BTreeMap<(&'static str, &'static str), BTreeMap<String, (Instant, Record)>>,
+    records: BTreeMap<What, ByActor>,
     pairs: usize,
 }
 

@@ -135,13 +135,13 @@ async fn define(asks: &impl Asks, verb: Pool) -> Result<Shown, Failure> {
     let put = Method::PUT;
     let (method, path, body) = match verb {
         Pool::Create { pool, what } => {
-            let mut body = definition(what);
+            let mut body = definition(*what);
             if let Some(fields) = body.as_object_mut() {
                 fields.insert("name".to_owned(), json!(pool));
             }
             (Method::POST, "/v1/pools".to_owned(), Some(body))
         }
-        Pool::Set { pool, what } => (put, path(&pool), Some(definition(what))),
+        Pool::Set { pool, what } => (put, path(&pool), Some(definition(*what))),
         Pool::Remove { pool } => (Method::DELETE, path(&pool), None),
         Pool::Add { pool, credential, weight } => {
             let handle = credential

@@ -64,7 +64,7 @@ pub(crate) enum Pool {
         /// Its name
         pool: String,
         #[command(flatten)]
-        what: Defined,
+        what: Box<Defined>,
     },
     /// Replace what a pool is; what is not said is as by default
     #[command(
@@ -74,7 +74,7 @@ pub(crate) enum Pool {
         /// Its name
         pool: String,
         #[command(flatten)]
-        what: Defined,
+        what: Box<Defined>,
     },
     /// Remove a pool
     #[command(

@@ -184,10 +184,8 @@ pub(super) fn explained(surface: &Surface, pool: &Pool, model: Option<&str>) -> 
     let members = lane.into_iter().flat_map(|lane| &lane.members).map(|(handle, skipped)| {
         let mut shown = member(pool, *handle).unwrap_or_default();
         if let Some(fields) = shown.as_object_mut() {
-            let because = skipped.map(|skipped| match skipped {
-                Skipped::Disabled => json!({"reason": off_because(surface, pool, *handle)}),
-                skipped => skipped_because(skipped),
-            });
+            let off = || off_because(surface, pool, *handle);
+            let because = skipped.map(|skipped| skipped_because(skipped, off));
             fields.insert("skipped".to_owned(), json!(because));
         }
         shown
@@ -232,9 +230,9 @@ fn off_because(surface: &Surface, pool: &Pool, handle: CredentialHandle) -> &'st
     }
 }
 
-fn skipped_because(skipped: Skipped) -> Value {
+fn skipped_because(skipped: Skipped, off: impl FnOnce() -> &'static str) -> Value {
     match skipped {
-        Skipped::Disabled => json!({"reason": "disabled"}),
+        Skipped::Disabled => json!({"reason": off()}),
         Skipped::Cooling { until, class } => {
             json!({"reason": "cooling", "class": class, "until": at(until)})
         }

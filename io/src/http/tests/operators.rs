@@ -326,7 +326,13 @@ async fn a_definition_that_cannot_be_is_refused_with_what_is_in_the_way() {
         assert_eq!(answer.status, status, "{method} {path} {body:?}: {}", answer.text);
         assert!(answer.text.contains(told), "{method} {path} {body:?}: {}", answer.text);
     }
-    let made = world.ask_as("operate", asking("POST", "/v1/pools").json(&of(&["codex-3"]))).await;
+}
+
+#[tokio::test]
+async fn a_tag_changes_with_what_a_pool_is_and_not_with_how_it_does() {
+    let world = World::new();
+    let own = json!({"name": "own", "members": [{"credential": "codex-3"}]});
+    let made = world.ask_as("operate", asking("POST", "/v1/pools").json(&own)).await;
     super::description::check_answer("POST", "/v1/pools", 201, &made.json());
     let stale = asking("DELETE", "/v1/pools/own").header("if-match", "\"old\"");
     assert_eq!(world.ask_as("operate", stale).await.code(), "precondition_failed");
