@@ -63,6 +63,8 @@ pub(super) struct LaneState {
     pub(super) instead_of: Option<(CredentialHandle, Option<Class>)>,
     /// Since when nothing is servable.
     pub(super) exhausted: Option<u64>,
+    /// Whether that was told: a lane is silent while the common one is exhausted.
+    pub(super) told: bool,
     pub(super) judged: Vec<Judged>,
     /// Members that came back a moment ago.
     pub(super) ramps: BTreeMap<Who, Ramp>,

@@ -10,7 +10,8 @@ use super::super::target::{Reach, Target, Whom};
 use super::super::{Cause, Event, Members, rest};
 use super::*;
 
-/// What the store keeps of a pool: whom each lane's pointer names, and since when a lane is exhausted.
+/// What the store keeps of a pool: whom each lane's pointer names, and since when a lane is exhausted that was
+/// said to be.
 #[derive(Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Kept {
     active: BTreeMap<Arc<str>, (CredentialHandle, u64)>,
@@ -67,7 +68,8 @@ impl Pools {
                 }
             }
             for (lane, since) in kept.exhausted {
-                pool.lanes.entry(lane).or_default().exhausted = Some(since);
+                let lane = pool.lanes.entry(lane).or_default();
+                (lane.exhausted, lane.told) = (Some(since), true);
             }
         }
         out.push(Output::Ready);
@@ -82,7 +84,7 @@ impl Pools {
             state.active.map(|(who, _)| (Arc::clone(lane), who))
         };
         let exhausted = |(lane, state): (&Arc<str>, &LaneState)| {
-            state.exhausted.map(|since| (Arc::clone(lane), since))
+            state.exhausted.filter(|_| state.told).map(|since| (Arc::clone(lane), since))
         };
         let kept = Kept {
             active: pool.lanes.iter().filter_map(active).collect(),

@@ -42,9 +42,9 @@ impl PoolState {
             return;
         }
         if self.lanes.len() >= limits::POOL_LANES_MAX {
-            let idle = self.lanes.iter().filter(|(lane, _)| {
+            let idle = self.lanes.iter().filter(|(lane, state)| {
                 let is_needed = |one: &(Arc<str>, bool)| one.0 == **lane;
-                !lane.is_empty() && !needed.iter().any(is_needed)
+                !lane.is_empty() && !state.told && !needed.iter().any(is_needed)
             });
             let oldest = idle.min_by_key(|(_, state)| state.rested_at);
             let Some(lane) = oldest.map(|(lane, _)| Arc::clone(lane)) else { return };
@@ -89,7 +89,8 @@ impl Pools {
             let meant = |is_family| needed.contains(&(Arc::clone(lane), is_family));
             let is_needed = meant(false) || meant(true);
             let fresh = state.rested_at == 0 || unix < state.rested_at.saturating_add(LANE_IDLE_MS);
-            lane.is_empty() || is_needed || fresh
+            // P-5: an edge that was told of a lane is followed by the other one.
+            lane.is_empty() || is_needed || fresh || state.told
         });
         for (lane, is_family) in &needed {
             pool.open(lane, *is_family, &needed);

@@ -247,7 +247,11 @@ impl Pools {
         let common = pool.lanes.get("").is_some_and(|state| state.exhausted.is_some());
         let silent = common && !lane.is_empty();
         let Some(state) = pool.lanes.get_mut(lane) else { return false };
-        let before = (state.active.map(|(who, _)| who), state.exhausted);
+        let kept = |state: &LaneState| {
+            let told = state.exhausted.filter(|_| state.told);
+            (state.active.map(|(who, _)| who), told)
+        };
+        let before = kept(state);
         state.judge(judged);
         let rests = |one: &Judged| !matches!(one.standing, Standing::Servable | Standing::Off);
         if state.rested_at == 0 || state.judged.iter().any(rests) {
@@ -262,16 +266,17 @@ impl Pools {
             told.push(Output::Announce(Event::Failover { pool, lane, from, to, class }));
         }
         match (state.exhausted, state.servable(), state.judged.len()) {
-            (None, 0, members) if members > 0 => {
-                state.exhausted = Some(unix);
+            (since, 0, members) if members > 0 => {
+                state.exhausted = since.or(Some(unix));
                 let wake_at = state.wake_at().map(UnixTime);
-                if !silent {
+                if !silent && !std::mem::replace(&mut state.told, true) {
                     told.push(Output::Announce(Event::Exhausted { pool, lane, wake_at, members }));
                 }
             }
-            (Some(_), 0, 0) => state.exhausted = None,
+            (Some(_), 0, 0) => (state.exhausted, state.told) = (None, false),
+            (Some(_), servable, _) if servable > 0 && !state.told => state.exhausted = None,
             (Some(since), servable, _) if servable > 0 => {
-                state.exhausted = None;
+                (state.exhausted, state.told) = (None, false);
                 let member = state.judged.iter().find(|member| member.servable());
                 let member = member.map_or(CredentialHandle(0), |member| member.who.0);
                 let ((cause, confirmed), after_ms) = (because, unix.saturating_sub(since));
@@ -288,7 +293,7 @@ impl Pools {
             }
             _ => {}
         }
-        before != (state.active.map(|(who, _)| who), state.exhausted)
+        before != kept(state)
     }
 }
 

@@ -148,3 +148,70 @@ fn a_restart_does_not_prove_that_a_refused_account_is_well() {
         ",
     );
 }
+
+#[test]
+fn a_lane_that_was_exhausted_in_silence_is_told_of_once_the_common_one_is_open() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      429 a 10s
+        then   says r/a *
+        then   rests a * rate_limited until 11s of 11s
+        then   failover * a to b rate_limited
+        when   2s      429 b 10s
+        then   says r/b *
+        then   rests b * rate_limited until 12s of 12s
+        then   exhausted * until 11s
+        when   3s      429 a 100s model=m scope=model
+        then   says r/a m:m
+        then   rests a m:m rate_limited until 103s of 103s
+        when   3s      429 b 90s model=m scope=model
+        then   says r/b m:m
+        then   rests b m:m rate_limited until 93s of 93s
+        when   11s     tick
+        then   unsays r/a *
+        then   failover * b to a rate_limited
+        then   recovered * by a RestOver presumed
+        then   exhausted m until 93s
+        when   12s     tick
+        then   unsays r/b *
+        when   93s     tick
+        then   unsays r/b m:m
+        then   recovered m by b RestOver presumed
+        ",
+    );
+}
+
+#[test]
+fn what_was_never_told_is_no_edge_after_a_restart_either() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      429 a 10s
+        then   says r/a *
+        then   rests a * rate_limited until 11s of 11s
+        then   failover * a to b rate_limited
+        when   2s      429 b 50s
+        then   says r/b *
+        then   rests b * rate_limited until 52s of 52s
+        then   exhausted * until 11s
+        when   3s      429 a 100s model=m scope=model
+        then   says r/a m:m
+        then   rests a m:m rate_limited until 103s of 103s
+        when   4s      restart
+        then   says r/a *
+        then   says r/a m:m
+        then   says r/b *
+        when   11s     tick
+        then   unsays r/a *
+        then   failover * b to a rate_limited
+        then   recovered * by a RestOver presumed
+        then   exhausted m until 52s
+        when   52s     tick
+        then   unsays r/b *
+        then   recovered m by b RestOver presumed
+        when   103s    tick
+        then   unsays r/a m:m
+        ",
+    );
+}
