@@ -274,6 +274,8 @@ pub enum Output {
         /// What.
         head: Arc<Head>,
     },
+    /// What there is has been read for the first time, or cannot be. Once, and at once where there is no store.
+    Loaded,
     /// Tell observers.
     Announce(Event),
     /// Answer a caller.

@@ -108,6 +108,8 @@ pub enum Input {
         /// As it is now.
         credential: Option<Box<Credential>>,
     },
+    /// Credentials have been read for the first time, or cannot be: who is not known by now is not there.
+    Loaded,
     /// The visible entry of a pools topic's map changed.
     Changed { owner: Replica, key: Key, value: Option<Blob> },
     /// The view of an owner's map ended.

@@ -94,6 +94,8 @@ struct Store {
     loaded: bool,
     /// A first list is here; what differed in it may still wait.
     listed: bool,
+    /// Others were told that nothing more is to be expected from a first reading.
+    told: bool,
     failure: Option<Arc<str>>,
     failures: u32,
     /// When everything is listed next.
@@ -281,6 +283,10 @@ impl Credentials {
         if self.store.listed && drained && !self.store.loaded {
             self.store.loaded = true;
             self.shown.stale = true;
+        }
+        let known = self.store.loaded || self.store.failures > 0 || !self.settings.enabled;
+        if known && !std::mem::replace(&mut self.store.told, true) {
+            out.push(Output::Loaded);
         }
     }
 

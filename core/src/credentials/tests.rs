@@ -16,6 +16,7 @@ fn an_edit_arrives_once_and_a_repeated_hint_changes_nothing() {
         then   Added a r1
         then   pools hear b r1 in use
         then   Added b r1
+        then   pools hear that this is all
         when   1s      put a 2
         when   1s      hint a a
         then   Offered { queued: 1, coalesced: 1, overflowed: 0 }
@@ -35,6 +36,7 @@ fn a_revision_outlives_deletion_and_restart() {
         when   0s      start
         then   pools hear a r1 in use
         then   Added a r1
+        then   pools hear that this is all
         when   1s      put a 2
         when   1s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
@@ -55,6 +57,7 @@ fn a_revision_outlives_deletion_and_restart() {
         when   4s      restart
         when   4s      start
         then   pools hear a r4 in use
+        then   pools hear that this is all
         when   4s      heads
         then   a r4 in use
         ",
@@ -69,6 +72,7 @@ fn a_file_that_is_away_for_a_moment_is_not_deleted() {
         when   0s      start
         then   pools hear a r1 in use
         then   Added a r1
+        then   pools hear that this is all
         when   1s      remove a
         when   1s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
@@ -98,6 +102,7 @@ fn half_a_file_leaves_the_last_good_one_in_use_and_is_reported_when_it_stays() {
         when   0s      start
         then   pools hear a r1 in use
         then   Added a r1
+        then   pools hear that this is all
         when   1s      tear a
         when   1s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
@@ -133,6 +138,7 @@ fn an_emptied_folder_removes_nothing_until_somebody_says_so() {
         then   Added d r1
         then   pools hear e r1 in use
         then   Added e r1
+        then   pools hear that this is all
         when   1s      empty
         when   1s      hint a b c d e
         then   Offered { queued: 5, coalesced: 0, overflowed: 0 }
@@ -182,6 +188,7 @@ fn what_the_breaker_holds_can_be_written_back() {
         then   Added d r1
         then   pools hear e r1 in use
         then   Added e r1
+        then   pools hear that this is all
         when   1s      empty
         when   1s      rescan
         then   Done
@@ -219,6 +226,7 @@ fn three_of_many_may_go_at_once() {
         then   Added d r1
         then   pools hear e r1 in use
         then   Added e r1
+        then   pools hear that this is all
         when   1s      remove a
         when   1s      remove b
         when   1s      remove c
@@ -249,6 +257,7 @@ fn a_store_that_does_not_answer_costs_nothing_but_news() {
         when   0s      down
         when   0s      start
         then   the store fails: gone away
+        then   pools hear that this is all
         when   999ms   tick
         when   1s      tick
         when   2s      up
@@ -277,6 +286,7 @@ fn what_a_surface_wrote_is_in_use_at_once_and_the_watcher_finds_nothing_new() {
         when   0s      start
         then   pools hear a r1 in use
         then   Added a r1
+        then   pools hear that this is all
         when   1s      write b 1
         then   pools hear b r1 in use
         then   Added b r1
@@ -317,6 +327,7 @@ fn switching_off_and_on_is_said_as_that() {
         when   0s      start
         then   pools hear a r1 in use
         then   Added a r1
+        then   pools hear that this is all
         when   1s      put a 1 disabled
         when   1s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
@@ -346,6 +357,7 @@ fn tombstones_are_forgotten_by_an_operator_alone() {
         then   Added a r1
         then   pools hear b r1 in use
         then   Added b r1
+        then   pools hear that this is all
         when   1s      delete a
         then   pools hear a r2 deleted
         then   Removed a r2
@@ -372,6 +384,7 @@ fn a_folder_that_holds_too_much_is_no_evidence_of_absence() {
         then   Added a r1
         then   pools hear b r1 in use
         then   Added b r1
+        then   pools hear that this is all
         when   1s      shorten
         when   1s      rescan
         then   Done
@@ -392,6 +405,7 @@ fn a_node_that_leaves_looks_no_more() {
         when   0s      start
         then   pools hear a r1 in use
         then   Added a r1
+        then   pools hear that this is all
         when   1s      put a 2
         when   1s      stop
         when   1s      hint a

@@ -46,6 +46,8 @@ pub struct Pools {
     agreed: Defined,
     local: Replica,
     started: bool,
+    /// Whether credentials have been read. Until then nobody is said to be missing, and no pointer moves.
+    loaded: bool,
     /// Unix ms less this clock's ms, as the host last said.
     wall: i128,
     credentials: BTreeMap<CredentialHandle, Arc<Credential>>,
@@ -113,6 +115,7 @@ impl Pools {
             agreed: Defined::default(),
             local,
             started: false,
+            loaded: false,
             wall: 0,
             credentials: BTreeMap::new(),
             pools: BTreeMap::new(),
@@ -233,6 +236,11 @@ impl Machine for Pools {
             Input::Clock { unix } => self.clock(now, unix),
             Input::Credential { handle, credential } => {
                 self.credential(unix, handle, credential.map(|one| *one), out);
+            }
+            Input::Loaded => {
+                self.loaded = true;
+                self.because = (Cause::Credential, false);
+                self.touch_all();
             }
             Input::Changed { owner, key, value } => {
                 self.changed(unix, owner, &key, value.as_ref(), out);

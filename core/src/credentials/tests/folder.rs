@@ -130,6 +130,7 @@ impl FolderScript {
                         };
                     }
                     output @ (Output::Changed { .. }
+                    | Output::Loaded
                     | Output::Announce(_)
                     | Output::Reply { .. }) => {
                         told.push(output);
@@ -261,6 +262,7 @@ fn shown(head: &Head) -> String {
 fn print(output: &Output, name: &dyn Fn(CredentialHandle) -> String) -> Option<String> {
     let text = match output {
         Output::Changed { head } => format!("pools hear {}", shown(head)),
+        Output::Loaded => "pools hear that this is all".to_owned(),
         Output::Announce(Event::Changed { handle, revision, change, .. }) => {
             format!("{change:?} {} r{revision}", name(*handle))
         }

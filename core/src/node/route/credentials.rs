@@ -20,6 +20,7 @@ impl Node {
                 let (handle, credential) = (head.handle, member(&head).map(Box::new));
                 self.pools_step(pools::Input::Credential { handle, credential });
             }
+            Output::Loaded => self.pools_step(pools::Input::Loaded),
             Output::Announce(event) => out.push(Effect::Announce(Announcement::Credential(event))),
             Output::Reply { ticket, answer } => {
                 out.push(Effect::Reply { ticket, reply: Reply::Credential(answer) });

@@ -241,7 +241,7 @@ impl Pools {
         strategy: Strategy,
         told: &mut Vec<Output>,
     ) -> bool {
-        let because = self.because;
+        let (because, loaded) = (self.because, self.loaded);
         let Some(pool) = self.pools.get_mut(name) else { return false };
         let target = pool.definition.auth_reset_target.clone();
         let common = pool.lanes.get("").is_some_and(|state| state.exhausted.is_some());
@@ -257,7 +257,8 @@ impl Pools {
         if state.rested_at == 0 || state.judged.iter().any(rests) {
             state.rested_at = unix;
         }
-        let moved = (strategy == Strategy::Failover).then(|| state.follow(unix)).flatten();
+        let follows = strategy == Strategy::Failover && loaded;
+        let moved = follows.then(|| state.follow(unix)).flatten();
         let (pool, lane) = (name.clone(), Arc::clone(lane));
         if let Some(moved) = moved {
             self.counters.failed_over(moved.class);
@@ -269,7 +270,7 @@ impl Pools {
             (since, 0, members) if members > 0 => {
                 state.exhausted = since.or(Some(unix));
                 let wake_at = state.wake_at().map(UnixTime);
-                if !silent && !std::mem::replace(&mut state.told, true) {
+                if loaded && !silent && !std::mem::replace(&mut state.told, true) {
                     told.push(Output::Announce(Event::Exhausted { pool, lane, wake_at, members }));
                 }
             }

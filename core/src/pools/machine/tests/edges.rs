@@ -215,3 +215,57 @@ fn what_was_never_told_is_no_edge_after_a_restart_either() {
         ",
     );
 }
+
+#[test]
+fn while_credentials_are_being_read_nobody_is_said_to_be_missing() {
+    check::<PoolScript>(
+        "
+        given  members=a,b loaded=false
+        when   1s      credential a gone
+        when   1s      credential b gone
+        when   2s      pick
+        then   nobody: unavailable, in never
+        when   3s      credential b
+        when   4s      pick
+        then   b
+        when   5s      credential a
+        when   6s      loaded
+        when   7s      credential a gone
+        then   failover * a to b operator
+        when   7s      credential b gone
+        then   exhausted * until no timer
+        ",
+    );
+}
+
+#[test]
+fn a_pool_whose_credentials_are_not_there_is_exhausted_once_they_were_looked_for() {
+    check::<PoolScript>(
+        "
+        given  members=e,f loaded=false
+        when   1s      tick
+        when   2s      loaded
+        then   exhausted * until no timer
+        when   3s      credential e
+        then   recovered * by bc7aad1058bf8c98 Credential presumed
+        ",
+    );
+}
+
+#[test]
+fn a_restart_reads_credentials_one_by_one_and_the_pointer_waits_for_its_own() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      429 a 10s
+        then   says r/a *
+        then   rests a * rate_limited until 11s of 11s
+        then   failover * a to b rate_limited
+        when   12s     tick
+        then   unsays r/a *
+        when   20s     restart
+        when   21s     pick
+        then   b
+        ",
+    );
+}

@@ -72,6 +72,9 @@ impl Script for PoolScript {
             };
             script.pools.handle(Instant::ZERO, input, &mut out);
         }
+        if given.get("loaded", true) {
+            script.pools.handle(Instant::ZERO, Input::Loaded, &mut out);
+        }
         script.keep(&out);
         script
     }
@@ -111,12 +114,12 @@ impl PoolScript {
         let known: Vec<Arc<Credential>> = self.pools.credentials.values().cloned().collect();
         self.pools = Pools::new(self.settings.clone(), self.local.clone(), &self.store);
         let unix = UnixTime(ORIGIN + millis(now.since(Instant::ZERO)));
-        let mut inputs = vec![Input::Clock { unix }];
+        let mut inputs = vec![Input::Clock { unix }, Input::Start];
         inputs.extend(known.into_iter().map(|one| Input::Credential {
             handle: one.handle,
             credential: Some(Box::new((*one).clone())),
         }));
-        inputs.push(Input::Start);
+        inputs.push(Input::Loaded);
         let mut out = Vec::new();
         for input in inputs {
             self.pools.handle(now, input, &mut out);
@@ -172,6 +175,7 @@ impl PoolScript {
         let ticket = Ticket(1);
         match words {
             ["tick"] => Input::Tick,
+            ["loaded"] => Input::Loaded,
             ["define", members, rest @ ..] => {
                 let epoch = option(rest, "epoch").map_or(1, |text| text.parse().expect("a number"));
                 let definition = self.settings.pools.get_mut("p").expect("the pool");

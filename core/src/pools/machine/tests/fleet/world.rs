@@ -144,6 +144,7 @@ impl Fleet {
             self.input(index, Input::Credential { handle, credential });
         }
         self.input(index, Input::Start);
+        self.input(index, Input::Loaded);
     }
 
     /// `index` learns that `other` lives, and in time everything that it says.
