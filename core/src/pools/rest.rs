@@ -132,8 +132,13 @@ impl Folded {
 /// Cuts what no honest clock can say; tells whether anything was cut.
 pub(super) fn cut(now: u64, rest: &mut RestSaid) -> bool {
     let before = rest.clone();
-    rest.rest_until = rest.rest_until.min(now.saturating_add(REST_AHEAD_MS_MAX));
-    rest.stated_reset = rest.stated_reset.map(|at| at.min(now.saturating_add(STATED_AHEAD_MS_MAX)));
+    let within = |at: u64, most: u64| {
+        let end = now.saturating_add(most);
+        // Whose clock is ahead, within what clocks may be, says what is true by it.
+        if at > end.saturating_add(CLOCKS_APART_MS) { end } else { at }
+    };
+    rest.rest_until = within(rest.rest_until, REST_AHEAD_MS_MAX);
+    rest.stated_reset = rest.stated_reset.map(|at| within(at, STATED_AHEAD_MS_MAX));
     rest.n = rest.n.min(limits::POOL_LEVEL_MAX);
     *rest != before
 }
@@ -177,6 +182,8 @@ impl Level {
 const REST_AHEAD_MS_MAX: u64 = 8 * 24 * 3_600_000;
 /// No stated wait is longer than 31 days.
 const STATED_AHEAD_MS_MAX: u64 = 31 * 24 * 3_600_000;
+/// Clocks further apart are reported. `pools.md` §10.
+const CLOCKS_APART_MS: u64 = 2000;
 /// Only longer rests are tried early.
 const LONG_MS: u64 = 3_600_000;
 /// So long servable, failures are forgotten.

@@ -74,6 +74,19 @@ fn what_a_node_that_is_gone_said_is_restated() {
 }
 
 #[test]
+fn whose_clock_is_ahead_within_what_clocks_may_be_is_no_bad_peer() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'stated_reset':@2678403000,'n':1,'since':@3000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   exhausted * until 60s
+        when   2s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'stated_reset':@2678404001,'n':1,'since':@3000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':2}}
+        then   misbehaved n2: a rest beyond what any answer may ask for
+        ",
+    );
+}
+
+#[test]
 fn a_rest_beyond_all_bounds_is_cut_and_told() {
     check::<PoolScript>(
         "
