@@ -54,6 +54,8 @@ pub(super) struct Turn {
     pub(super) next_at: u64,
     /// How many in a row taught nothing.
     pub(super) idle: u32,
+    /// Whether an operator wants it, whatever else rests.
+    pub(super) asked: bool,
     /// When any of this may be otherwise.
     pub(super) wake: Option<u64>,
 }
@@ -71,6 +73,15 @@ pub(super) struct Scene<'a> {
 }
 
 impl Turn {
+    /// P-15: of a member of which so many targets rest. Beside another one a try is too early, unless an
+    /// operator asks for it.
+    pub(super) fn beside(mut self, resting: usize) -> Turn {
+        if resting > 1 && !self.asked {
+            self.slot = None;
+        }
+        self
+    }
+
     fn wakes(&mut self, now: u64, at: u64) -> bool {
         let ahead = at > now;
         if ahead {
@@ -88,8 +99,8 @@ impl Tries {
         }
         let mut turn = Turn::default();
         self.attempts(target, folded, scene, &mut turn);
-        let asked = self.gather(target, scene, &mut turn);
-        let due = if asked { 0 } else { self.due(folded, scene) };
+        turn.asked = self.gather(target, scene, &mut turn);
+        let due = if turn.asked { 0 } else { self.due(folded, scene) };
         turn.next_at = self.next_at.max(due);
         turn.prober = self.prober(target, turn.attempt);
         let mut waits = turn.wakes(scene.now, turn.next_at);

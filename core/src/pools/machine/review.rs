@@ -14,6 +14,8 @@ struct Cover {
     standing: Standing,
     /// The half-open target that a try is of, or the resting one that may be tried early.
     tried: Option<Target>,
+    /// How many of its targets rest: beside another one a try is too early, unless an operator asks for it.
+    resting: usize,
     wake: Option<u64>,
     /// Whether anything at all is known of it.
     known: bool,
@@ -97,7 +99,7 @@ impl Pools {
             let mut slot = None;
             let mut tells = cover.known && cover.standing == Standing::Servable;
             if let Some(target) = cover.tried.take().filter(|_| on) {
-                let turn = self.turn(unix, &target, early);
+                let turn = self.turn(unix, &target, early).beside(cover.resting);
                 wakes(turn.wake);
                 if let Standing::HalfOpen { due, .. } = &mut cover.standing {
                     *due = turn.next_at.max(*due);
@@ -125,8 +127,13 @@ impl Pools {
     /// What covers a member in a lane: the longest rest, else the longest half-open state.
     fn cover(&self, unix: u64, who: Who, pool: &PoolState, lane: &str) -> Cover {
         let half_open_max = pool.definition.profile.half_open_max_ms;
-        let mut cover =
-            Cover { standing: Standing::Servable, tried: None, wake: None, known: false };
+        let mut cover = Cover {
+            standing: Standing::Servable,
+            tried: None,
+            resting: 0,
+            wake: None,
+            known: false,
+        };
         let (mut longest, mut resting) = (0, false);
         let credential = self.credentials.get(&who.0);
         for whom in whoms(who, credential) {
@@ -146,6 +153,7 @@ impl Pools {
                     }
                 };
                 cover.wake = [cover.wake, end].into_iter().flatten().min();
+                cover.resting += usize::from(rests);
                 if (rests, rest.rest_until) >= (resting, longest) {
                     (resting, longest) = (rests, rest.rest_until);
                     cover.standing = standing;
@@ -203,8 +211,9 @@ impl Pools {
         let lane = pool.lane_of(model);
         let exhausted = pool.lanes.get(&lane).is_some_and(|state| state.exhausted.is_some());
         let early = Some(pool.definition.early_probe_ms).filter(|every| *every > 0 && exhausted);
-        let target = self.cover(unix, who, pool, &lane).tried?;
-        let turn = self.turn(unix, &target, early);
+        let Cover { tried, resting, .. } = self.cover(unix, who, pool, &lane);
+        let target = tried?;
+        let turn = self.turn(unix, &target, early).beside(resting);
         Some((target, turn))
     }
 

@@ -173,3 +173,33 @@ fn a_quota_without_a_wait_is_tried_before_it_returns() {
         ",
     );
 }
+
+#[test]
+fn a_long_rest_is_not_tried_early_while_another_one_of_the_member_runs() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      429 a 2h model=m scope=model
+        then   says r/a m:m
+        then   rests a m:m rate_limited until 7201s of 7201s
+        then   exhausted m until 7201s
+        when   1700s   429 a 600s
+        then   says r/a *
+        then   rests a * rate_limited until 2300s of 2300s
+        then   exhausted * until 2300s
+        when   1801s   wanted model=m
+        then   says d/a m:m
+        when   1803s   tick
+        when   1804s   pick model=m
+        then   nobody: exhausted, in 5397s
+        when   2300s   tick
+        then   unsays r/a *
+        then   recovered * by a RestOver presumed
+        when   2301s   wanted model=m
+        then   says d/a m:m
+        when   2303s   tick
+        when   2304s   pick model=m
+        then   a as a probe
+        ",
+    );
+}
