@@ -225,6 +225,10 @@ impl Machine for Pools {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        if let Input::Clock { unix } = input {
+            // What was over by the clock before alone is not over.
+            self.clock(now, unix);
+        }
         self.elapse(now, out);
         let unix = self.unix(now);
         if !matches!(&input, Input::Changed { owner, .. } if Some(owner) == self.switching.as_ref())
@@ -233,7 +237,6 @@ impl Machine for Pools {
         }
         match input {
             Input::Start => self.start(unix, out),
-            Input::Clock { unix } => self.clock(now, unix),
             Input::Credential { handle, credential } => {
                 self.credential(unix, handle, credential.map(|one| *one), out);
             }
@@ -254,7 +257,7 @@ impl Machine for Pools {
                 let answer = self.command(now, command, out);
                 out.push(Output::Reply { ticket, answer });
             }
-            Input::Tick => {}
+            Input::Clock { .. } | Input::Tick => {}
         }
         let unix = self.unix(now);
         self.review_touched(unix, out);

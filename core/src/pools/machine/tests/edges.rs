@@ -269,3 +269,22 @@ fn a_restart_reads_credentials_one_by_one_and_the_pointer_waits_for_its_own() {
         ",
     );
 }
+
+#[test]
+fn what_is_over_by_a_clock_that_is_set_right_in_that_instant_is_not_over() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      429 a 60s
+        then   says r/a *
+        then   rests a * rate_limited until 61s of 61s
+        then   failover * a to b rate_limited
+        when   100s    clock 30s
+        when   100s    wake
+        then   131s
+        when   130s    tick
+        when   131s    tick
+        then   unsays r/a *
+        ",
+    );
+}

@@ -176,6 +176,7 @@ impl PoolScript {
         match words {
             ["tick"] => Input::Tick,
             ["loaded"] => Input::Loaded,
+            ["clock", reads] => Input::Clock { unix: UnixTime(ORIGIN + millis(duration(reads))) },
             ["define", members, rest @ ..] => {
                 let epoch = option(rest, "epoch").map_or(1, |text| text.parse().expect("a number"));
                 let definition = self.settings.pools.get_mut("p").expect("the pool");
