@@ -43,7 +43,10 @@ fn calm(nodes: usize) -> Plan {
 }
 
 fn drawn(nodes: usize, seed: u64) -> Plan {
-    draw::plan(seed, &draw::World { nodes: Some(nodes), seconds: Some(60), base: None })
+    draw::plan(
+        seed,
+        &draw::World { nodes: Some(nodes), seconds: Some(60), ..draw::World::default() },
+    )
 }
 
 /// What some runs came to.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use quorate_sim::backend::Backend;
+use quorate_sim::invariants::pools::Calls;
 use quorate_sim::plan::{Plan, draw};
 use quorate_sim::replay;
 use quorate_sim::run::{self, Options, Outcome};
@@ -165,6 +166,9 @@ struct WorldArgs {
     /// A scenario to perturb.
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
+    /// Give every plan a pool of accounts; one in four has one if not said.
+    #[arg(long, conflicts_with = "base")]
+    pools: bool,
     /// Who drives the nodes.
     #[arg(long, value_name = "NAME", default_value = "direct", value_parser = Backend::named)]
     backend: Backend,
@@ -192,7 +196,8 @@ type Refused = String;
 impl WorldArgs {
     fn world(&self) -> Result<Drawn, Refused> {
         let base = self.base.as_deref().map(read).transpose()?;
-        let world = draw::World { nodes: self.nodes.map(usize::from), seconds: self.time, base };
+        let (nodes, pools) = (self.nodes.map(usize::from), self.pools);
+        let world = draw::World { nodes, seconds: self.time, base, pools };
         Ok(Drawn { world, backend: self.backend })
     }
 
@@ -209,6 +214,7 @@ impl WorldArgs {
         for (flag, value) in pairs {
             words.extend(value.map(|value| [flag.to_owned(), value]).into_iter().flatten());
         }
+        words.extend(self.pools.then(|| "--pools".to_owned()));
         words
     }
 
@@ -306,12 +312,22 @@ fn told(summary: &Summary, cpu: f64) -> String {
     let levels: Vec<String> = Level::ALL.into_iter().map(|level| done(summary, level)).collect();
     format!(
         "{seeds} seeds, {failed} failed, {virtual_seconds:.0} virtual seconds in {cpu:.1} CPU seconds \
-         ({:.0} to 1), {} events ({:.0} a CPU second), slowest quiet {slowest:.0}s, hash {}\n{}",
+         ({:.0} to 1), {} events ({:.0} a CPU second), slowest quiet {slowest:.0}s, hash {}\n{}\n{}",
         virtual_seconds / cpu,
         summary.events,
         summary.events as f64 / cpu,
         hex(summary.hash()),
         levels.join("\n"),
+        called(summary.calls),
+    )
+}
+
+/// What callers of pools got.
+fn called(calls: Calls) -> String {
+    let Calls { sent, tries, refused, cooling } = calls;
+    format!(
+        "pools: {sent} calls, of these {tries} tries, {refused} refused; calls to a cooling member while a servable \
+         one existed: {cooling}"
     )
 }
 

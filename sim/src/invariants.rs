@@ -23,6 +23,8 @@ pub mod links;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod membership;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
+pub mod pools;
+#[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod raft;
 #[expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at a few events of many")]
 pub mod replica;
@@ -153,6 +155,21 @@ promises! {
     K5 "K5" Step "what waits to be looked at stays within its bound",
     K7 "K7" History "a credential goes by a word, or because it was missed twice",
     K8 "K8" Quiet "what is in use is what is in the folder, but for what the breaker holds",
+    P1 "P-1" Step "no pick is of a member that its node knows to rest, and nobody is refused while somebody can serve",
+    P2 "P-2" Step "what was said to rest is said for shorter by a clear alone, or by whom its clock showed the end",
+    P3 "P-3" Step "whoever is active gives way when it is not preferred, or by rotate",
+    P4 "P-4" Step "who asks for a park writes no rest, and what an answer teaches parks nobody",
+    P5 "P-5" Step "exhausted if and only if nobody is servable; one edge of a lane follows the other",
+    P6 "P-6" Step "a try is sent by whose turn it is, while none is on its way, and each raises the attempt",
+    P7 "P-7" Step "what rests by a report is the member of its lease",
+    P8 "P-8" Step "what is shown to rest is what the maps say, and all of it",
+    P10 "P-10" Step "of a lane people hear once that it is exhausted, and once that it is back",
+    P11 "P-11" Step "a login is reset for a recovery of a pool that is there and names it, one run at a time",
+    P14 "P-14" Step "a pool has no more lanes than it may have",
+    P15 "P-15" Step "no try goes to a member before its rest allows one",
+    P16 "P-16" Step "a rest lies within the clamp of its class, and a stated wait within 31 d",
+    P17 "P-17" Step "what time ends is shown as over, and the node wakes for it",
+    P18 "P-18" Step "of a pool that is gone nobody hears",
     W1 "W-1" Step "every claim carries the id of its author and its URL",
     W2 "W-2" Quiet "an entry exists exactly while a claim of its URL does",
     W3 "W-3" Step "the version of a claim's statement never falls",
@@ -281,6 +298,8 @@ pub struct Checks {
     pub kv: kv::Watch,
     /// Promises of credentials.
     pub credentials: credentials::Watch,
+    /// Promises of pools.
+    pub pools: pools::Watch,
     /// Promises of workers.
     pub workers: workers::Watch,
     /// Whether anything is looked at; off only to see what looking costs.
@@ -301,6 +320,7 @@ impl Checks {
             raft: raft::Watch::default(),
             kv: kv::Watch::default(),
             credentials: credentials::Watch::default(),
+            pools: pools::Watch::default(),
             workers: workers::Watch::new(machines),
             on: true,
             turned: vec![None; machines],
@@ -312,6 +332,7 @@ impl Checks {
         self.membership.started(machine, replica, machines);
         self.replica.started(machine);
         self.credentials.started(machine);
+        self.pools.started(machine);
         self.links.started(machine);
         self.workers.started(machine);
     }
@@ -362,6 +383,7 @@ impl Checks {
             self.membership.slept(turn.machine);
             self.replica.slept(turn);
             self.workers.slept(turn.machine);
+            self.pools.slept(turn);
             self.links.slept(turn.machine);
         }
         let ledger = &mut self.ledger;
@@ -373,6 +395,7 @@ impl Checks {
         self.raft.turn(turn, ledger)?;
         self.kv.turn(turn, ledger)?;
         self.credentials.turn(turn, ledger)?;
+        self.pools.turn(turn, ledger)?;
         self.workers.turn(turn, ledger)
     }
 }

@@ -3,8 +3,9 @@
 //! Each model server is a small machine with a truth of its own; what a node believes about it is never
 //! consulted here.
 //!
-//! Absent on purpose: providers, tables, stores and configuration servers. They come with the domains
-//! that call them.
+//! Absent on purpose: tables, stores and configuration servers. They come with the domains that call them.
+
+pub mod providers;
 
 use std::collections::BTreeMap;
 
@@ -55,6 +56,8 @@ impl Health {
 #[derive(Debug)]
 pub struct Outside {
     servers: BTreeMap<String, Health>,
+    /// Who serves the requests of callers.
+    pub providers: providers::Providers,
     /// One in so many answers is false.
     pub lies: Ppm,
     rng: Rng,
@@ -69,6 +72,7 @@ impl Outside {
     pub fn new(rng: Rng) -> Outside {
         Outside {
             servers: BTreeMap::new(),
+            providers: providers::Providers::new(rng.child("providers")),
             lies: 0,
             rng,
             draws: BTreeMap::new(),

@@ -27,8 +27,10 @@ use quorate_core::time::micros;
 
 use crate::backend::{Backend, Host};
 use crate::clock::Micros;
+use crate::invariants::pools::Calls;
 use crate::invariants::{Checks, Ledger};
 use crate::net::{Kind, State};
+use crate::outside::providers::Terms;
 use crate::plan::Plan;
 use crate::trace::{Comparison, Difference, Trace, hex};
 use crate::verdict::{Failure, Kind as FailureKind};
@@ -88,6 +90,8 @@ pub struct Outcome {
     pub ledger: Ledger,
     /// What was reached in the machines.
     pub marks: Hits,
+    /// What callers of pools got.
+    pub calls: Calls,
     /// How long the core took to become quiet.
     pub converged: Option<Micros>,
     /// The last turns of the machines concerned.
@@ -207,6 +211,8 @@ impl Run<'_> {
         checks.on = !options.blind;
         let mut world = World::new(&rng.child("world"), machines, trace, checks);
         world.lens = options.lens.then(Box::default);
+        let terms = Terms::of(&plan.given).expect("a plan that was read gives what can be used");
+        world.outside.providers.agree(terms);
         let core = plan.given.get("core").map_or("all", String::as_str);
         let core = crate::settings::names(core, nodes).unwrap_or_default();
         Run {
@@ -441,6 +447,7 @@ impl Run<'_> {
             faults: self.world.faults.clone(),
             ledger: self.world.checks.ledger.clone(),
             marks: Hits::take(),
+            calls: self.world.checks.pools.calls,
             converged: self.converged,
             story,
             datagrams: self.world.datagrams(),

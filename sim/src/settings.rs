@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use quorate_core::ids::{ClusterId, NodeId};
 use quorate_core::node::Settings;
+use quorate_core::node::credentials::Key;
+use quorate_core::node::pools::{self, Definition, Listed, Members, Strategy};
 use quorate_core::node::settings::{Profile, SETTINGS};
 use quorate_core::random::Rng;
 use quorate_core::time::millis;
 use quorate_core::wire::PROTOCOL;
 
+use crate::outside::providers::Terms;
 use crate::plan::Plan;
 use crate::plan::names::nearest;
 use crate::plan::text::parse_phases;
@@ -82,11 +85,15 @@ const PACES: [(&str, u64); 5] = [
     ("membership.probe_timeout_ms", 80),
 ];
 
+/// The pool of a plan that has accounts.
+pub const POOL: &str = "sim";
+const ACCOUNTS_MAX: usize = 20;
+
 /// So many of the first nodes are everybody's seeds, if a plan does not say.
 const SEEDS: usize = 3;
 
 /// Keys of a `given` line that are about the world.
-const WORLD_KEYS: [&str; 13] = [
+const WORLD_KEYS: [&str; 15] = [
     "nodes",
     "time",
     "seeds",
@@ -100,12 +107,14 @@ const WORLD_KEYS: [&str; 13] = [
     "restart_on_red",
     "wire",
     "credentials",
+    "pools",
+    "pool.strategy",
 ];
 
 /// Whether a `given` line may name `key`.
 pub fn known(key: &str) -> Result<(), String> {
     let own = || SETTINGS.iter().map(|known| known.key).chain(EXTRA_KEYS);
-    let all = || own().chain(WORLD_KEYS);
+    let all = || own().chain(WORLD_KEYS).chain(Terms::KEYS);
     if all().any(|known| known == key)
         || own_key(key).is_some_and(|(_, key)| own().any(|known| known == key))
     {
@@ -131,6 +140,9 @@ pub fn check(plan: &Plan) -> Result<(), String> {
                 names(value, plan.nodes()).is_some()
             }
             "wire" => wires(value, plan.nodes()).is_some(),
+            "pools" => value.parse().is_ok_and(|count: usize| (1..=ACCOUNTS_MAX).contains(&count)),
+            "pool.strategy" => strategy(value).is_some(),
+            key if Terms::KEYS.contains(&key) => Terms::of(&plan.given).is_some(),
             "restart_on_red" => ["true", "false"].contains(&value.as_str()),
             "zones" => zones(value).is_some(),
             "membership.profile" => ["local", "lan", "wan"].contains(&value.as_str()),
@@ -268,6 +280,12 @@ pub fn of_node(plan: &Plan, index: usize) -> Settings {
     settings.raft.eligible = !outside.contains(&index);
     let keepers = listed("credentials").and_then(|text| names(text, plan.nodes()));
     settings.credentials.enabled = keepers.is_some_and(|keepers| keepers.contains(&index));
+    if let Some(count) = listed("pools").and_then(|text| text.parse().ok()) {
+        let strategy = listed("pool.strategy").and_then(strategy).unwrap_or_default();
+        let name = POOL.parse().expect("a name of a pool");
+        settings.pools.pools.insert(name, pool(count, strategy));
+        settings.credentials.enabled = true;
+    }
     let wires = listed("wire").and_then(|text| wires(text, plan.nodes())).unwrap_or_default();
     if let Some((_, versions)) = wires.into_iter().find(|(node, _)| *node == index) {
         set_wire(&mut settings, versions);
@@ -281,6 +299,37 @@ pub fn of_node(plan: &Plan, index: usize) -> Settings {
         first += nodes;
     }
     settings
+}
+
+/// The pool of a plan, with rests short enough that a run sees many of them end.
+fn pool(count: usize, strategy: Strategy) -> Definition {
+    let listed = |number| Listed { credential: format!("a{number}"), weight: None, epoch: 1 };
+    let profile = pools::Profile {
+        floor_ms: 1000,
+        fallback_ms: 2000,
+        quota_ms: 5000,
+        auth_ms: 10_000,
+        permission_ms: 10_000,
+        overload_ms: 1000,
+        half_open_max_ms: 30_000,
+        ..pools::Profile::default()
+    };
+    let members = Members::Listed((1..=count).map(listed).collect());
+    let auth_reset_target = "login".to_owned();
+    Definition { members, strategy, profile, auth_reset_target, ..Definition::default() }
+}
+
+fn strategy(text: &str) -> Option<Strategy> {
+    serde_json::from_value(serde_json::Value::from(text)).ok()
+}
+
+/// The accounts that the pools of a node list.
+pub fn accounts(settings: &Settings) -> impl Iterator<Item = Key> {
+    let lists = settings.pools.pools.values().map(|definition| match &definition.members {
+        Members::Listed(listed) => listed.as_slice(),
+        Members::Of { .. } => &[],
+    });
+    lists.flatten().filter_map(|one| Key::of_default(&one.credential).ok())
 }
 
 /// How many keys of a plan are set that a swarm draws.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use quorate_core::ids::CredentialHandle;
 use quorate_core::node::workers::route::Reason;
 use quorate_core::node::workers::{
     self, Command, Outcome, PickPolicy, Query, Refusal, Spec, Target,
@@ -90,6 +91,7 @@ impl Wish<'_> {
                 };
                 Request::Worker(Command::Report { target: target(), outcome })
             }
+            "pool.operate" => Request::Pool(Box::new(self.of_pools())),
             "kv.put" | "kv.get" | "kv.list" => self.of_keys().map_err(Wrong::Plan)?,
             "locks.acquire" => self.of_locks().map_err(Wrong::Plan)?,
             "labels.set" => Request::SetLabels { labels: self.labels() },
@@ -104,6 +106,29 @@ impl Wish<'_> {
             }
             other => return Err(Wrong::Plan(format!("a node has no operation `{other}`"))),
         })
+    }
+
+    /// What an operator says to a member of the pool.
+    fn of_pools(&self) -> pools::Command {
+        let pool = crate::settings::POOL.parse().expect("a name of a pool");
+        let number = 1 + self.turn / 5 % self.number("keys").unwrap_or(1).max(1);
+        let drawn = format!("a{number}");
+        let member = self.words.get(1).unwrap_or(&drawn);
+        let member = CredentialHandle::of("default", member);
+        let verbs = ["rotate", "park", "unpark", "clear", "probe"];
+        let said = self.words.first().and_then(|word| verbs.iter().position(|verb| verb == word));
+        match said.map_or(self.turn % 5, |place| place as u64) {
+            0 => pools::Command::Rotate { pool },
+            1 => {
+                pools::Command::Park { pool, member, span: Duration::from_secs(1 + self.turn % 60) }
+            }
+            2 => pools::Command::Unpark { pool, member },
+            3 => {
+                let reason = "the account was topped up".to_owned();
+                pools::Command::Clear { pool, member, model: None, reason }
+            }
+            _ => pools::Command::Probe { pool, member },
+        }
     }
 
     /// The namespace that is meant.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::backend::{Backend, reach};
+use crate::invariants::pools::Calls;
 use crate::invariants::{Ledger, TABLE};
 use crate::marks::Reached;
 use crate::plan::{Plan, draw};
@@ -62,6 +63,8 @@ pub struct Summary {
     pub ledger: Ledger,
     /// What was reached in the machines, and by whom.
     pub marks: Reached,
+    /// What callers of pools got.
+    pub calls: Calls,
     /// How long each seed took to become quiet.
     pub converged: Vec<u64>,
     /// Failing seeds whose plan was made small.
@@ -77,6 +80,7 @@ impl Summary {
         self.faults.add(&outcome.faults);
         self.ledger.add(&outcome.ledger);
         self.marks.add(outcome.seed, &outcome.marks);
+        self.calls.add(outcome.calls);
         self.converged.extend(outcome.converged);
         if outcome.failure.is_some() {
             self.failures.insert(outcome.seed, outcome);
@@ -91,6 +95,7 @@ impl Summary {
         self.faults.add(&other.faults);
         self.ledger.add(&other.ledger);
         self.marks.join(&other.marks);
+        self.calls.add(other.calls);
         self.converged.extend(other.converged);
         self.failures.extend(other.failures);
     }
@@ -131,6 +136,10 @@ impl Summary {
             "faults_rare": rare,
             "invariants": invariants_json(&self.ledger),
             "histories": {"checked": 0, "undecided": 0},
+            "pool_calls": {
+                "sent": self.calls.sent, "tries": self.calls.tries, "refused": self.calls.refused,
+                "cooling_while_another_could_serve": self.calls.cooling,
+            },
             "marks": self.marks.json(),
             "trace_hash": hex(self.hash()),
         })

@@ -15,6 +15,7 @@ pub mod faults;
 mod lies;
 pub mod machine;
 pub(crate) mod newer;
+mod requests;
 pub mod streams;
 mod twins;
 
@@ -27,6 +28,7 @@ use quorate_core::mark::Points;
 use quorate_core::node::workers::Refusal;
 use quorate_core::node::{Announcement, Answer, Effect, Input, Request};
 use quorate_core::random::Rng;
+use quorate_core::time::Instant;
 use quorate_core::wire::Blob;
 
 use crate::backend::direct::Queue;
@@ -89,6 +91,11 @@ pub enum Event {
         /// How.
         answer: Answer,
     },
+    /// A provider answered a caller.
+    Upstream {
+        /// Under which ticket the caller asked for an account.
+        ticket: Ticket,
+    },
     /// Something became of a connection.
     Stream(StreamEvent),
     /// A process that stands still goes on.
@@ -140,6 +147,10 @@ pub struct World {
     draws: Vec<Draws>,
     processes: u64,
     tickets: u64,
+    /// Requests of callers to providers, by the ticket of their lease.
+    flights: BTreeMap<Ticket, requests::Flight>,
+    /// What a process was last told of its wall clock, and when, by machine.
+    walls: BTreeMap<usize, (u64, Instant, u64)>,
     inputs: u64,
     datagrams: u64,
     bytes: u64,
@@ -181,6 +192,8 @@ impl World {
             draws: (0..count).map(|index| Draws::new(&rng.child(&index.to_string()))).collect(),
             processes: 0,
             tickets: 0,
+            flights: BTreeMap::new(),
+            walls: BTreeMap::new(),
             inputs: 0,
             datagrams: 0,
             bytes: 0,
@@ -244,6 +257,7 @@ impl World {
                 Event::Answered { machine, process, ticket, answer } => {
                     self.input(machine, process, Input::Answered { ticket, answer });
                 }
+                Event::Upstream { ticket } => self.upstream(ticket),
                 Event::Stream(event) => self.stream(event),
                 Event::Resume { machine, process } => self.resume(machine, process),
                 Event::Start { machine } => self.start(machine),
@@ -341,6 +355,7 @@ impl World {
         let host = self.machine_mut(machine);
         host.boot(now, number, seed);
         self.tell_of_start(machine);
+        self.read_wall(machine);
         self.input(machine, number, Input::Start);
     }
 
@@ -362,11 +377,14 @@ impl World {
         }
         let local = self.machine(machine).clock.local(now);
         let process = self.process_mut(machine, number).expect("it runs, a line above");
-        let inputs = process.batch(local);
+        let mut inputs = process.batch(local);
         if inputs.is_empty() {
             self.schedule_wake(machine, number);
             return;
         }
+        // A host reads the clock before it looks at anything else.
+        inputs.extend(self.clock_first(machine, local));
+        inputs.sort_by_key(|input| !matches!(input, Input::Clock { .. }));
         self.inputs += inputs.len() as u64;
         if self.is_stuck(machine, inputs.len() as u64) {
             return;
@@ -480,7 +498,10 @@ impl World {
             Effect::Disconnect { connection } => self.hang_up(machine, process, connection),
             Effect::Store { ticket, batch } => self.store(machine, process, ticket, batch),
             Effect::Call { ticket, call } => self.call(machine, process, ticket, call),
-            Effect::Reply { ticket, reply } => self.checks.answered(self.now, ticket, &reply),
+            Effect::Reply { ticket, reply } => {
+                self.checks.answered(self.now, ticket, &reply);
+                self.lease_answered(ticket, &reply);
+            }
             Effect::Announce(Announcement::Watched { watch, event }) => {
                 self.watched(machine, watch, &event);
             }

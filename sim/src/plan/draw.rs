@@ -25,6 +25,8 @@ pub struct World {
     pub seconds: Option<u64>,
     /// A scenario to perturb.
     pub base: Option<Plan>,
+    /// Every plan has a pool of accounts; one in four if not said.
+    pub pools: bool,
 }
 
 /// A class that a swarm may draw: its episodes, or its rate.
@@ -112,6 +114,7 @@ pub fn plan(seed: u64, world: &World) -> Plan {
         draw_world(&mut plan, &mut shape, nodes);
         settings::draw(&mut plan, &rng.child("knob"));
         draw_loads(&mut plan, &rng.child("load"));
+        draw_pool(&mut plan, &rng.child("pool"), world.pools);
     }
     let safety = plan.time().0;
     let draw = Draw { nodes: plan.nodes(), safety };
@@ -254,6 +257,37 @@ fn draw_loads(plan: &mut Plan, rng: &Rng) {
     }
     if ["voters", FOUNDING].iter().any(|key| plan.given.contains_key(*key)) {
         draw_keys(plan, &mut rng.child("keys"), safety);
+    }
+}
+
+/// A pool of accounts in one plan of four, its callers and its operators. It draws from a label of its own: a
+/// plan without one is what it was before there were pools.
+fn draw_pool(plan: &mut Plan, rng: &Rng, always: bool) {
+    let safety = plan.time().0;
+    let mut shape = rng.child("shape");
+    if !shape.chance(1, 4) && !always {
+        return;
+    }
+    let count = 1 + shape.below(5);
+    plan.given.insert("pools".to_owned(), count.to_string());
+    let strategies = ["failover", "round_robin", "fill_first", "weighted", "least_used"];
+    let strategy = shape.pick(&strategies).copied().unwrap_or("failover");
+    plan.given.insert("pool.strategy".to_owned(), strategy.to_owned());
+    for (operation, key, number, rate) in [
+        ("pool.request", "models", 1 + shape.below(5), (500, 8000)),
+        ("pool.operate", "keys", count, (50, 300)),
+    ] {
+        let mut rng = rng.child(operation);
+        if operation == "pool.operate" && rng.chance(1, 2) {
+            continue;
+        }
+        plan.loads.push(Load {
+            from: 0,
+            upto: safety,
+            operation: Operation(operation),
+            rate_milli: settings::log_uniform(&mut rng, rate.0, rate.1),
+            keys: BTreeMap::from([(key.to_owned(), number.to_string())]),
+        });
     }
 }
 

@@ -75,7 +75,7 @@ pub const CLASSES: [Word; 40] = [
 ];
 
 /// What callers, operators and services do.
-pub const OPERATIONS: [Word; 29] = [
+pub const OPERATIONS: [Word; 32] = [
     word(
         "worker.add",
         &[
@@ -102,7 +102,10 @@ pub const OPERATIONS: [Word; 29] = [
     absent("shared.put", "kv"),
     absent("names.register", "names"),
     absent("groups.join", "groups"),
-    absent("pool.request", "pools"),
+    word("pool.request", &["keys", "on", "models"]),
+    word("pool.operate", &["keys", "on"]),
+    word("pool.remove", &[]),
+    word("pool.add", &[]),
     word("credential.put", &["keys", "on"]),
     word("credential.edit", &["keys", "on", "lost"]),
     word("credential.operate", &[]),

@@ -15,6 +15,10 @@ use crate::plan::{Actor, Class, Operation, Pick, Role, Targets, Then, What};
 use crate::surfaces::{Wish, Wrong, url_of};
 use crate::world::faults::{Fault, Place};
 
+/// What callers ask for: no model, one, one of a family, and one of two.
+const MODELS: [&str; 5] =
+    ["", "gpt-5", "claude-opus-4", "claude-opus-or-sonnet", "claude-sonnet-4"];
+
 /// One thing to do.
 #[derive(Debug, Clone)]
 pub enum Step {
@@ -209,6 +213,12 @@ impl Run<'_> {
             "kv.watch" => return self.watch(machine, wish),
             "locks.acquire" => return self.acquire(machine, wish),
             "resource.write" => return self.write(machine, wish),
+            "pool.request" => return self.pool_request(machine, wish),
+            "pool.remove" => return self.world.define_pools(machine, Default::default()),
+            "pool.add" => {
+                let pools = crate::settings::of_node(self.plan, machine).pools.pools;
+                return self.world.define_pools(machine, pools);
+            }
             "credential.edit" => return self.edit(machine, wish),
             "credential.put" => return self.put_credential(machine, wish),
             "credential.operate" => return self.operate(machine, wish),
@@ -278,6 +288,14 @@ impl Run<'_> {
                 None
             }
         }
+    }
+
+    /// A caller wants an account for one of a few models, or for none that it names.
+    fn pool_request(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
+        let models = wish.keys.get("models").and_then(|text| text.parse().ok()).unwrap_or(1);
+        let mut draws = self.draws(&format!("model/{}", wish.turn));
+        let model = MODELS.get(draws.index(models)).copied().unwrap_or_default();
+        self.world.pool_request(machine, model, wish.turn)
     }
 
     /// Reads a snapshot, as a thread of a host does. Every second pick leaves out what the one before it
@@ -426,6 +444,7 @@ impl Run<'_> {
         if self.plan.given.get("restart_on_red").is_some_and(|on| on == "true") {
             self.world.restart_red();
         }
+        (0..self.plan.nodes()).for_each(|machine| self.world.read_wall(machine));
         if let Err(failure) = self.global() {
             let (at, turns) = (self.world.now(), self.world.trace.turns());
             self.world.fail(failure.at(at, turns));

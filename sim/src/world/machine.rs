@@ -146,6 +146,7 @@ impl Machine {
             self.durable = Some(incarnation);
         }
         self.folder.begin();
+        crate::settings::accounts(&self.settings).for_each(|key| self.folder.provide(key));
         let empty = Image::new();
         let image = self.disk.as_ref().map_or(&empty, Disk::image);
         let local = self.clock.local(now);

@@ -1,0 +1,163 @@
+//! What a turn did, by what came into it: P-3, P-4, P-5's edges, P-7 and P-16.
+
+use std::sync::Arc;
+
+use quorate_core::ids::CredentialHandle;
+use quorate_core::node::pools::view::State;
+use quorate_core::node::pools::{Answer, Class, Command, Event, Name, Profile, Snapshot, Strategy};
+use quorate_core::node::{Announcement, Effect, Input, Reply, Request};
+use quorate_core::wire::segment::Topic;
+
+use super::super::{Id, Ledger, Turn};
+use super::words::{STATED_MS_MAX, Standing};
+use super::{Observer, Watch, here, moment};
+use crate::verdict::Failure;
+
+impl Watch {
+    /// P-7: what rests by a report is the member of its lease.
+    pub(super) fn blame(&self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let reported = commands(turn).filter_map(|command| match command {
+            Command::ReportLease { lease, .. } => self.leases.get(lease),
+            _ => None,
+        });
+        let reported: Vec<CredentialHandle> = reported.copied().collect();
+        // What one could not do may be told of once another did it: then both are of one request.
+        let judged = turn.effects.iter().any(|effect| {
+            matches!(effect, Effect::Reply { reply: Reply::Pool(Answer::Judged { .. }), .. })
+        });
+        for effect in turn.effects {
+            let Effect::Announce(Announcement::Pool(Event::Rested { credential, class, .. })) =
+                effect
+            else {
+                continue;
+            };
+            let denied = matches!(class, Class::PermissionDenied | Class::ModelUnavailable);
+            let blamed = reported.contains(credential) || (denied && judged);
+            ledger.hold(Id::P7, turn.machine, blamed, || {
+                format!("{credential} rests ({class}), and {reported:?} were reported")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Observer {
+    /// P-5: of a lane one edge follows the other.
+    pub(super) fn edges(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        for effect in turn.effects {
+            let (pool, lane, exhausted) = match effect {
+                Effect::Announce(Announcement::Pool(Event::Exhausted { pool, lane, .. })) => {
+                    (pool, lane, true)
+                }
+                Effect::Announce(Announcement::Pool(Event::Recovered { pool, lane, .. })) => {
+                    (pool, lane, false)
+                }
+                _ => continue,
+            };
+            let before = self.edges.insert((pool.clone(), Arc::clone(lane)), exhausted);
+            ledger.hold(Id::P5, turn.machine, before != Some(exhausted), || {
+                format!("`{lane}` is said twice in a row to be exhausted: {exhausted}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// P-3, P-4 and P-16, by what was known before this turn.
+    pub(super) fn acts(
+        &self,
+        turn: &Turn<'_>,
+        snapshot: &Snapshot,
+        unix: u64,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        self.apart(turn, ledger)?;
+        let clocked = turn.inputs.iter().any(|input| matches!(input, Input::Clock { .. }));
+        for effect in turn.effects {
+            let Effect::Announce(Announcement::Pool(event)) = effect else { continue };
+            match event {
+                Event::Rested { pool, class, rest_until, stated_reset, .. } if !clocked => {
+                    let pool = snapshot.pool(pool.as_str());
+                    let profile =
+                        pool.map_or_else(Profile::default, |pool| pool.definition.profile);
+                    let (least, most) = profile.clamp_of(*class);
+                    let rest = rest_until.0.saturating_sub(unix);
+                    let stated = stated_reset.map_or(0, |at| at.0.saturating_sub(unix));
+                    let within = (least..=most).contains(&rest) && stated <= STATED_MS_MAX;
+                    ledger.hold(Id::P16, turn.machine, within, || {
+                        format!("a rest ({class}) of {rest} ms, stated {stated}: {least}..{most}")
+                    })?;
+                }
+                Event::Failover { pool, lane, from, class, .. } => {
+                    self.moved(turn, snapshot, (pool, lane), (*from, *class), unix, ledger)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// P-3: whoever was active gives way in a turn in which it is not preferred.
+    fn moved(
+        &self,
+        turn: &Turn<'_>,
+        snapshot: &Snapshot,
+        (name, lane): (&Name, &Arc<str>),
+        (from, class): (CredentialHandle, Option<Class>),
+        unix: u64,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let Some(pool) = snapshot.pool(name.as_str()) else { return Ok(()) };
+        let failover = pool.definition.strategy == Strategy::Failover;
+        let row = pool.rows.iter().find(|row| row.handle == from);
+        let of = (from, row.map_or(1, |row| row.epoch));
+        let (at, also) = (moment(pool, unix), here(pool));
+        let before = self.words.standing(at, of, lane, &also);
+        let mut words = super::Words::default();
+        words.read(turn.process.node.maps(), unix);
+        let after = words.standing(at, of, lane, &also);
+        let gone = row.is_none_or(|row| row.state == State::Disabled);
+        let parked = self.words.parked(unix, of) || words.parked(unix, of);
+        let rested = before != Standing::Servable || after != Standing::Servable;
+        // What came and went within one turn is seen neither before nor after it, and peers say much at once.
+        let several = turn.inputs.len() > 1
+            || turn
+                .inputs
+                .iter()
+                .any(|one| matches!(one, Input::Frame { .. } | Input::Datagram { .. }));
+        let why = gone || parked || rested || several;
+        ledger.hold(Id::P3, turn.machine, failover && why, || {
+            format!("`{lane}` leaves {from} ({class:?}), which is preferred")
+        })
+    }
+
+    /// P-4: who asks for a park writes no rest, and what an answer teaches parks nobody.
+    fn apart(&self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let parks = |command: &Command| {
+            matches!(
+                command,
+                Command::Park { .. } | Command::Unpark { .. } | Command::Rotate { .. }
+            )
+        };
+        let of_pools = commands(turn).count() == turn.inputs.len() && !turn.inputs.is_empty();
+        let (parking, taught) =
+            (of_pools && commands(turn).all(parks), of_pools && !commands(turn).any(parks));
+        let said = turn.process.touched.writes.iter();
+        let said = said.filter(|one| one.topic == Topic::POOLS && one.entry.value.is_some());
+        for wrote in said {
+            let key = &wrote.entry.key;
+            let mixed = (parking && key.starts_with("r/")) || (taught && key.starts_with("k/"));
+            ledger.hold(Id::P4, turn.machine, !mixed, || {
+                format!("{} is said by {:?}", &**key, turn.inputs)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Commands about pools among what came into a turn.
+fn commands<'a>(turn: &Turn<'a>) -> impl Iterator<Item = &'a Command> {
+    turn.inputs.iter().filter_map(|input| match input {
+        Input::Request { request: Request::Pool(command), .. } => Some(&**command),
+        _ => None,
+    })
+}

@@ -1,0 +1,149 @@
+//! Requests to providers: a pick from the snapshot of a node, a lease of it, an answer, and its report.
+//!
+//! Absent on purpose: failing over. A caller that was refused asks anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_core::ids::Ticket;
+use quorate_core::node::pools::{Answer, Command, Definition, LeaseId, Name, Picked, Query, pick};
+use quorate_core::node::{Input, Reply, Request};
+use quorate_core::time::{Instant, UnixTime, millis};
+
+use super::{Event, World};
+use crate::invariants::pools::Call;
+use crate::settings::POOL;
+
+/// A request on its way to a provider, or back.
+#[derive(Debug)]
+pub(super) struct Flight {
+    machine: usize,
+    process: u64,
+    picked: Picked,
+    model: Arc<str>,
+    lease: Option<LeaseId>,
+}
+
+impl World {
+    /// A caller at `machine` wants an account for `model` (empty: none is named).
+    pub fn pool_request(&mut self, machine: usize, model: &str, turn: u64) -> Option<Ticket> {
+        let host = self.machines.get(machine)?;
+        let process = host.process.as_ref().filter(|_| self.elsewhere.is_none())?;
+        let number = process.number;
+        let snapshot = process.node.published().pools.load_full();
+        let pool = Arc::clone(snapshot.pool(POOL)?);
+        let some = Some(model).filter(|model| !model.is_empty());
+        let query = Query { model: some, ticket: turn, tried: &[], no_probe: false };
+        let now = host.clock.local(self.now);
+        let picked = pick(&pool, &query);
+        if self.checks.on {
+            let call = Call { machine, pool: &pool, unix: snapshot.unix(now), model };
+            let checks = &mut self.checks;
+            if let Err(failure) = checks.pools.picked(call, &picked, &mut checks.ledger) {
+                let turns = self.trace.turns();
+                self.fail(failure.at(self.now, turns));
+                return None;
+            }
+        }
+        let (pool, wanted) = (pool.name.clone(), some.map(Arc::from));
+        match picked {
+            Ok(picked) => {
+                let command = Command::Lease {
+                    pool,
+                    credential: picked.member.handle,
+                    epoch: picked.member.epoch,
+                    model: wanted,
+                    probe: picked.probe,
+                    request: turn.is_multiple_of(2).then(|| format!("r{}", turn / 4).into()),
+                };
+                let ticket = self.request(machine, Request::Pool(Box::new(command)))?;
+                let (model, lease) = (Arc::from(model), None);
+                let flight = Flight { machine, process: number, picked, model, lease };
+                self.flights.insert(ticket, flight);
+                Some(ticket)
+            }
+            Err(refused) => {
+                let command = Command::Wanted { pool, model: wanted };
+                let request = refused.tells.then(|| Request::Pool(Box::new(command)));
+                self.request(machine, request?)
+            }
+        }
+    }
+
+    /// A document of `machine` defines these pools from now on, and its node reads it.
+    pub fn define_pools(
+        &mut self,
+        machine: usize,
+        pools: BTreeMap<Name, Definition>,
+    ) -> Option<Ticket> {
+        let host = self.machines.get_mut(machine)?;
+        host.settings.pools.pools = pools;
+        let settings = Box::new(host.settings.clone());
+        self.request(machine, Request::Reload { settings })
+    }
+
+    /// A node answered: a request that got its lease leaves.
+    pub(super) fn lease_answered(&mut self, ticket: Ticket, reply: &Reply) {
+        let Reply::Pool(answer) = reply else { return };
+        let Some(flight) = self.flights.get_mut(&ticket) else { return };
+        let Answer::Leased { lease, .. } = answer else {
+            self.flights.remove(&ticket);
+            return;
+        };
+        flight.picked.went();
+        flight.lease = Some(lease.clone());
+        self.checks.pools.leased(lease.clone(), flight.picked.member.handle);
+        let at = self.now + self.outside.providers.latency(ticket.0);
+        self.queue.push(at, Event::Upstream { ticket });
+    }
+
+    /// A provider answered: whoever asked reports it, if the process is still there.
+    pub(super) fn upstream(&mut self, ticket: Ticket) {
+        let Some(flight) = self.flights.remove(&ticket) else { return };
+        let Some(lease) = flight.lease else { return };
+        let member = &flight.picked.member;
+        let account = member.credential.as_ref().map_or("", |one| &*one.id);
+        let ended = self.outside.providers.answer(self.now, account, &flight.model, ticket.0);
+        let process = self.machine(flight.machine).process.as_ref();
+        if process.is_some_and(|process| process.number == flight.process) {
+            let command = Command::ReportLease { lease, ended };
+            self.request(flight.machine, Request::Pool(Box::new(command)));
+        }
+    }
+
+    /// A host reads the wall clock at a start, and once a second.
+    pub fn read_wall(&mut self, machine: usize) {
+        let number = self.machine(machine).process.as_ref().map(|process| process.number);
+        if let Some((number, clock)) = number.zip(self.parted(machine)) {
+            self.input(machine, number, clock);
+        }
+    }
+
+    /// Whoever looks up after more than a second reads it first of all.
+    pub(super) fn clock_first(&mut self, machine: usize, local: Instant) -> Option<Input> {
+        let process = self.machine(machine).process.as_ref()?.number;
+        let (_, read_at, _) = self.walls.get(&machine).filter(|(number, ..)| *number == process)?;
+        (local.since(*read_at) >= WALL_INTERVAL).then(|| self.parted(machine)).flatten()
+    }
+
+    /// What the wall clock reads, where it has parted from what the monotonic one makes of the last reading.
+    fn parted(&mut self, machine: usize) -> Option<Input> {
+        let host = self.machine(machine);
+        let pooled = !host.settings.pools.pools.is_empty() && self.elsewhere.is_none();
+        let process = host.process.as_ref().filter(|_| pooled)?.number;
+        let (now, unix) = (host.clock.local(self.now), host.clock.wall(self.now) / 1000);
+        let told = self.walls.get(&machine).filter(|(number, ..)| *number == process);
+        let expected =
+            told.map(|(_, read_at, read)| read.saturating_add(millis(now.since(*read_at))));
+        let parted = expected.is_none_or(|expected| expected.abs_diff(unix) > WALL_DRIFT_MS);
+        let known = expected.filter(|_| !parted).unwrap_or(unix);
+        self.walls.insert(machine, (process, now, known));
+        parted.then_some(Input::Clock { unix: UnixTime(unix) })
+    }
+}
+
+/// From so many milliseconds apart on, a host tells that two clocks have parted.
+const WALL_DRIFT_MS: u64 = 20;
+/// How often it looks.
+const WALL_INTERVAL: Duration = Duration::from_secs(1);
