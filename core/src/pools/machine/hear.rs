@@ -161,13 +161,18 @@ impl Pools {
         clears.into_iter().any(|clear| clear.voids(rest))
     }
 
-    /// Whether we are the member with the greatest hash over a target; `gone` is none any more.
+    /// Whether we are the member with the greatest hash over a target; `gone` is none any more. Whoever says a
+    /// rest of its own there has no room for another one's: it comes last.
     fn is_first(&self, target: &Target, gone: &NodeId) -> bool {
+        let is_free = |node: &NodeId| {
+            let said = self.books.get(node).and_then(|book| book.rests.get(target));
+            said.is_none_or(|rest| self.is_voided(target, rest))
+        };
         let rank = |node: &&NodeId| {
             let mut hasher = blake3::Hasher::new();
             hasher.update(target.to_string().as_bytes());
             hasher.update(node.as_str().as_bytes());
-            *hasher.finalize().as_bytes()
+            (is_free(node), *hasher.finalize().as_bytes())
         };
         let members = self.members.keys().filter(|node| *node != gone);
         members.max_by_key(rank) == Some(&self.local.node)

@@ -74,6 +74,59 @@ fn what_a_node_that_is_gone_said_is_restated() {
 }
 
 #[test]
+fn one_of_those_that_are_left_restates_what_a_node_said() {
+    check::<PoolScript>(
+        "
+        given  members=a,b,c,d
+        when   0ms     up n2
+        when   0ms     up n3
+        when   2s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   failover * a to b rate_limited
+        when   2s      peer n2 r/@b {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':2}}
+        then   failover * b to c rate_limited
+        when   2s      peer n2 r/@c {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':3}}
+        then   failover * c to d rate_limited
+        when   2s      peer n2 r/@d {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':4}}
+        then   exhausted * until 600s
+        when   3s      failed n2
+        then   says r/a *
+        ",
+    );
+}
+
+#[test]
+fn who_says_a_rest_of_its_own_restates_no_other_in_its_place() {
+    check::<PoolScript>(
+        "
+        given  members=a,b,c,d
+        when   0ms     up n2
+        when   0ms     up n3
+        when   1s      429 a 60s
+        then   says r/a *
+        then   rests a * rate_limited until 61s of 61s
+        then   failover * a to b rate_limited
+        when   1s      429 b 60s
+        then   says r/b *
+        then   rests b * rate_limited until 61s of 61s
+        then   failover * b to c rate_limited
+        when   1s      429 c 60s
+        then   says r/c *
+        then   rests c * rate_limited until 61s of 61s
+        then   failover * c to d rate_limited
+        when   1s      429 d 60s
+        then   says r/d *
+        then   rests d * rate_limited until 61s of 61s
+        then   exhausted * until 61s
+        when   2s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        when   2s      peer n2 r/@b {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':2}}
+        when   2s      peer n2 r/@c {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':3}}
+        when   2s      peer n2 r/@d {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':4}}
+        when   3s      failed n2
+        ",
+    );
+}
+
+#[test]
 fn whose_clock_is_ahead_within_what_clocks_may_be_is_no_bad_peer() {
     check::<PoolScript>(
         "
