@@ -78,23 +78,28 @@ impl Pools {
         lane: &Arc<str>,
     ) -> (Vec<Judged>, Option<u64>) {
         let Some(pool) = self.pools.get(name) else { return (Vec::new(), None) };
-        let whos: Vec<(Who, Option<u32>)> =
-            pool.members.iter().map(|member| (member.who, member.weight)).collect();
+        let covers = pool.members.iter().map(|member| {
+            let credential = self.credentials.get(&member.who.0);
+            let on = credential.is_some_and(|one| !one.disabled && !one.needs_login);
+            (member.who, member.weight, on, self.cover(unix, member.who, pool, lane))
+        });
+        let covers: Vec<(Who, Option<u32>, bool, Cover)> = covers.collect();
+        // P-15: somebody who has come back by now ends early tries in this turn, not after its edge.
+        let servable =
+            covers.iter().any(|(_, _, on, cover)| *on && cover.standing == Standing::Servable);
         let exhausted = pool.lanes.get(lane).is_some_and(|state| state.exhausted.is_some());
+        let exhausted = exhausted && !servable;
         let early = Some(pool.definition.early_probe_ms).filter(|every| *every > 0 && exhausted);
         let mut wake: Option<u64> = None;
         let mut wakes = |at: Option<u64>| {
             let at = at.filter(|at| *at > unix);
             wake = [wake, at].into_iter().flatten().min();
         };
-        let mut judged = Vec::with_capacity(whos.len());
-        for (who, weight) in whos {
+        let mut judged = Vec::with_capacity(covers.len());
+        for (who, weight, on, mut cover) in covers {
             let credential = self.credentials.get(&who.0).cloned();
             let park = self.parks.get(&who).map(|park| park.until).filter(|until| *until > unix);
             wakes(park);
-            let Some(pool) = self.pools.get(name) else { break };
-            let mut cover = self.cover(unix, who, pool, lane);
-            let on = credential.as_ref().is_some_and(|one| !one.disabled && !one.needs_login);
             wakes(cover.wake);
             let mut slot = None;
             let mut tells = cover.known && cover.standing == Standing::Servable;

@@ -203,3 +203,27 @@ fn a_long_rest_is_not_tried_early_while_another_one_of_the_member_runs() {
         ",
     );
 }
+
+#[test]
+fn an_early_try_ends_in_the_turn_in_which_the_lane_has_somebody_else() {
+    check::<PoolScript>(
+        "
+        given  members=a,b strategy=least_used
+        when   1s      429 a 2h
+        then   says r/a *
+        then   rests a * rate_limited until 7201s of 7201s
+        when   2s      429 b 1801s
+        then   says r/b *
+        then   rests b * rate_limited until 1803s of 1803s
+        then   exhausted * until 1803s
+        when   1801s   wanted
+        then   says d/a *
+        when   1802s   tick
+        when   1803s   tick
+        then   unsays r/b *
+        then   recovered * by b RestOver presumed
+        when   1804s   pick
+        then   b
+        ",
+    );
+}
