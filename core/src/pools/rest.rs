@@ -108,6 +108,16 @@ pub(super) fn fold<'a>(
     all
 }
 
+/// One word for two rests of a target, which folds to what both fold to.
+pub(super) fn both(ours: &RestSaid, theirs: &RestSaid) -> RestSaid {
+    let longer = (theirs.rest_until, theirs.since) > (ours.rest_until, ours.since);
+    RestSaid {
+        stated_reset: ours.stated_reset.max(theirs.stated_reset),
+        n: ours.n.max(theirs.n),
+        ..if longer { theirs } else { ours }.clone()
+    }
+}
+
 impl Folded {
     /// Whether it is long enough to be tried before it is over.
     pub(super) fn is_long(&self) -> bool {

@@ -147,11 +147,15 @@ impl Pools {
     ) {
         let ends = rest.rest_until.max(rest.stated_reset.unwrap_or_default());
         let runs = ends > unix.saturating_add(RESTATE_MS) || rest.class.needs_proof();
-        let ours = self.books.get(&self.local.node).and_then(|book| book.rests.get(target));
-        let news = ours.is_none_or(|ours| ours.rest_until < rest.rest_until);
-        let counts = runs && news && !self.is_voided(target, &rest);
-        if counts && self.is_first(target, gone) && self.make_room(unix, out) {
-            self.say_rest(target, Some(rest), out);
+        let counts = runs && !self.is_voided(target, &rest);
+        let ours =
+            self.books.get(&self.local.node).and_then(|book| book.rests.get(target)).cloned();
+        // P-2: where everybody says one of their own, one word must do for both.
+        let ours = ours.filter(|ours| !self.is_voided(target, ours));
+        let said = ours.as_ref().map_or_else(|| rest.clone(), |ours| rest::both(ours, &rest));
+        let news = ours.as_ref() != Some(&said);
+        if counts && news && self.is_first(target, gone) && self.make_room(unix, out) {
+            self.say_rest(target, Some(said), out);
         }
     }
 

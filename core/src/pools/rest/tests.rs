@@ -45,6 +45,16 @@ proptest! {
     }
 
     #[test]
+    fn one_word_for_two_rests_loses_no_time((_, ours) in said(), (_, theirs) in said()) {
+        let one = folded(&[(node(1), both(&ours, &theirs))], &[]).expect("a rest");
+        let two = folded(&[(node(1), ours), (node(2), theirs)], &[]).expect("a rest");
+        prop_assert_eq!(
+            (one.rest_until, one.stated_reset, one.n),
+            (two.rest_until, two.stated_reset, two.n)
+        );
+    }
+
+    #[test]
     fn a_covered_rest_never_returns_and_no_other_goes(
         rests in prop::collection::vec(said(), 1..8),
         seen in 0_usize..8,

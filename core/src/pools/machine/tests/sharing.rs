@@ -127,6 +127,29 @@ fn who_says_a_rest_of_its_own_restates_no_other_in_its_place() {
 }
 
 #[test]
+fn where_nobody_else_is_left_one_word_says_both_rests() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   0ms     up n2
+        when   1s      429 a 36000s
+        then   says r/a *
+        then   rests a * rate_limited until 21601s of 36001s
+        then   exhausted * until 21601s
+        when   2s      peer n2 r/@a {'class':'overloaded','source':'default','rest_until':@25000000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        when   3s      failed n2
+        then   says r/a *
+        when   4s      dropped n2
+        when   21700s  pick
+        then   nobody: unavailable, in 3300s
+        when   25000s  tick
+        when   25001s  pick
+        then   nobody: unavailable, in 0ns
+        ",
+    );
+}
+
+#[test]
 fn whose_clock_is_ahead_within_what_clocks_may_be_is_no_bad_peer() {
     check::<PoolScript>(
         "
