@@ -68,6 +68,7 @@ fn pools(members: usize, strategy: Strategy, half_rests: bool) -> (Pools, Arc<Sn
         let (handle, credential) = (credential.handle, Some(Box::new(credential)));
         do_with(&mut pools, NOW, Input::Credential { handle, credential });
     }
+    do_with(&mut pools, NOW, Input::Loaded);
     for number in (0..members).step_by(2).filter(|_| half_rests) {
         do_with(&mut pools, NOW, limited(number, NOW, 600_000));
     }

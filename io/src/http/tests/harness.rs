@@ -428,6 +428,7 @@ fn pools(codex: &Value) -> Pools {
         let (handle, credential) = (credential.handle, Some(Box::new(credential)));
         pools.handle(now, pools::Input::Credential { handle, credential }, &mut out);
     }
+    pools.handle(now, pools::Input::Loaded, &mut out);
     pools
 }
 
