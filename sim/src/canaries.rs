@@ -158,7 +158,7 @@ pub fn hunt(canary: &Canary, seconds: u64) -> Caught {
 
 /// What breaks under `seed`: a promise, or that a seed fixes the run.
 fn broken(canary: &Canary, seed: u64) -> Vec<String> {
-    let world = World { nodes: Some(4), seconds: Some(60), base: None };
+    let world = World { nodes: Some(4), seconds: Some(60), ..World::default() };
     let plan = match canary.story {
         Some(story) => text::parse(canary.name, story).expect("a scenario of the repository"),
         None => draw::plan(seed, &world),
