@@ -95,6 +95,7 @@ pub struct Raft {
 
     committed: VecDeque<crate::wire::raft::Entry>,
     applying: Option<Applying>,
+    /// A snapshot is to be taken, as soon as nothing is being applied.
     image_wanted: bool,
     taking: Option<Taking>,
     /// An entry that this build does not understand: nothing behind it is applied.

@@ -231,13 +231,7 @@ impl Observer {
         let shared = row.rests.iter().filter(|shown| !is_here(&shown.target));
         for shown in shared {
             let said = self.words.rests.get(&*shown.target);
-            let rest = Rest {
-                class: shown.class,
-                rest_until: shown.rest_until,
-                stated_reset: shown.stated_reset,
-                n: shown.n,
-                since: shown.since,
-            };
+            let rest = Rest::shown(shown);
             let same = said.is_some_and(|said| *said == rest || said.is_cut_to(&rest));
             ledger.hold(Id::P8, machine, same, || {
                 format!("{} is shown as {rest:?} and said as {said:?}", shown.target)
@@ -273,14 +267,7 @@ fn is_here(target: &str) -> bool {
 fn here(pool: &Pool) -> Vec<(String, Rest)> {
     let mut here: BTreeMap<String, Rest> = BTreeMap::new();
     for shown in pool.rows.iter().flat_map(|row| &row.rests).filter(|one| is_here(&one.target)) {
-        let rest = Rest {
-            class: shown.class,
-            rest_until: shown.rest_until,
-            stated_reset: shown.stated_reset,
-            n: shown.n,
-            since: shown.since,
-        };
-        here.insert(shown.target.to_string(), rest);
+        here.insert(shown.target.to_string(), Rest::shown(shown));
     }
     here.into_iter().collect()
 }

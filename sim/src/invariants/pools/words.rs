@@ -15,6 +15,7 @@ use quorate_core::node::pools::Class;
 use quorate_core::node::pools::said::{
     ClearSaid, DemandSaid, Origin, ParkSaid, ProbeSaid, RestSaid,
 };
+use quorate_core::node::pools::view::RestView;
 use quorate_core::node::replica::Maps;
 use quorate_core::wire::Blob;
 use quorate_core::wire::segment::{Key, Topic};
@@ -199,6 +200,18 @@ pub(super) struct Moment {
 }
 
 impl Rest {
+    /// As a node shows it.
+    pub(super) fn shown(view: &RestView) -> Rest {
+        let RestView { class, rest_until, stated_reset, n, since, .. } = view;
+        Rest {
+            class: *class,
+            rest_until: *rest_until,
+            stated_reset: *stated_reset,
+            n: *n,
+            since: *since,
+        }
+    }
+
     fn of(said: &RestSaid) -> Rest {
         Rest {
             class: said.class,
