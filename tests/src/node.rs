@@ -26,15 +26,21 @@ pub fn binary() -> &'static Path {
 }
 
 /// The profile that the running test was built with.
-pub fn own_profile() -> &'static str {
+fn own_profile() -> &'static str {
     if profile_folder().ends_with("release") { "release" } else { "dev" }
 }
 
-/// The profile of simulators that many clusters run in.
-pub const SWARM: &str = "swarm";
+/// The simulator, optimised: what `QUORATE_SIMULATOR` names, else built once.
+pub fn simulator() -> &'static Path {
+    static SIMULATOR: OnceLock<PathBuf> = OnceLock::new();
+    SIMULATOR.get_or_init(|| match std::env::var_os("QUORATE_SIMULATOR") {
+        Some(path) => PathBuf::from(path),
+        None => built("quorate-sim", "release"),
+    })
+}
 
 /// A binary of this workspace, named like its package and built with `profile`, in the target folder of the test.
-pub fn built(package: &str, profile: &str) -> PathBuf {
+fn built(package: &str, profile: &str) -> PathBuf {
     let target = profile_folder().parent().expect("target/<profile>").to_owned();
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--package", package, "--bin", package, "--locked"]);

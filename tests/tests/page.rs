@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use quorate_tests::browser::{Browser, found};
-use quorate_tests::node::{Directory, Said, built, own_profile};
+use quorate_tests::node::{Directory, Said, simulator};
 use quorate_tests::not_tested;
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn the_page_of_a_failing_run_opens_on_what_is_wrong_and_is_moved_by_keys() {
     let directory = Directory::new("page");
     let (plan, page) = (directory.0.join("plan.scn"), directory.0.join("view.html"));
     std::fs::write(&plan, PLAN).expect("a plan");
-    let mut view = Command::new(built("quorate-sim", own_profile()));
+    let mut view = Command::new(simulator());
     let said = Said::of(view.arg("view").arg(&plan).arg("--html").arg(&page));
     assert_eq!(said.code, Some(0), "{said:?}");
 

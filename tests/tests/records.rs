@@ -5,7 +5,7 @@ use std::process::Command;
 
 use quorate_tests::backend::Backend;
 use quorate_tests::eventually;
-use quorate_tests::node::{Directory, Node, Said, binary, built, own_profile};
+use quorate_tests::node::{Directory, Node, Said, binary, simulator};
 use serde_json::json;
 
 /// A process that records into `directory`.
@@ -15,7 +15,7 @@ fn start_recorded(node: &mut Node, directory: &Path, extra: &[&str]) {
 }
 
 fn replay(path: &Path) -> Said {
-    Said::of(Command::new(built("quorate-sim", own_profile())).arg("replay").arg(path))
+    Said::of(Command::new(simulator()).arg("replay").arg(path))
 }
 
 #[test]
@@ -120,15 +120,14 @@ fn a_node_is_traced_from_the_middle_to_be_looked_at_and_that_is_not_replayed() {
     a.sees_members(&["a alive", "b alive"]);
     assert!(a.run(&["audit", "tail"]).data.contains("node.trace"));
 
-    let simulator = built("quorate-sim", own_profile());
-    let shown = Said::of(Command::new(&simulator).arg("view").arg(&file));
+    let shown = Said::of(Command::new(simulator()).arg("view").arg(&file));
     assert_eq!(shown.code, Some(0), "{shown:?}");
     assert!(shown.data.contains("What a heard and said"), "{shown:?}");
     assert!(shown.data.contains("is asked to register http://127.0.0.1:9"), "{shown:?}");
     assert!(shown.data.contains("from b: "), "{shown:?}");
     let page = a.data().join("trace.html");
     let written =
-        Said::of(Command::new(&simulator).arg("view").arg(&file).arg("--html").arg(&page));
+        Said::of(Command::new(simulator()).arg("view").arg(&file).arg("--html").arg(&page));
     assert_eq!(written.code, Some(0), "{written:?}");
     let page = std::fs::read_to_string(page).expect("a page");
     assert!(page.contains("<title>What a heard and said") && page.len() <= 5 << 20);

@@ -5,12 +5,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use quorate_tests::node::{SWARM, built};
+use quorate_tests::node::simulator;
 
 #[test]
 fn every_scenario_holds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut simulator = Command::new(built("quorate-sim", SWARM));
+    let mut simulator = Command::new(simulator());
     let run = simulator.arg("scenario").arg(folder).output().expect("the simulator runs");
     let told = String::from_utf8_lossy(&run.stdout).into_owned();
     let words = String::from_utf8_lossy(&run.stderr).into_owned();

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use quorate_sim::plan::draw;
 use quorate_sim::run::{Options, run};
-use quorate_tests::node::{SWARM, built};
+use quorate_tests::node::simulator;
 
 const SEEDS: std::ops::Range<u64> = 1..9;
 const SECONDS: u64 = 10;
@@ -20,8 +20,8 @@ fn here(seed: u64) -> String {
 }
 
 /// The same line from the optimised build.
-fn optimised(simulator: &Path, seed: u64) -> String {
-    let run = Command::new(simulator)
+fn optimised(seed: u64) -> String {
+    let run = Command::new(simulator())
         .args(["run", "--seed", &seed.to_string(), "--time", &SECONDS.to_string()])
         .output()
         .expect("the simulator runs");
@@ -30,10 +30,9 @@ fn optimised(simulator: &Path, seed: u64) -> String {
 
 #[test]
 fn a_seed_has_one_trace_however_it_is_built() {
-    let simulator = built("quorate-sim", SWARM);
     let lines: Vec<String> = SEEDS.map(here).collect();
     for (seed, line) in SEEDS.zip(&lines) {
-        assert_eq!(*line, optimised(&simulator, seed), "debug and optimised part at seed {seed}");
+        assert_eq!(*line, optimised(seed), "debug and optimised part at seed {seed}");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/traces.txt");
     let found = lines.join("\n") + "\n";
