@@ -8,9 +8,11 @@
 use quorate_core::canary::Freed;
 
 use crate::invariants::TABLE;
+use crate::plan::Plan;
 use crate::plan::draw::{self, World};
 use crate::plan::text;
 use crate::run::{self, Options, Outcome};
+use crate::shrink::{self, Budget, Shrunk};
 use crate::swarm::cpu_seconds;
 use crate::verdict::{Failure, Kind};
 
@@ -156,13 +158,27 @@ pub fn hunt(canary: &Canary, seconds: u64) -> Caught {
     caught
 }
 
-/// What breaks under `seed`: a promise, or that a seed fixes the run.
-fn broken(canary: &Canary, seed: u64) -> Vec<String> {
+/// Makes the plan of `seed`, in which the canary sings, small: `None` if nothing but the hash of the run is wrong.
+/// With it come the lines of which those that are left were chosen.
+pub fn shrink(canary: &Canary, seed: u64, budget: Budget) -> Option<(usize, Shrunk)> {
+    let freed = Freed::new(canary.name).expect("every canary of the table is one of the core");
+    let plan = plan(canary, seed);
+    let shrunk = shrink::shrink(&plan, seed, budget);
+    drop(freed);
+    Some((plan.to_string().lines().count(), shrunk?))
+}
+
+fn plan(canary: &Canary, seed: u64) -> Plan {
     let world = World { nodes: Some(4), seconds: Some(60), ..World::default() };
-    let plan = match canary.story {
+    match canary.story {
         Some(story) => text::parse(canary.name, story).expect("a scenario of the repository"),
         None => draw::plan(seed, &world),
-    };
+    }
+}
+
+/// What breaks under `seed`: a promise, or that a seed fixes the run.
+fn broken(canary: &Canary, seed: u64) -> Vec<String> {
+    let plan = plan(canary, seed);
     let once = || run::run(&plan, seed, &Options::default());
     let first = once();
     let mut ids: Vec<String> = first.failure.iter().map(promise).collect();

@@ -143,6 +143,9 @@ enum Command {
         /// This one alone.
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
+        /// Make what breaks it small as well, in at most so many seconds each.
+        #[arg(long, value_name = "S")]
+        shrink: Option<u64>,
     },
     /// Print the plan of a seed.
     #[command(hide = true)]
@@ -240,7 +243,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Invariants { seeds, json } => list_invariants(seeds, json),
         Command::Marks { seeds, reports, json } => marks::list(seeds, &reports, json),
         #[cfg(feature = "canary")]
-        Command::Canaries { seconds, only } => canaries(seconds, only.as_deref()),
+        Command::Canaries { seconds, only, shrink } => {
+            canaries(seconds, only.as_deref(), shrink.map(Duration::from_secs))
+        }
         Command::Plan { seed, world } => world.world().map(|world| {
             say(world.of(seed).to_string().trim_end());
             true
@@ -502,7 +507,7 @@ fn first_difference(seed: u64, plan: &Plan, args: &WorldArgs, own: &Path) -> Res
 }
 
 #[cfg(feature = "canary")]
-fn canaries(seconds: u64, only: Option<&str>) -> Result<bool, Refused> {
+fn canaries(seconds: u64, only: Option<&str>, small: Option<Duration>) -> Result<bool, Refused> {
     let all = quorate_sim::canaries::CANARIES.iter();
     let wanted: Vec<_> = all.filter(|one| only.is_none_or(|name| name == one.name)).collect();
     if wanted.is_empty() {
@@ -513,6 +518,16 @@ fn canaries(seconds: u64, only: Option<&str>) -> Result<bool, Refused> {
     Ok(wanted.into_iter().fold(true, |all, canary| {
         let caught = quorate_sim::canaries::hunt(canary, seconds);
         say(&caught.line());
+        if let (Some((seed, _)), Some(time)) = (&caught.by, small) {
+            let began = std::time::Instant::now();
+            let budget = Budget { time, ..Budget::default() };
+            if let Some((before, shrunk)) = quorate_sim::canaries::shrink(canary, *seed, budget) {
+                let (lines, runs, id) = (shrunk.lines(), shrunk.runs, &shrunk.failure.id);
+                let seconds = began.elapsed().as_secs_f64();
+                say(&format!("  {id} in {lines} lines of {before}, {runs} runs in {seconds:.1}s"));
+                say(shrunk.plan.to_string().trim_end());
+            }
+        }
         all && caught.by.is_some()
     }))
 }
