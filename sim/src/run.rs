@@ -302,7 +302,8 @@ impl Run<'_> {
         while !self.is_over() && self.world.now() < end {
             let due = self.world.next_event().map_or(end, |next| next.min(end));
             host.run(&mut self.world, due);
-            while let Some(number) = self.world.advance(due) {
+            let now = self.world.now();
+            while let Some(number) = self.world.advance(now) {
                 self.step(number);
             }
         }

@@ -1,8 +1,8 @@
 //! The daemon's own shell holds the promises of scenarios in a simulated network, over a store on a simulated disk.
 //!
 //! Those that are run here were chosen for what the shell has a part in: frames in pieces, connections that break,
-//! disks that lose what was not synced, ends and starts. Each is run twice, and its seed fixes the run. All that a shell
-//! can express: `cargo run --release --package quorate-sim --features turmoil -- scenario tests/scenarios --backend turmoil`.
+//! disks that lose what was not synced, clocks that it reads, ends and starts. Each is run twice, and its seed fixes
+//! the run. All that a shell can express: `cargo run --release --package quorate-sim --features turmoil -- scenario tests/scenarios --backend turmoil`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,10 @@ use quorate_sim::plan::{Plan, text};
 use quorate_sim::run::{Options, Outcome, run};
 
 /// What is run here, one after the other.
-const RUN: [&str; 5] = [
+const RUN: [&str; 6] = [
     "kv/one_story",
     "links/half_a_batch",
+    "pools/clocks_apart",
     "raft/power_lost_everywhere",
     "replica/disk_lost",
     "workers/answered_then_crashed",

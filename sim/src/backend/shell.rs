@@ -329,6 +329,8 @@ impl<E: Engine> Host for Shells<E> {
     fn run(&mut self, world: &mut World, until: Micros) {
         loop {
             self.obey(world);
+            // What callers hear may be due before whatever was next when this began.
+            let until = world.next_event().map_or(until, |next| next.min(until));
             if self.engine.now() >= until || world.failure().is_some() {
                 break;
             }

@@ -302,6 +302,7 @@ impl World {
     /// A caller has its reply from the shell on `machine`.
     pub fn replied(&mut self, machine: usize, ticket: Ticket, reply: &Reply) {
         self.checks.answered(self.now, ticket, reply);
+        self.lease_answered(ticket, reply);
         self.checks.workers.heard(machine, ticket);
     }
 

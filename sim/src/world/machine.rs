@@ -145,8 +145,7 @@ impl Machine {
             disk.sync();
             self.durable = Some(incarnation);
         }
-        self.folder.begin();
-        crate::settings::accounts(&self.settings).for_each(|key| self.folder.provide(key));
+        self.open_folder();
         let empty = Image::new();
         let image = self.disk.as_ref().map_or(&empty, Disk::image);
         let local = self.clock.local(now);
@@ -154,6 +153,12 @@ impl Machine {
         self.dark = false;
         let replica = Replica { node: self.node.clone(), incarnation };
         self.process = Some(Process::new(number, replica, now, node));
+    }
+
+    /// A process that starts finds the folder as it is, with the accounts of its pools in it.
+    pub fn open_folder(&mut self) {
+        self.folder.begin();
+        crate::settings::accounts(&self.settings).for_each(|key| self.folder.provide(key));
     }
 
     /// The life that the wall clock names. Nothing else does without a stored predecessor: whoever starts one

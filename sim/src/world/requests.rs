@@ -29,7 +29,7 @@ impl World {
     /// A caller at `machine` wants an account for `model` (empty: none is named).
     pub fn pool_request(&mut self, machine: usize, model: &str, turn: u64) -> Option<Ticket> {
         let host = self.machines.get(machine)?;
-        let process = host.process.as_ref().filter(|_| self.elsewhere.is_none())?;
+        let process = host.process.as_ref()?;
         let number = process.number;
         let snapshot = process.node.published().pools.load_full();
         let pool = Arc::clone(snapshot.pool(POOL)?);

@@ -28,6 +28,7 @@ pub async fn live<N: Net>(net: N, yard: Yard, machine: usize) {
     let Some((settings, wall_us)) = yard.with(|world| {
         let now = world.now();
         let host = world.machines.get_mut(machine).expect("an index of a machine stays valid");
+        host.open_folder();
         (host.settings.clone(), host.fresh_life(now).0)
     }) else {
         return;
