@@ -2,7 +2,8 @@
 //!
 //! Those that are run here were chosen for what the shell has a part in: frames in pieces, connections that break,
 //! disks that lose what was not synced, clocks that it reads, ends and starts. Each is run twice, and its seed fixes
-//! the run. All that a shell can express: `cargo run --release --package quorate-sim --features turmoil -- scenario tests/scenarios --backend turmoil`.
+//! the run. All that a shell can express:
+//! `cargo run --release --package quorate-sim --features turmoil -- scenario tests/scenarios --backend turmoil`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ const RUN: [&str; 6] = [
 ];
 
 /// What no shell can be told to do, and why.
-const BEYOND: [(&str, &str); 9] = [
+const BEYOND: [(&str, &str); 10] = [
+    ("links/said_too_late", "`L-5`: a shell hands its node nothing of a connection that is over"),
     ("links/strangers", "`lie`: a shell does not lie"),
     ("membership/a_peer_that_lies", "`lie`: a shell does not lie"),
     ("membership/new_address", "`restart`: a machine of that network keeps its address"),

@@ -3,7 +3,7 @@
 //! A plan that asks for it is refused by name, so that no scenario holds because nothing happened; of a drawn plan
 //! those lines are left out.
 
-use crate::plan::{Plan, What, When};
+use crate::plan::{Plan, Then, What, When};
 
 /// Classes of faults that no shell can be given, and why.
 const BEYOND: [(&str, &str); 8] = [
@@ -16,6 +16,10 @@ const BEYOND: [(&str, &str); 8] = [
     ("disk_sector", "the disk of sectors loses none that was synced"),
     ("disk_misdirect", "the disk of sectors finds every place"),
 ];
+
+/// Promises that are never looked at where shells run, and why.
+const UNSEEN: [(&str, &str); 1] =
+    [("L-5", "a shell hands its node nothing of a connection that is over")];
 
 /// Why `when` is beyond the reach of shells, if it is.
 pub fn beyond(when: &When) -> Option<String> {
@@ -42,6 +46,14 @@ pub fn refused(plan: &Plan, text: &str) -> Option<(usize, String)> {
     if plan.given.contains_key("wire") {
         let line = text.lines().position(|line| line.contains("wire=")).map_or(0, |at| at + 1);
         return Some((line, "`wire`: there is one build of the shell".to_owned()));
+    }
+    for (then, line) in
+        plan.thens.iter().zip(lines("then").map(Some).chain(std::iter::repeat(None)))
+    {
+        let Then::Always(ids) = then else { continue };
+        if let Some((id, why)) = UNSEEN.iter().find(|(id, _)| ids.iter().any(|one| one == id)) {
+            return Some((line.unwrap_or(0), format!("`{id}`: {why}")));
+        }
     }
     let events = plan.events.iter().zip(lines("when").map(Some).chain(std::iter::repeat(None)));
     let beyond = events.filter_map(|(when, line)| Some((line.unwrap_or(0), beyond(when)?)));
@@ -71,5 +83,11 @@ mod tests {
         let plan = within(plan);
         assert_eq!(plan.events.len(), 1);
         assert_eq!(refused(&plan, &plan.to_string()), None);
+        let text = "scenario a/b\nabout x\ngiven nodes=3 time=9s+9s\nthen end M-9\nthen always L-2 L-5\nseeds 1..1\n";
+        let plan = parse("a/b.scn", text).expect("a plan");
+        let (line, why) =
+            refused(&plan, text).expect("a promise that no shell gives an occasion for");
+        assert_eq!(line, 5);
+        assert_eq!(why, "`L-5`: a shell hands its node nothing of a connection that is over");
     }
 }
