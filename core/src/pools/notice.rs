@@ -5,8 +5,7 @@
 //! was only presumed is in an *episode*: its first repeat is told as `still_exhausted`, later ones at least
 //! 10, 20, 40 … minutes apart (at most 6 h), and the recovery is held back until an answer confirmed it or
 //! the lane was open for ten minutes. What needs a person (`billing`, `auth_failed`) is told once per
-//! credential and chain of rests. A lane that has nobody, and no timer to wait for, is told of after five
-//! seconds: at a start it is only being read.
+//! credential and chain of rests.
 //!
 //! P-10: one announcer per pool in one view; an episode is told as begun once, and as over once. P-18: of a
 //! pool that is gone nothing is told.
@@ -17,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cause, Class, Event, Name, Snapshot};
+use super::{Class, Event, Name, Snapshot};
 use crate::ids::{CredentialHandle, Incarnation, NodeId};
 use crate::time::Instant;
 
@@ -99,21 +98,18 @@ struct Lane {
     gap: Duration,
     /// Whether its recovery is held back.
     held: bool,
-    /// Since when it has nobody and no timer, while that was not told.
-    unread_since: Option<Instant>,
 }
 
 impl Notices {
     /// What `event` makes worth telling.
     pub fn hear(&mut self, now: Instant, event: &Event) -> Option<Notice> {
         match event {
-            Event::Exhausted { pool, lane, wake_at, .. } => {
-                let kind = self.lane(pool, lane).exhausted(now, wake_at.is_some())?;
+            Event::Exhausted { pool, lane, .. } => {
+                let kind = self.lane(pool, lane).exhausted(now)?;
                 Some(Notice { pool: pool.clone(), lane: lane.clone(), kind })
             }
-            Event::Recovered { pool, lane, cause, confirmed, after_ms, .. } => {
-                let was_read = was_read(*cause, *after_ms);
-                let kind = self.lane(pool, lane).recovered(now, *confirmed, was_read)?;
+            Event::Recovered { pool, lane, confirmed, .. } => {
+                let kind = self.lane(pool, lane).recovered(now, *confirmed)?;
                 Some(Notice { pool: pool.clone(), lane: lane.clone(), kind })
             }
             Event::Rested { pool, credential, class, .. } => {
@@ -148,11 +144,6 @@ impl Notices {
         });
         let mut told = Vec::new();
         for ((pool, lane), state) in &mut self.lanes {
-            if state.unread_since.is_some_and(|since| now.since(since) >= READ_WITHIN) {
-                *state = Lane::told(now);
-                let kind = Kind::Exhausted;
-                told.push(Notice { pool: pool.clone(), lane: lane.clone(), kind });
-            }
             if state.held && state.open_for(now) >= SETTLED {
                 *state = Lane::default();
                 let kind = Kind::Recovered;
@@ -178,11 +169,7 @@ impl Lane {
         !self.exhausted && !self.held && self.presumed_at.is_none_or(|at| now.since(at) >= SETTLED)
     }
 
-    fn exhausted(&mut self, now: Instant, timed: bool) -> Option<Kind> {
-        if !timed && self.attempts == 0 {
-            (self.exhausted, self.unread_since) = (true, Some(now));
-            return None;
-        }
+    fn exhausted(&mut self, now: Instant) -> Option<Kind> {
         let again = self.presumed_at.is_some_and(|at| now.since(at) < SETTLED);
         if self.held || (again && !self.exhausted) {
             (self.exhausted, self.held) = (true, false);
@@ -206,12 +193,8 @@ impl Lane {
         Some(Kind::StillExhausted { attempts: self.attempts })
     }
 
-    fn recovered(&mut self, now: Instant, confirmed: bool, was_read: bool) -> Option<Kind> {
-        let is_news = std::mem::take(&mut self.exhausted) || !was_read;
-        if self.unread_since.take().is_some() || !is_news {
-            *self = Lane::default();
-            return None;
-        }
+    fn recovered(&mut self, now: Instant, confirmed: bool) -> Option<Kind> {
+        self.exhausted = false;
         if confirmed {
             *self = Lane::default();
             return Some(Kind::Recovered);
@@ -225,14 +208,6 @@ impl Lane {
     }
 }
 
-/// Whether a recovery that ended what nobody heard the beginning of may be no more than that accounts were read, as they
-/// are when a node starts.
-pub(super) fn was_read(cause: Cause, after_ms: u64) -> bool {
-    cause == Cause::Credential && Duration::from_millis(after_ms) < READ_WITHIN
-}
-
-/// So long a lane may have nobody, and no timer, while its credentials are read.
-pub(super) const READ_WITHIN: Duration = Duration::from_secs(5);
 /// So long after a presumed recovery the lane counts as well.
 const SETTLED: Duration = Duration::from_secs(600);
 /// Between two repeats that are told, at first.
@@ -243,7 +218,7 @@ const GAP_MAX: Duration = Duration::from_secs(6 * 3600);
 #[cfg(test)]
 mod tests {
     use super::super::pick;
-    use super::super::{Definition, Pool};
+    use super::super::{Cause, Definition, Pool};
     use super::*;
 
     fn name(text: &str) -> Name {
@@ -344,35 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn who_listens_only_after_accounts_began_to_be_read_tells_no_recovery() {
-        let read = Event::Recovered {
-            pool: name("codex"),
-            lane: "".into(),
-            member: CredentialHandle(1),
-            cause: Cause::Credential,
-            confirmed: false,
-            after_ms: 74,
-            auth_reset_target: String::new(),
-        };
-        let mut notices = Notices::default();
-        assert_eq!(heard(&mut notices, 0, &read), None);
-        assert_eq!(heard(&mut notices, 1, &exhausted()), Some(Kind::Exhausted));
-        assert_eq!(heard(&mut notices, 2, &read), Some(Kind::Recovered), "its beginning was told");
-    }
-
-    #[test]
-    fn a_pool_that_is_being_read_is_not_told_of_and_one_without_a_timer_a_little_later() {
+    fn a_lane_that_no_timer_ends_is_told_of_at_once() {
         let untimed =
             Event::Exhausted { pool: name("codex"), lane: "".into(), wake_at: None, members: 2 };
         let mut notices = Notices::default();
-        assert_eq!(heard(&mut notices, 0, &untimed), None);
-        assert_eq!(heard(&mut notices, 0, &recovered(false)), None, "it was only being read");
-        assert_eq!(ticked(&mut notices, 1), []);
-        assert_eq!(heard(&mut notices, 2, &untimed), None);
-        assert_eq!(ticked(&mut notices, 2), []);
-        assert_eq!(ticked(&mut notices, 3), [Kind::Exhausted]);
-        assert_eq!(ticked(&mut notices, 4), []);
-        assert_eq!(heard(&mut notices, 5, &recovered(true)), Some(Kind::Recovered));
+        assert_eq!(heard(&mut notices, 0, &untimed), Some(Kind::Exhausted));
+        assert_eq!(heard(&mut notices, 0, &recovered(true)), Some(Kind::Recovered));
     }
 
     #[test]

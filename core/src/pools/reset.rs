@@ -2,8 +2,7 @@
 //!
 //! Every recovery of a pool with a target is an *edge*. An edge starts a run at once, unless one for the same
 //! target is going on or began less than a minute ago: then the edges that come meanwhile are one, which
-//! starts when both are over. Nothing is tried again. A pool that had nobody for a moment, and no timer to
-//! wait for, was only being read: its recovery is no edge.
+//! starts when both are over. Nothing is tried again.
 //!
 //! Invariant P-11: no run begins without an edge of its own pool, and none for a pool that is gone by then or
 //! names another target by now.
@@ -11,11 +10,9 @@
 //! Absent on purpose: the program, its user and its end. The host runs it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::definition::is_label;
-use super::notice::{READ_WITHIN, was_read};
 use super::{Event, Name, Snapshot};
 use crate::time::Instant;
 
@@ -23,8 +20,6 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub struct Resets {
     targets: BTreeMap<String, Target>,
-    /// Lanes that have nobody, and since when, where no timer ends it.
-    dry: BTreeMap<(Name, Arc<str>), Option<Instant>>,
 }
 
 /// One run that is due.
@@ -45,26 +40,9 @@ struct Target {
 
 impl Resets {
     /// Takes in what became of a pool.
-    pub fn hear(&mut self, now: Instant, event: &Event) {
-        match event {
-            Event::Exhausted { pool, lane, wake_at, .. } => {
-                self.dry.insert((pool.clone(), lane.clone()), wake_at.is_none().then_some(now));
-            }
-            Event::Recovered { pool, lane, cause, after_ms, auth_reset_target, .. } => {
-                let was_read = match self.dry.remove(&(pool.clone(), lane.clone())) {
-                    Some(since) => since.is_some_and(|since| now.since(since) < READ_WITHIN),
-                    // It ran dry before anybody listened: as a node starts.
-                    None => was_read(*cause, *after_ms),
-                };
-                if !was_read {
-                    self.edge(pool.clone(), auth_reset_target);
-                }
-            }
-            Event::Failover { .. }
-            | Event::Rested { .. }
-            | Event::Shared { .. }
-            | Event::Parked { .. }
-            | Event::Changed { .. } => {}
+    pub fn hear(&mut self, event: &Event) {
+        if let Event::Recovered { pool, auth_reset_target, .. } = event {
+            self.edge(pool.clone(), auth_reset_target);
         }
     }
 
@@ -92,7 +70,6 @@ impl Resets {
             }
         }
         self.targets.retain(|_, state| state.is_of_use(now));
-        self.dry.retain(|(pool, _), _| pools.pool(pool.as_str()).is_some());
         due
     }
 
@@ -129,6 +106,8 @@ const RESET_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::{Cause, Definition, Lane, Pool};
     use super::*;
 
@@ -214,36 +193,22 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_being_read_resets_nothing() {
+    fn a_recovery_is_an_edge_and_running_dry_is_none() {
         let pools = pools(&[("codex", "login")]);
-        let dry = |wake_at| Event::Exhausted {
-            pool: name("codex"),
-            lane: "".into(),
-            wake_at,
-            members: 1,
-        };
-        let back = Event::Recovered {
-            pool: name("codex"),
+        let pool = || name("codex");
+        let mut resets = Resets::default();
+        resets.hear(&Event::Exhausted { pool: pool(), lane: "".into(), wake_at: None, members: 1 });
+        assert_eq!(begun(&mut resets, 0, &pools), [""; 0]);
+        resets.hear(&Event::Recovered {
+            pool: pool(),
             lane: "".into(),
             member: crate::ids::CredentialHandle(1),
             cause: Cause::Credential,
             confirmed: false,
             after_ms: 1,
             auth_reset_target: "login".to_owned(),
-        };
-        for (wake_at, seconds, runs) in [
-            (None, 1, [].as_slice()),
-            (None, 5, &["login"]),
-            (Some(crate::time::UnixTime(1)), 1, &["login"]),
-        ] {
-            let mut resets = Resets::default();
-            resets.hear(at(0), &dry(wake_at));
-            resets.hear(at(seconds), &back);
-            assert_eq!(begun(&mut resets, seconds, &pools), runs, "{wake_at:?} {seconds}");
-        }
-        let mut late = Resets::default();
-        late.hear(at(1), &back);
-        assert_eq!(begun(&mut late, 1, &pools), [""; 0], "it ran dry before anybody listened");
+        });
+        assert_eq!(begun(&mut resets, 1, &pools), ["login"]);
     }
 
     #[test]

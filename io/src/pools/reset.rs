@@ -62,7 +62,7 @@ pub(crate) async fn tend(
             announced = heard.recv() => match announced {
                 Ok(heard) => {
                     if let Announcement::Pool(event) = &heard.announcement {
-                        resets.hear(heard.at, event);
+                        resets.hear(event);
                     }
                 }
                 Err(RecvError::Lagged(_)) => {} // What was missed is not known, and is not guessed.

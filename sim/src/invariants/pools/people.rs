@@ -43,7 +43,7 @@ impl People {
             {
                 *self.edges.entry(pool.clone()).or_default() += 1;
             }
-            self.resets.hear(now, event);
+            self.resets.hear(event);
             if let Some(notice) = self.notices.hear(now, event) {
                 self.tell(turn, snapshot, &notice, ledger)?;
             }

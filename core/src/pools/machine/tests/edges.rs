@@ -253,6 +253,22 @@ fn a_pool_whose_credentials_are_not_there_is_exhausted_once_they_were_looked_for
 }
 
 #[test]
+fn a_start_that_takes_longer_than_any_guess_tells_nobody() {
+    check::<PoolScript>(
+        "
+        given  members=a,b reset=codex loaded=false
+        when   1s      credential a gone
+        when   1s      credential b gone
+        when   60s     tick
+        when   61s     credential a
+        when   61s     loaded
+        when   62s     credential a gone
+        then   exhausted * until no timer
+        ",
+    );
+}
+
+#[test]
 fn a_restart_reads_credentials_one_by_one_and_the_pointer_waits_for_its_own() {
     check::<PoolScript>(
         "
