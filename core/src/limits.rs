@@ -462,3 +462,7 @@ pub const GATEWAY_REQUESTS_MAX: usize = 1024;
 pub const GATEWAY_ATTEMPTS_MAX: usize = 8;
 /// Bytes that a connection to an upstream reads ahead of its client.
 pub const GATEWAY_READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// Connections to an upstream's host that one thread keeps unused.
+pub const GATEWAY_UNUSED_PER_HOST_MAX: usize = 256;
+/// How long one of them is kept.
+pub const GATEWAY_UNUSED_MAX: Duration = Duration::from_secs(60);

@@ -31,11 +31,6 @@ use tower::Service as _;
 
 use super::upstream::Watched;
 
-/// How long an unused connection is kept.
-const UNUSED_MAX: Duration = Duration::from_secs(60);
-/// Unused connections kept per host and thread.
-const UNUSED_PER_HOST_MAX: usize = 256;
-
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -93,7 +88,10 @@ impl Connections {
     pub(super) fn sweep(&self) {
         let mut unused = self.unused.lock().expect("no holder of this lock panics");
         for lines in unused.values_mut() {
-            while lines.front().is_some_and(|(since, _)| since.elapsed() >= UNUSED_MAX) {
+            while lines
+                .front()
+                .is_some_and(|(since, _)| since.elapsed() >= limits::GATEWAY_UNUSED_MAX)
+            {
                 lines.pop_front();
             }
         }
@@ -116,7 +114,7 @@ impl Connections {
             let mut unused = self.unused.lock().expect("no holder of this lock panics");
             let (since, mut line) = unused.get_mut(host)?.pop_back()?;
             drop(unused);
-            if since.elapsed() < UNUSED_MAX && line.is_at_rest() {
+            if since.elapsed() < limits::GATEWAY_UNUSED_MAX && line.is_at_rest() {
                 return Some(line);
             }
         }
@@ -128,7 +126,7 @@ impl Connections {
             Some(lines) => lines,
             None => unused.entry(host.clone()).or_default(),
         };
-        if lines.len() < UNUSED_PER_HOST_MAX {
+        if lines.len() < limits::GATEWAY_UNUSED_PER_HOST_MAX {
             lines.push_back((Instant::now(), line));
         }
     }
