@@ -166,7 +166,7 @@ pub enum Message {
     Broadcast(Blob),
     /// Class `gossip`.
     Gossip(Gossip),
-    /// Class `gossip`, already encoded: one encoding serves every peer of a push.
+    /// Class `gossip`, already a whole frame: one encoding serves every peer of a push.
     Encoded(Blob),
 }
 

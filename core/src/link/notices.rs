@@ -9,10 +9,9 @@ use super::queue::Lane;
 use super::{Connection, Links, Output, Peer, Stage, Standing, Subject};
 use crate::ids::{ConnectionId, Incarnation, NodeId, Notice, Reason, Replica};
 use crate::time::Instant;
-use crate::wire::frame::{Class, Frame};
+use crate::wire::frame::{Class, framed};
 use crate::wire::message::{Control, Departed};
 use crate::wire::session::Bye;
-use crate::wire::{Blob, encode};
 
 /// How long a peer may stay that membership does not confirm.
 pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -87,10 +86,10 @@ impl Links {
         if let Some(up) = peer.up {
             sometimes!("link.failed_told");
             let departed = Control::Departed(Departed { incarnation: replica.incarnation });
-            let bytes = Frame::new(Class::Control, encode(&departed)).encode();
+            let bytes = framed(Class::Control, false, &departed);
             self.counts.queued(Lane::Control);
             self.counts.sent(Lane::Control, bytes.len());
-            out.push(Output::Write { connection: up, bytes: Blob::from(bytes) });
+            out.push(Output::Write { connection: up, bytes });
             self.retire_all(node, Bye::Closing, out);
             self.went_down(now, node, Dropped::Departed, out);
         }

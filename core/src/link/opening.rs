@@ -10,9 +10,9 @@ use super::{Connection, Links, Output, Stage, Subject, Target};
 use crate::ids::{ConnectionId, NodeId, Replica};
 use crate::limits;
 use crate::time::Instant;
-use crate::wire::frame::{Class, Frame};
+use crate::wire::frame::{Class, Frame, framed};
 use crate::wire::session::{Greeting, MAGIC, Refusal, Session};
-use crate::wire::{Blob, decode, encode};
+use crate::wire::decode;
 
 impl Links {
     /// Our dial reached somebody: say hello.
@@ -266,11 +266,11 @@ impl Links {
         session: &Session,
         out: &mut Vec<Output>,
     ) {
-        let bytes = Frame::new(Class::Session, encode(session)).encode();
+        let bytes = framed(Class::Session, false, session);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.window.spend(bytes.len());
         }
-        out.push(Output::Write { connection: id, bytes: Blob::from(bytes) });
+        out.push(Output::Write { connection: id, bytes });
     }
 }
 

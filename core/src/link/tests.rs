@@ -211,7 +211,8 @@ fn departed(text: &str, reason: Reason) -> Input {
 fn message(words: &[&str]) -> Message {
     match words {
         ["gossip", bytes, ..] => {
-            Message::Encoded(Blob::from(vec![0; bytes.parse().expect("a number")]))
+            let payload = vec![0; bytes.parse().expect("a number")];
+            Message::Encoded(Blob::from(Frame::new(Class::Gossip, payload).encode()))
         }
         ["raft", bytes, ..] => Message::Raft(Blob::from(vec![7; bytes.parse().expect("a number")])),
         ["bulk", bytes, ..] => Message::Bulk(Blob::from(vec![7; bytes.parse().expect("a number")])),

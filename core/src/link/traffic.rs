@@ -10,10 +10,10 @@ use super::{Links, Message, Output, Peer, Stage, Standing, Subject};
 use crate::ids::{ConnectionId, NodeId, Replica};
 use crate::limits;
 use crate::time::Instant;
-use crate::wire::frame::{Class, Frame};
+use crate::wire::frame::{Class, Frame, framed};
 use crate::wire::message::{Acknowledged, Control, Gossip, Request};
 use crate::wire::session::{Bye, Session};
-use crate::wire::{Blob, decode, encode};
+use crate::wire::{Blob, decode};
 
 impl Links {
     /// A whole frame arrived.
@@ -245,20 +245,19 @@ impl Links {
 
     fn enqueue(&mut self, to: &NodeId, draft: Draft) -> Result<(), &'static str> {
         let peer = self.peers.get_mut(to).ok_or("not_a_member")?;
-        let Draft { lane, need, deadline, reply, payload } = draft;
+        let Draft { lane, need, deadline, frame: bytes } = draft;
         // What is sequenced waits for the next connection of a member.
         let waits = lane == Lane::Broadcast && peer.standing == Standing::Member;
         let doubted = lane == Lane::Broadcast && peer.standing == Standing::Failed;
         if (peer.up.is_none() && !waits) || doubted {
             return Err(UNREACHABLE);
         }
-        if payload.len() > lane.class().payload_bytes_max() {
+        let length = bytes.len();
+        if length > limits::FRAME_HEADER_BYTES + lane.class().payload_bytes_max() {
             return Err("too_large");
         }
-        let bytes = Frame { class: lane.class(), reply, sequence: 0, payload }.encode();
         let room = self.settings.queue_bytes_max.saturating_sub(self.queued_bytes);
-        let length = bytes.len();
-        let frame = Waiting { need, deadline, sequence: 0, bytes: Blob::from(bytes) };
+        let frame = Waiting { need, deadline, sequence: 0, bytes };
         let offered = peer.queues.offer(lane, frame, room);
         peer.wants_room |= lane == Lane::Bulk && !offered.accepted;
         self.queued_bytes -= offered.displaced.bytes;
@@ -373,25 +372,31 @@ pub(super) struct Draft {
     lane: Lane,
     need: Need,
     deadline: Option<Instant>,
-    reply: bool,
-    payload: Blob,
+    /// The whole frame, still without a number.
+    frame: Blob,
 }
 
 impl Draft {
     fn of(message: &Message, deadline: Option<Instant>) -> Draft {
-        let plain = |lane, payload: &Blob| {
-            let (need, payload) = (Need::Plain, payload.clone());
-            Draft { lane, need, deadline, reply: false, payload }
+        let plain = |lane, frame| Draft { lane, need: Need::Plain, deadline, frame };
+        let whole = |lane: Lane, payload: &Blob| {
+            let frame = Frame {
+                class: lane.class(),
+                reply: false,
+                sequence: 0,
+                payload: payload.clone(),
+            };
+            plain(lane, Blob::from(frame.encode()))
         };
         match message {
             Message::Control(control) => Draft::control(control, deadline),
             Message::Raft(body) => Draft::control(&Control::Raft(body.clone()), deadline),
-            Message::Gossip(gossip) => plain(Lane::Gossip, &Blob::from(encode(gossip))),
-            Message::Encoded(payload) => plain(Lane::Gossip, payload),
-            Message::Bulk(payload) => plain(Lane::Bulk, payload),
+            Message::Gossip(gossip) => plain(Lane::Gossip, framed(Class::Gossip, false, gossip)),
+            Message::Encoded(frame) => plain(Lane::Gossip, frame.clone()),
+            Message::Bulk(payload) => whole(Lane::Bulk, payload),
             // A number that expired would be a gap.
             Message::Broadcast(payload) => {
-                Draft { deadline: None, ..plain(Lane::Broadcast, payload) }
+                Draft { deadline: None, ..whole(Lane::Broadcast, payload) }
             }
         }
     }
@@ -406,8 +411,8 @@ impl Draft {
             Control::Raft(_) => Need::Replaceable,
         };
         let reply = matches!(message, Control::Reply(_));
-        let payload = Blob::from(encode(message));
-        Draft { lane: Lane::Control, need, deadline, reply, payload }
+        let frame = framed(Class::Control, reply, message);
+        Draft { lane: Lane::Control, need, deadline, frame }
     }
 }
 

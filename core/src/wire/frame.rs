@@ -12,12 +12,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, WireError};
+use super::{Blob, WireError, encode_into};
 use crate::limits;
 
 const VERSION: u8 = 1;
 const FLAG_SEQUENCED: u16 = 1;
 const FLAG_REPLY: u16 = 2;
+/// Most frames are no longer, and need no second allocation.
+const USUAL_BYTES: usize = 128;
 
 /// What a frame carries; decides its limit, queue and weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,18 +103,38 @@ impl Frame {
 
     /// Header and payload.
     pub fn encode(&self) -> Vec<u8> {
-        let length =
-            u32::try_from(self.payload.len()).expect("a payload is within its class limit");
-        let sequenced = if self.sequence > 0 { FLAG_SEQUENCED } else { 0 };
-        let reply = if self.reply { FLAG_REPLY } else { 0 };
         let mut bytes = Vec::with_capacity(limits::FRAME_HEADER_BYTES + self.payload.len());
-        bytes.extend_from_slice(&[VERSION, self.class.number()]);
-        bytes.extend_from_slice(&(sequenced | reply).to_le_bytes());
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&self.sequence.to_le_bytes());
+        bytes.extend_from_slice(&head(self.class, self.reply, self.sequence, self.payload.len()));
         bytes.extend_from_slice(&self.payload);
         bytes
     }
+}
+
+/// A whole frame outside any sequence, with `message` for its payload.
+pub fn framed<T: Serialize>(class: Class, reply: bool, message: &T) -> Blob {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.extend_from_slice(&[0; limits::FRAME_HEADER_BYTES]);
+    encode_into(message, &mut bytes);
+    let length = bytes.len() - limits::FRAME_HEADER_BYTES;
+    if let Some(place) = bytes.first_chunk_mut() {
+        *place = head(class, reply, 0, length);
+    }
+    Blob::from(bytes)
+}
+
+fn head(
+    class: Class,
+    reply: bool,
+    sequence: u64,
+    length: usize,
+) -> [u8; limits::FRAME_HEADER_BYTES] {
+    let length = u32::try_from(length).expect("a payload is within its class limit");
+    let sequenced = if sequence > 0 { FLAG_SEQUENCED } else { 0 };
+    let reply = if reply { FLAG_REPLY } else { 0 };
+    let [f0, f1] = (sequenced | reply).to_le_bytes();
+    let [l0, l1, l2, l3] = length.to_le_bytes();
+    let [s0, s1, s2, s3, s4, s5, s6, s7] = sequence.to_le_bytes();
+    [VERSION, class.number(), f0, f1, l0, l1, l2, l3, s0, s1, s2, s3, s4, s5, s6, s7]
 }
 
 /// An encoded frame, with its number in a sequenced class.
@@ -139,22 +161,16 @@ impl FrameReader {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Takes bytes that are exactly one frame where none waits, and gives it: nothing is kept meanwhile.
+    /// `None` takes nothing; then `push` does.
+    pub fn take_whole(&mut self, bytes: &[u8]) -> Option<Frame> {
+        let (frame, end) = first_frame(bytes).ok().flatten()?;
+        (self.buffer.is_empty() && end == bytes.len()).then_some(frame)
+    }
+
     /// The next whole frame; `None` until more bytes arrive. After an error the stream is lost.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
-        let Some(header) = self.buffer.first_chunk::<{ limits::FRAME_HEADER_BYTES }>() else {
-            return Ok(None);
-        };
-        let header = Header::decode(*header)?;
-        let end = limits::FRAME_HEADER_BYTES + header.length;
-        let Some(payload) = self.buffer.get(limits::FRAME_HEADER_BYTES..end) else {
-            return Ok(None);
-        };
-        let frame = Frame {
-            class: header.class,
-            reply: header.flags & FLAG_REPLY != 0,
-            sequence: header.sequence,
-            payload: Blob::from(payload),
-        };
+        let Some((frame, end)) = first_frame(&self.buffer)? else { return Ok(None) };
         self.buffer.drain(..end);
         Ok(Some(frame))
     }
@@ -163,6 +179,23 @@ impl FrameReader {
     pub fn waiting_bytes(&self) -> usize {
         self.buffer.len()
     }
+}
+
+/// The frame that `bytes` begin with, and where it ends.
+fn first_frame(bytes: &[u8]) -> Result<Option<(Frame, usize)>, WireError> {
+    let Some(header) = bytes.first_chunk::<{ limits::FRAME_HEADER_BYTES }>() else {
+        return Ok(None);
+    };
+    let header = Header::decode(*header)?;
+    let end = limits::FRAME_HEADER_BYTES + header.length;
+    let Some(payload) = bytes.get(limits::FRAME_HEADER_BYTES..end) else { return Ok(None) };
+    let frame = Frame {
+        class: header.class,
+        reply: header.flags & FLAG_REPLY != 0,
+        sequence: header.sequence,
+        payload: Blob::from(payload),
+    };
+    Ok(Some((frame, end)))
 }
 
 struct Header {
@@ -199,6 +232,7 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::encode;
 
     #[test]
     fn a_stream_cut_anywhere_gives_the_same_frames() {
@@ -220,6 +254,29 @@ mod tests {
             }
             assert_eq!(read, frames, "cut at {cut}");
             assert_eq!(reader.waiting_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_one_frame_are_taken_whole_unless_others_wait() {
+        let frame = Frame { sequence: 7, ..Frame::new(Class::Broadcast, vec![1, 2, 3]) };
+        let bytes = frame.encode();
+        let mut reader = FrameReader::default();
+        assert_eq!(reader.take_whole(&bytes), Some(frame));
+        assert_eq!(reader.take_whole(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(reader.take_whole(&[&bytes[..], &[1]].concat()), None);
+        assert_eq!(reader.take_whole(&[9; 32]), None, "of no version");
+        reader.push(&bytes[..4]);
+        assert_eq!(reader.take_whole(&bytes), None);
+        assert_eq!(reader.waiting_bytes(), 4);
+    }
+
+    #[test]
+    fn a_message_is_framed_as_a_frame_of_its_bytes_is_encoded() {
+        let message = (7_u64, "text".to_owned());
+        for (class, reply) in [(Class::Gossip, false), (Class::Control, true)] {
+            let frame = Frame { reply, ..Frame::new(class, encode(&message)) };
+            assert_eq!(framed(class, reply, &message).as_slice(), frame.encode());
         }
     }
 

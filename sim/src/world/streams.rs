@@ -328,7 +328,23 @@ impl World {
         if pipe.broken {
             return;
         }
-        pipe.reader.push(bytes);
+        if let Some(frame) = pipe.reader.take_whole(bytes) {
+            let input = Input::Frame { connection: far.connection, frame };
+            self.input(far.machine, far.process, input);
+        } else {
+            pipe.reader.push(bytes);
+            self.read_frames(id, side, far);
+        }
+        let Some(pipe) = self.pipe(id, side) else { return };
+        pipe.freed += bytes.len();
+        if pipe.freed >= limits::WINDOW_BYTES / 4 {
+            let freed = std::mem::take(&mut pipe.freed);
+            self.writable(id, side, freed);
+        }
+    }
+
+    /// Hands the far process every frame that is whole.
+    fn read_frames(&mut self, id: u64, side: usize, far: End) {
         loop {
             let Some(pipe) = self.pipe(id, side) else { return };
             match pipe.reader.next_frame() {
@@ -345,12 +361,6 @@ impl World {
                     break;
                 }
             }
-        }
-        let Some(pipe) = self.pipe(id, side) else { return };
-        pipe.freed += bytes.len();
-        if pipe.freed >= limits::WINDOW_BYTES / 4 {
-            let freed = std::mem::take(&mut pipe.freed);
-            self.writable(id, side, freed);
         }
     }
 

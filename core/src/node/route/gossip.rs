@@ -10,9 +10,10 @@ use crate::machine::Machine;
 use crate::node::misbehaviour::Domain;
 use crate::time::Instant;
 use crate::wire::datagram::Kind;
+use crate::wire::frame::{Class, framed};
 use crate::wire::message::{Gossip, Pull, Segments};
 use crate::wire::segment::{Segment, Topic};
-use crate::wire::{Blob, Transport, encode};
+use crate::wire::{Transport, encode};
 use crate::{limits, replica};
 
 /// An interval of one of our maps that nobody has heard of yet.
@@ -130,7 +131,7 @@ impl Node {
 
     /// Sends a message to every connected peer; tells whether no link refused it.
     fn send_to_all(&mut self, now: Instant, message: &Gossip, out: &mut Vec<Effect>) -> bool {
-        let bytes = Blob::from(encode(message));
+        let frame = framed(Class::Gossip, false, message);
         let mut refused = false;
         let mut targets: Vec<NodeId> = self.linked.iter().cloned().collect();
         if canary!("node.follows_a_random_order") && !targets.is_empty() {
@@ -139,7 +140,7 @@ impl Node {
         }
         for to in targets {
             let mut outputs = Vec::new();
-            let message = Message::Encoded(bytes.clone());
+            let message = Message::Encoded(frame.clone());
             self.links.handle(now, link::Input::Send { to, message }, &mut outputs);
             refused |= outputs.iter().any(|output| matches!(output, link::Output::Refused { .. }));
             outputs.into_iter().for_each(|output| self.links_say(output, out));
