@@ -100,8 +100,6 @@ pub enum Input {
     Slept,
     /// The link refused a direct push, or nobody could carry it: it becomes a rumour.
     PushRefused { topic: Topic, replica: Replica, from: u64, upto: u64 },
-    /// Segments of `topic` arrived, or left by link; what the drain produced is counted by itself.
-    Carried { topic: Topic, direction: Direction, bytes: usize },
     /// A segment changed nothing, or was refused.
     Unused { why: Unused },
     /// `next_wake` has passed.
@@ -255,6 +253,16 @@ impl Gossip {
         self.settings = settings;
     }
 
+    /// Whether anything waits to be told as a rumour.
+    pub fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Segments of `topic` arrived, or left by link; what the drain produced is counted by itself.
+    pub fn carried(&mut self, topic: Topic, direction: Direction, bytes: usize) {
+        self.tally.carried(topic, direction, bytes);
+    }
+
     /// Members, ourselves included.
     fn members(&self) -> usize {
         self.roster.len() + 1
@@ -378,9 +386,6 @@ impl Machine for Gossip {
             Input::PushRefused { topic, replica, from, upto } => {
                 sometimes!("gossip.push_refused");
                 self.rumour(now, topic, &replica, from, upto);
-            }
-            Input::Carried { topic, direction, bytes } => {
-                self.tally.carried(topic, direction, bytes);
             }
             Input::Unused { why } => self.tally.unused(why),
             Input::Tick => self.tick(now, out),

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::entries::{Entries, marker};
-use crate::ids::{Incarnation, NodeId};
+use crate::ids::{Incarnation, NodeId, Replica};
 use crate::time::Instant;
 use crate::wire::Blob;
 use crate::wire::segment::{Entry, Key, Progress};
@@ -86,6 +86,11 @@ impl Owner {
     pub(super) fn acknowledged(&self, peer: &NodeId, incarnation: Incarnation) -> u64 {
         let known = self.acknowledged.get(peer).filter(|(life, _)| *life == incarnation);
         known.map_or(0, |(_, complete)| *complete)
+    }
+
+    /// Whether exactly that was the last word of `peer`.
+    pub(super) fn is_acknowledged(&self, peer: &Replica, complete: u64) -> bool {
+        self.acknowledged.get(&peer.node) == Some(&(peer.incarnation, complete))
     }
 
     /// The floor that all of `members` have acknowledged, if a tombstone would go.

@@ -56,6 +56,16 @@ impl Maps {
         self.rooms.iter().map(|(topic, room)| (*topic, room.own.progress().floor)).collect()
     }
 
+    /// Whether an acknowledgement of our own map differs from what `peer` told last.
+    pub fn is_acknowledgement_news(&self, topic: Topic, peer: &Replica, complete: u64) -> bool {
+        self.rooms.get(&topic).is_some_and(|room| !room.own.is_acknowledged(peer, complete))
+    }
+
+    /// Whether the owner of a map that is held here tells a higher floor than is known of it.
+    pub fn is_floor_news(&self, topic: Topic, owner: &Replica, floor: u64) -> bool {
+        self.copy(topic, owner).is_some_and(|copy| copy.progress().floor < floor)
+    }
+
     /// Whose map is in view for `node`.
     pub fn owner(&self, topic: Topic, node: &NodeId) -> Option<&Replica> {
         if *node == self.local.node {

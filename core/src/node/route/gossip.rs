@@ -150,7 +150,7 @@ impl Node {
 
     /// Bytes of segments that arrived, or left by link, for gossip's counts.
     pub(in crate::node) fn carried(&mut self, topic: Topic, direction: Direction, bytes: usize) {
-        self.gossip_step(gossip::Input::Carried { topic, direction, bytes });
+        self.gossip.quietly().carried(topic, direction, bytes);
     }
 
     /// Whether datagrams of a peer do not arrive while its frames do.

@@ -84,8 +84,11 @@ impl Node {
             Message::Control(Control::Pong(pong)) => {
                 self.acknowledged(&from, &pong.complete);
                 for (topic, floor) in pong.floors.iter().copied() {
-                    let owner = from.clone();
-                    self.steps.push_back(Step::Maps(replica::Input::Floor { owner, topic, floor }));
+                    if self.maps.is_floor_news(topic, &from, floor) {
+                        let owner = from.clone();
+                        let input = replica::Input::Floor { owner, topic, floor };
+                        self.steps.push_back(Step::Maps(input));
+                    }
                 }
             }
             Message::Control(Control::Departed(notice)) => {
@@ -123,17 +126,20 @@ impl Node {
         }
     }
 
-    /// A peer tells through where it has our own maps.
+    /// A peer tells through where it has our own maps. Most pings say what the one before them said, and
+    /// gossip asks for nothing while nothing waits.
     fn acknowledged(&mut self, peer: &Replica, complete: &[(Topic, u64)]) {
+        let waits = self.gossip.has_backlog();
         for (topic, complete) in complete.iter().copied() {
-            let (peer, replica) = (peer.clone(), self.local.clone());
-            self.steps.push_back(Step::Maps(replica::Input::Acknowledged {
-                peer: peer.clone(),
-                topic,
-                replica: replica.clone(),
-                complete,
-            }));
-            self.gossip_step(gossip::Input::Acknowledged { peer, topic, replica, complete });
+            if self.maps.is_acknowledgement_news(topic, peer, complete) {
+                let (peer, replica) = (peer.clone(), self.local.clone());
+                let input = replica::Input::Acknowledged { peer, topic, replica, complete };
+                self.steps.push_back(Step::Maps(input));
+            }
+            if waits {
+                let (peer, replica) = (peer.clone(), self.local.clone());
+                self.gossip_step(gossip::Input::Acknowledged { peer, topic, replica, complete });
+            }
         }
     }
 
