@@ -356,7 +356,14 @@ impl Links {
 
     /// Checks every invariant by a full scan; the error is the sentence that is false.
     pub fn check(&self) -> Result<(), String> {
-        let waiting = self.waiting_by_lane();
+        self.asks.check(|node| self.peers.contains_key(node))?;
+        let (mut waiting, mut used) = ([Queued::default(); 4], 0);
+        for (node, peer) in &self.peers {
+            peer.queues.check()?;
+            peer.queues.add_to(&mut waiting);
+            used += usize::from(peer.up.is_some()) + peer.spares.len();
+            self.check_peer(node, peer)?;
+        }
         let queued: usize = waiting.iter().map(|held| held.bytes).sum();
         if queued != self.queued_bytes {
             return Err(format!("L-1: {queued} bytes wait, {} are told", self.queued_bytes));
@@ -364,12 +371,7 @@ impl Links {
         for (lane, held) in Lane::ALL.into_iter().zip(waiting) {
             self.counts.check(lane, held.frames)?;
         }
-        self.asks.check(|node| self.peers.contains_key(node))?;
-        for (node, peer) in &self.peers {
-            peer.queues.check()?;
-            self.check_peer(node, peer)?;
-        }
-        self.check_connections()?;
+        self.check_connections(used)?;
         let accepted = self.connections.values().filter(|one| one.stage == Stage::Accepted).count();
         if accepted != self.accepting.values().sum::<usize>() {
             return Err(format!("L-1: {accepted} handshakes are awaited, others are counted"));
@@ -403,8 +405,8 @@ impl Links {
     }
 
     /// Each connection has a deadline, and a peer that knows it. What peers are on is open to them, says
-    /// `check_peer`: so as many open connections as peers are on are those.
-    fn check_connections(&self) -> Result<(), String> {
+    /// `check_peer`: so as many open connections as the `used` that peers are on are those.
+    fn check_connections(&self, used: usize) -> Result<(), String> {
         let mut deadlines = self.agenda.connections().peekable();
         let mut open = 0;
         for (id, connection) in &self.connections {
@@ -420,8 +422,6 @@ impl Links {
                 return Err(format!("L-2: nobody knows the connection {id:?}"));
             }
         }
-        let on = |peer: &Peer| usize::from(peer.up.is_some()) + peer.spares.len();
-        let used: usize = self.peers.values().map(on).sum();
         if open != used {
             return Err(format!("L-2: {open} connections are open, and peers are on {used}"));
         }

@@ -32,8 +32,13 @@ pub(super) struct Agenda {
 impl Agenda {
     /// Gives `subject` this moment in place of any other.
     pub(super) fn set(&mut self, subject: Subject, at: Instant) {
-        self.cancel(&subject);
-        self.moments.insert(subject.clone(), at);
+        let former = self.moments.insert(subject.clone(), at);
+        if former == Some(at) {
+            return;
+        }
+        if let Some(former) = former {
+            self.order.remove(&(former, subject.clone()));
+        }
         self.order.insert((at, subject));
     }
 

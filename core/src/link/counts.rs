@@ -235,13 +235,7 @@ impl Links {
     /// What waits in each lane, of all peers.
     pub(super) fn waiting_by_lane(&self) -> [Queued; 4] {
         let mut sums = [Queued::default(); 4];
-        for peer in self.peers.values() {
-            for (sum, lane) in sums.iter_mut().zip(Lane::ALL) {
-                let held = peer.queues.held(lane);
-                sum.frames += held.frames;
-                sum.bytes += held.bytes;
-            }
-        }
+        self.peers.values().for_each(|peer| peer.queues.add_to(&mut sums));
         sums
     }
 

@@ -226,6 +226,15 @@ impl Queues {
         }
     }
 
+    /// Adds what is held in each lane to the sum of that lane.
+    pub(super) fn add_to(&self, sums: &mut [Queued; 4]) {
+        for (sum, lane) in sums.iter_mut().zip(Lane::ALL) {
+            let held = self.held(lane);
+            sum.frames += held.frames;
+            sum.bytes += held.bytes;
+        }
+    }
+
     /// Frames of `lane` that have not left.
     pub(super) fn leaving(&self, lane: Lane) -> usize {
         self.lane(lane).frames.len()
