@@ -174,7 +174,12 @@ impl Node {
 
     /// Figures and operator views: whole tables, so at most once per `counts_interval`.
     fn publish_figures(&mut self, now: Instant) {
-        let mut counts = Vec::with_capacity(self.published.counts.load().len());
+        // The series are the same every time, and too many to grow into.
+        let mut series = self.published.counts.load().len();
+        if series == 0 {
+            self.counts(&mut |_| series += 1);
+        }
+        let mut counts = Vec::with_capacity(series);
         self.counts(&mut |count| counts.push(count));
         self.published.counts.store(Arc::new(counts));
         self.published.gossip.store(Arc::new(self.gossip.snapshot()));
