@@ -5,7 +5,7 @@
 //!
 //! - every timer has one named slot, so their number is bounded and their order fixed (M-7);
 //! - delays of a probe cycle are stretched by `1 + score`, both by the same factor;
-//! - a failed direct probe is repeated over the link;
+//! - a failed direct probe is repeated over the link, and one that is answered wakes nobody until its cycle ends;
 //! - a suspect is told, once per probe interval, by whoever suspects it, in a ping whose answer carries
 //!   the newest refutation;
 //! - updates spread by themselves while there are any, without an idle timer.
@@ -158,6 +158,7 @@ impl Swim {
         let alone = bytes.get(..header_bytes).expect("a header ends within its packet");
         let runtime = Runtime { now, by_link, world: &mut self.world };
         let handled = self.engine.handle_data(alone, runtime);
+        self.end_direct(now);
         self.arrange(now);
         handled.map_err(|error| refusal(&error))
     }
@@ -310,6 +311,15 @@ impl Swim {
             handled.expect(
                 "every timer comes once, in order, and each packet has room for its header",
             );
+        }
+    }
+
+    /// A probe that is answered has nothing left to do until its cycle ends: nobody wakes for that.
+    fn end_direct(&mut self, now: Instant) {
+        if self.world.probe.as_ref().is_some_and(|probe| probe.outcome.is_some())
+            && let Some((_, timer)) = self.world.timers.remove(&Slot::Indirect)
+        {
+            self.fire(now, Slot::Indirect, timer, &BTreeSet::new());
         }
     }
 
