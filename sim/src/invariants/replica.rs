@@ -7,7 +7,8 @@
 mod record;
 mod shadows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use quorate_core::ids::{NodeId, Notice, Replica};
 use quorate_core::limits::DIGEST_BUCKETS;
@@ -26,6 +27,9 @@ use crate::world::machine::Machine;
 
 type MapId = (Topic, Replica);
 
+/// What is looked up and never walked in an order that anybody sees. Its hash has no seed.
+type Table<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+
 /// Turns of a process for each map that it holds, after which every map is looked at, whatever the inputs named:
 /// so the looking costs a turn the same in a large world.
 const TURNS_PER_MAP: u32 = 4;
@@ -36,7 +40,7 @@ pub struct Watch {
     record: Record,
     shadows: Vec<Shadows>,
     /// The most that each life ever had of a map, dropped ones included.
-    reached: BTreeMap<Replica, BTreeMap<MapId, u64>>,
+    reached: Table<(Replica, MapId), u64>,
     /// The life of each process after its last turn.
     lives: Vec<Option<Replica>>,
     /// Turns until each process shows every map.
@@ -52,7 +56,7 @@ impl Watch {
         Watch {
             record: Record::default(),
             shadows: vec![Shadows::default(); machines],
-            reached: BTreeMap::new(),
+            reached: Table::default(),
             lives: vec![None; machines],
             full_in: vec![0; machines],
             lived: BTreeMap::new(),
@@ -176,9 +180,8 @@ impl Watch {
         let complete: BTreeMap<MapId, u64> = complete.collect();
         // What came in this very turn may have come to the former life.
         for life in [local, &turn.process.replica] {
-            let reached = self.reached.entry(life.clone()).or_default();
             for (id, complete) in &complete {
-                let most = reached.entry(id.clone()).or_default();
+                let most = self.reached.entry((life.clone(), id.clone())).or_default();
                 *most = (*most).max(*complete);
             }
         }
@@ -276,8 +279,9 @@ impl Watch {
                 continue;
             }
             let life = Replica { node: member.node, incarnation: member.incarnation };
-            let theirs = self.reached.get(&life).and_then(|reached| reached.get(&id));
-            let complete = theirs.copied().unwrap_or_default();
+            let reached = (life, id.clone());
+            let complete = self.reached.get(&reached).copied().unwrap_or_default();
+            let life = reached.0;
             ledger.hold(Id::RP7, machine, floor <= complete, || {
                 let what = format!("floor {floor} of {:?} {}", id.0, id.1);
                 let bound = self.record.of(&id).floor_by_bound;
@@ -310,8 +314,8 @@ impl Watch {
         let bound = turn.machines.get(machine).map_or(0, |m| m.settings.tombstones_max);
         look.size(bound, ledger)?;
         let progress = held.progress;
-        let reached = self.reached.entry(turn.process.node.local().clone()).or_default();
-        let most = reached.entry(id.clone()).or_default();
+        let reached = (turn.process.node.local().clone(), id.clone());
+        let most = self.reached.entry(reached).or_default();
         *most = progress.complete.max(*most);
         if progress.complete == progress.head && held.sizes().2 == 0 && !held.sweeping {
             shadow.level = shadow.level.max(progress.head);

@@ -11,14 +11,14 @@ use quorate_core::node::replica::{Held, Wrote};
 use quorate_core::wire::Blob;
 use quorate_core::wire::segment::Key;
 
-use super::MapId;
+use super::{MapId, Table};
 use crate::invariants::{Id, Ledger};
 use crate::verdict::Failure;
 
 /// What owners wrote, by map.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    maps: BTreeMap<MapId, Written>,
+    maps: Table<MapId, Written>,
     nothing: Written,
 }
 

@@ -14,7 +14,7 @@ use quorate_core::node::replica::{Held, HeldEntry, Maps};
 use quorate_core::wire::segment::{Key, Progress, Topic};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::MapId;
+use super::{MapId, Table};
 
 /// One map.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +85,7 @@ impl<'a> Renewed<'a> {
 /// Every map of one process.
 #[derive(Debug, Clone)]
 pub(super) struct Shadows {
-    maps: BTreeMap<(Topic, NodeId), Lives>,
+    maps: Table<(Topic, NodeId), Lives>,
     sums: [u64; DIGEST_BUCKETS],
 }
 
@@ -98,7 +98,7 @@ struct Lives {
 
 impl Default for Shadows {
     fn default() -> Shadows {
-        Shadows { maps: BTreeMap::new(), sums: [0; DIGEST_BUCKETS] }
+        Shadows { maps: Table::default(), sums: [0; DIGEST_BUCKETS] }
     }
 }
 
@@ -162,29 +162,16 @@ impl Shadows {
     /// Foreign maps that are not as they were seen last, and whether all that were seen are there still.
     pub(super) fn moved<'a>(&self, maps: &'a Maps) -> (Vec<Held<'a>>, bool) {
         let local = maps.local();
-        let known = self.maps.iter().filter(|((_, node), _)| *node != local.node);
-        let mut known = known.flat_map(|((topic, node), lives)| {
-            lives.shadows.iter().map(move |(life, shadow)| ((*topic, node, *life), shadow.seen))
-        });
-        let (mut moved, mut all_there) = (Vec::new(), true);
-        let mut next = known.next();
-        // Both are in the order of topics, nodes and lives.
+        let (mut moved, mut found) = (Vec::new(), 0);
         for held in maps.held().filter(|held| held.replica.node != local.node) {
-            let id = (held.topic, &held.replica.node, held.replica.incarnation);
-            while next.is_some_and(|(other, _)| other < id) {
-                all_there = false;
-                next = known.next();
-            }
-            if next.is_some_and(|(other, _)| other == id) {
-                if next.is_some_and(|(_, seen)| seen != Seen::of(&held)) {
-                    moved.push(held);
-                }
-                next = known.next();
-            } else {
+            let seen = self.seen(held.topic, held.replica);
+            found += usize::from(seen.is_some());
+            if seen != Some(Seen::of(&held)) {
                 moved.push(held);
             }
         }
-        (moved, all_there && next.is_none())
+        let foreign = self.maps.iter().filter(|((_, node), _)| *node != local.node);
+        (moved, foreign.map(|(_, lives)| lives.shadows.len()).sum::<usize>() == found)
     }
 
     /// Whether there is a map of another life of `local`'s node.
