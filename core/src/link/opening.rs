@@ -10,9 +10,9 @@ use super::{Connection, Links, Output, Stage, Subject, Target};
 use crate::ids::{ConnectionId, NodeId, Replica};
 use crate::limits;
 use crate::time::Instant;
+use crate::wire::decode;
 use crate::wire::frame::{Class, Frame, framed};
 use crate::wire::session::{Greeting, MAGIC, Refusal, Session};
-use crate::wire::decode;
 
 impl Links {
     /// Our dial reached somebody: say hello.

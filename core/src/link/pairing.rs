@@ -93,12 +93,13 @@ impl Links {
     fn put_in_use(&mut self, now: Instant, id: ConnectionId, met: &Met, out: &mut Vec<Output>) {
         let node = &met.peer.node;
         // The reason for the random start: a thousand links that came up together do not ping together.
-        let ping_at =
-            now + self.rng.between(std::time::Duration::ZERO, self.settings.ping_interval);
+        let interval = self.settings.ping_interval;
+        let ping_at = now + self.rng.between(std::time::Duration::ZERO, interval);
         let peer = self.peer_mut(node);
         peer.up = Some(id);
         peer.since = now;
         peer.ping_at = ping_at;
+        peer.ping_along_from = now + interval / 2;
         peer.pinged_at = now;
         self.agenda.set(Subject::Peer(node.clone()), ping_at);
         self.abandon_dial(node, out);

@@ -30,8 +30,13 @@ pub(super) struct Peer {
     pub(super) since: Instant,
     /// The next regular ping, while connected.
     pub(super) ping_at: Instant,
+    /// From when on a ping goes along with whatever is sent anyway: half an interval after a ping of the
+    /// peer, since the next is ours.
+    pub(super) ping_along_from: Instant,
     /// When a ping was last asked for.
     pub(super) pinged_at: Instant,
+    /// When something else than a ping or its answer was last sent.
+    pub(super) sent_at: Option<Instant>,
     /// The ping that waits for its pong.
     pub(super) pinged: Option<(u64, Instant)>,
     /// The last round trip measured on this link.
@@ -73,7 +78,9 @@ impl Peer {
             heard: now,
             since: now,
             ping_at: now,
+            ping_along_from: now,
             pinged_at: now,
+            sent_at: None,
             pinged: None,
             round_trip: None,
             last_error: None,

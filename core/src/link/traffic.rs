@@ -6,7 +6,7 @@ use super::connection::Window;
 use super::dial::{LEAVING_WAIT, Wait};
 use super::pairing::Dropped;
 use super::queue::{Lane, Need, Waiting};
-use super::{Links, Message, Output, Peer, Stage, Standing, Subject};
+use super::{Links, Message, Output, Peer, Settings, Stage, Standing, Subject};
 use crate::ids::{ConnectionId, NodeId, Replica};
 use crate::limits;
 use crate::time::Instant;
@@ -167,13 +167,29 @@ impl Links {
     /// The ends of a link take turns: a ping of the peer, with its answer, says all that ours would. Where two
     /// pings cross, each end would leave the next turn to the other, so it is the lower node id's.
     fn pinged(&mut self, now: Instant, node: &NodeId) {
-        let next = now + self.settings.ping_interval;
+        let interval = self.settings.ping_interval;
+        let next = now + interval + self.company(now, node);
         let lower = self.is_lower_than(node);
         let peer = self.peer_mut(node);
         if peer.up.is_some() && (peer.ping_at < next || lower) {
             peer.ping_at = next;
+            peer.ping_along_from = now + interval / 2;
             self.plan_ping(node);
         }
+    }
+
+    /// By how much a ping may be late, so that what ends its silence still comes in time.
+    fn grace(&self) -> Duration {
+        let Settings { ping_interval, idle_timeout, .. } = &self.settings;
+        (*ping_interval).min(idle_timeout.saturating_sub(*ping_interval)) / 2
+    }
+
+    /// How long a ping waits beyond its interval for something to go along with: not at all, where nothing
+    /// went in the interval before.
+    fn company(&self, now: Instant, node: &NodeId) -> Duration {
+        let sent = self.peers.get(node).and_then(|peer| peer.sent_at);
+        let lately = sent.is_some_and(|at| now.since(at) <= self.settings.ping_interval);
+        if lately { self.grace() } else { Duration::ZERO }
     }
 
     fn measure(&mut self, now: Instant, node: &NodeId, number: u64, out: &mut Vec<Output>) {
@@ -208,8 +224,12 @@ impl Links {
             out.push(Output::Refused { to: to.clone(), class: lane.class(), why });
             return;
         }
-        if let Message::Control(Control::Ping(ping)) = message {
-            self.peer_mut(to).pinged = Some((ping.number, now));
+        match message {
+            Message::Control(Control::Ping(ping)) => {
+                self.peer_mut(to).pinged = Some((ping.number, now));
+            }
+            Message::Control(Control::Pong(_)) => {}
+            _ => self.ping_along(now, to, out),
         }
     }
 
@@ -318,23 +338,37 @@ impl Links {
 
     /// Asks for a ping if one is due, and plans the next.
     pub(super) fn ping(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
-        let interval = self.settings.ping_interval;
-        // The next turn is the peer's. Where it lets it pass, its answer to ours still comes in time.
-        let late = interval.min(self.settings.idle_timeout.saturating_sub(interval)) / 2;
         if self.next_ping(node).is_some_and(|at| at <= now) {
-            self.pings += 1;
-            let number = self.pings;
-            let peer = self.peer_mut(node);
-            peer.pinged_at = now;
-            if peer.ping_at <= now {
-                peer.ping_at = now + interval + late;
-            }
-            let incarnation = peer.life;
-            let peer = Replica { node: node.clone(), incarnation };
-            out.push(Output::PingDue { peer, number });
-            self.put_off_silence(node);
+            let regular = self.peer_mut(node).ping_at <= now;
+            self.ask_for_ping(now, node, regular, out);
         }
         self.plan_ping(node);
+    }
+
+    /// Something was sent: a ping that is due soon goes along with it, and nobody wakes for it.
+    fn ping_along(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
+        let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.up.is_some()) else { return };
+        peer.sent_at = Some(now);
+        if peer.ping_along_from <= now && peer.queues.is_empty() {
+            sometimes!("link.ping_along");
+            self.ask_for_ping(now, node, true, out);
+            self.plan_ping(node);
+        }
+    }
+
+    /// The turn after a regular ping is the peer's. Where it lets it pass, its answer to ours still comes in time.
+    fn ask_for_ping(&mut self, now: Instant, node: &NodeId, regular: bool, out: &mut Vec<Output>) {
+        let next = now + self.settings.ping_interval + self.grace() + self.company(now, node) / 2;
+        self.pings += 1;
+        let number = self.pings;
+        let peer = self.peer_mut(node);
+        peer.pinged_at = now;
+        if regular {
+            (peer.ping_at, peer.ping_along_from) = (next, next);
+        }
+        let peer = Replica { node: node.clone(), incarnation: peer.life };
+        out.push(Output::PingDue { peer, number });
+        self.put_off_silence(node);
     }
 
     /// Whoever is heard of between two pings wakes nobody to see whether it is silent.
@@ -380,12 +414,8 @@ impl Draft {
     fn of(message: &Message, deadline: Option<Instant>) -> Draft {
         let plain = |lane, frame| Draft { lane, need: Need::Plain, deadline, frame };
         let whole = |lane: Lane, payload: &Blob| {
-            let frame = Frame {
-                class: lane.class(),
-                reply: false,
-                sequence: 0,
-                payload: payload.clone(),
-            };
+            let frame =
+                Frame { class: lane.class(), reply: false, sequence: 0, payload: payload.clone() };
             plain(lane, Blob::from(frame.encode()))
         };
         match message {

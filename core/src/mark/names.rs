@@ -81,6 +81,7 @@ pub const MARKS: &[&str] = &[
     "link.hello_of_another_cluster",
     "link.hello_stale",
     "link.older_stays",
+    "link.ping_along",
     "link.ping_early",
     "link.raised",
     "link.raised_unconfirmed",

@@ -53,6 +53,41 @@ fn the_ends_ping_in_turns_every_ten_seconds_and_measure_the_round_trip() {
 }
 
 #[test]
+fn a_ping_goes_along_with_what_is_sent_and_wakes_nobody() {
+    check::<LinkScript>(
+        "
+        given  local=m/1
+        when   0ms     accepted a1 z
+        when   0ms     frame a1 hello z/5
+        then   write a1 welcome m/1 protocol=1
+        then   up z/5 at 10.0.0.122:7420
+        when   0ms     writable a1 10000
+        when   1s      frame a1 ping 1
+        then   heard z/5
+        then   message of z/5: Control(Ping(Ping { number: 1, complete: List([]) }))
+        # Half an interval has not passed since the last.
+        when   5999ms  send z gossip 3
+        then   write a1 gossip of 3 bytes
+        when   6s      send z gossip 3
+        then   write a1 gossip of 3 bytes
+        then   ping_due 1 to z/5
+        when   6s      send z ping 1
+        then   write a1 Ping(Ping { number: 1, complete: List([]) })
+        # The next is the peer's, whatever is sent.
+        when   20s     send z gossip 3
+        then   write a1 gossip of 3 bytes
+        when   20s     frame a1 ping 2
+        then   heard z/5
+        then   message of z/5: Control(Ping(Ping { number: 2, complete: List([]) }))
+        # Where something went in the last interval, ours waits half an interval longer for company.
+        when   34999ms tick
+        when   35s     tick
+        then   ping_due 2 to z/5
+        ",
+    );
+}
+
+#[test]
 fn silence_with_frames_waiting_asks_for_a_ping_early() {
     check::<LinkScript>(
         "
