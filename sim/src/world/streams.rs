@@ -68,6 +68,8 @@ struct End {
 #[derive(Debug, Default)]
 struct Pipe {
     pieces: VecDeque<(Micros, Piece)>,
+    /// When the last piece was given, and when it is there.
+    given: Option<Micros>,
     last: Micros,
     moving: bool,
     /// Bytes that were read and of which the sender has not heard.
@@ -170,11 +172,17 @@ impl World {
         let Some(running) = self.process_mut(machine, process) else { return };
         let Some((id, side)) = running.connections.get(&connection).copied() else { return };
         let Some(far) = self.side_of(id, 1 - side).map(|end| end.machine) else { return };
-        let transit = self.link_mut(machine, far).piece();
-        let at = self.now + transit;
+        let now = self.now;
         let Some(pipe) = self.pipe(id, side) else { return };
-        let at = at.max(pipe.last);
-        pipe.last = at;
+        // What a turn writes goes together.
+        if pipe.given != Some(now) {
+            let at = now + self.link_mut(machine, far).piece();
+            let Some(pipe) = self.pipe(id, side) else { return };
+            pipe.given = Some(now);
+            pipe.last = at.max(pipe.last);
+        }
+        let Some(pipe) = self.pipe(id, side) else { return };
+        let at = pipe.last;
         pipe.pieces.push_back((at, piece));
         if !pipe.moving {
             pipe.moving = true;
@@ -187,7 +195,7 @@ impl World {
             StreamEvent::Asked(id) => self.asked(id),
             StreamEvent::Agreed(id) => self.agreed(id),
             StreamEvent::Refused(id) | StreamEvent::TimedOut(id) => self.not_connected(id),
-            StreamEvent::Piece(id, side) => self.piece(id, side),
+            StreamEvent::Piece(id, side) => while self.piece(id, side) {},
             StreamEvent::Reset(id, side) => self.reset(id, side),
         }
     }
@@ -271,46 +279,51 @@ impl World {
         }
     }
 
-    fn piece(&mut self, id: u64, side: usize) {
+    /// The oldest piece of a pipe is there; whether the next is, too.
+    fn piece(&mut self, id: u64, side: usize) -> bool {
         let (Some(near), Some(far)) = (self.side_of(id, side), self.side_of(id, 1 - side)) else {
-            return;
+            return false;
         };
         let open = self.link(near.machine, far.machine).state(Kind::Stream) == State::Open;
         let host = self.machine(far.machine);
         let reading = host.process.as_ref().filter(|process| process.number == far.process);
         let stands = reading.is_some_and(|process| process.standing_until.is_some());
         let gone = reading.is_none() || !far.here;
-        let Some(pipe) = self.pipe(id, side) else { return };
+        let Some(pipe) = self.pipe(id, side) else { return false };
         if !open || stands {
             pipe.moving = false;
             self.streams.standing.insert((id, side));
-            return;
+            return false;
         }
         let Some((_, piece)) = pipe.pieces.pop_front() else {
             pipe.moving = false;
-            return;
+            return false;
         };
         if gone {
             self.tell_reset(id, side);
-            return;
+            return false;
         }
         match piece {
             Piece::Bytes(bytes) => self.deliver(id, side, &bytes),
-            Piece::End => return self.reset(id, 1 - side),
+            Piece::End => {
+                self.reset(id, 1 - side);
+                return false;
+            }
         }
-        self.next_piece(id, side);
+        self.next_piece(id, side)
     }
 
-    fn next_piece(&mut self, id: u64, side: usize) {
+    /// Plans the arrival of the next piece, unless it is here already.
+    fn next_piece(&mut self, id: u64, side: usize) -> bool {
         let (Some(near), Some(far)) = (self.side_of(id, side), self.side_of(id, 1 - side)) else {
-            return;
+            return false;
         };
         let reader = self.link(near.machine, far.machine).reader;
         let now = self.now;
-        let Some(pipe) = self.pipe(id, side) else { return };
+        let Some(pipe) = self.pipe(id, side) else { return false };
         let Some((at, piece)) = pipe.pieces.front() else {
             pipe.moving = false;
-            return;
+            return false;
         };
         let length = match piece {
             Piece::Bytes(bytes) => bytes.len() as u64,
@@ -318,7 +331,11 @@ impl World {
         };
         let slow = reader.map_or(0, |rate| length * 1_000_000 / rate.max(1));
         let at = (*at).max(now) + slow;
-        self.queue.push(at, Event::Stream(StreamEvent::Piece(id, side)));
+        let here = at == now;
+        if !here {
+            self.queue.push(at, Event::Stream(StreamEvent::Piece(id, side)));
+        }
+        here
     }
 
     /// Bytes reach the far process, and their sender may give more: it hears so by quarters of its window.
