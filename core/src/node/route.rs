@@ -21,7 +21,6 @@ use super::misbehaviour::Domain;
 use super::{Node, Question};
 use crate::ids::{NodeId, Notice, Replica, Ticket};
 use crate::limits;
-use crate::machine::Machine;
 use crate::time::Instant;
 use crate::wire::Blob;
 use crate::wire::message::Segments;
@@ -111,47 +110,47 @@ impl Node {
     fn apply(&mut self, now: Instant, step: Step, out: &mut Vec<Effect>) {
         match step {
             Step::Membership(input) => {
-                let mut outputs = Vec::new();
-                self.membership.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.membership_says(output, out));
+                let mut outputs = self.membership.step(now, input);
+                outputs.drain(..).for_each(|output| self.membership_says(output, out));
+                self.membership.keep(outputs);
             }
             Step::Link(input) => {
-                let mut outputs = Vec::new();
-                self.links.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.links_say(output, out));
+                let mut outputs = self.links.step(now, input);
+                outputs.drain(..).for_each(|output| self.links_say(output, out));
+                self.links.keep(outputs);
             }
             Step::Maps(input) => {
                 self.maps_step(now, input, out);
             }
             Step::Gossip(input) => {
-                let mut outputs = Vec::new();
-                self.gossip.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.gossip_says(now, output, out));
+                let mut outputs = self.gossip.step(now, input);
+                outputs.drain(..).for_each(|output| self.gossip_says(now, output, out));
+                self.gossip.keep(outputs);
             }
             Step::Workers(input) => {
-                let mut outputs = Vec::new();
-                self.workers.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.workers_say(output, out));
+                let mut outputs = self.workers.step(now, input);
+                outputs.drain(..).for_each(|output| self.workers_say(output, out));
+                self.workers.keep(outputs);
             }
             Step::Credentials(input) => {
-                let mut outputs = Vec::new();
-                self.credentials.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.credentials_say(output, out));
+                let mut outputs = self.credentials.step(now, input);
+                outputs.drain(..).for_each(|output| self.credentials_say(output, out));
+                self.credentials.keep(outputs);
             }
             Step::Pools(input) => {
-                let mut outputs = Vec::new();
-                self.pools.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.pools_say(output, out));
+                let mut outputs = self.pools.step(now, input);
+                outputs.drain(..).for_each(|output| self.pools_say(output, out));
+                self.pools.keep(outputs);
             }
             Step::Raft(input) => {
-                let mut outputs = Vec::new();
-                self.raft.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.raft_says(output, out));
+                let mut outputs = self.raft.step(now, input);
+                outputs.drain(..).for_each(|output| self.raft_says(output, out));
+                self.raft.keep(outputs);
             }
             Step::Kv(input) => {
-                let mut outputs = Vec::new();
-                self.kv.handle(now, input, &mut outputs);
-                outputs.into_iter().for_each(|output| self.kv_says(output, out));
+                let mut outputs = self.kv.step(now, input);
+                outputs.drain(..).for_each(|output| self.kv_says(output, out));
+                self.kv.keep(outputs);
             }
             Step::Seeds => self.tell_seeds(),
             Step::Segments { from, segments } => self.segments(now, from, segments, out),

@@ -11,15 +11,31 @@ use crate::machine::{Machine, Wake};
 use crate::time::Instant;
 
 /// See the module.
-pub(super) struct Timed<M> {
+pub(super) struct Timed<M: Machine> {
     machine: M,
     wake: Option<Wake>,
     touched: bool,
+    /// An empty place for outputs, kept so that no step has to make one.
+    room: Vec<M::Output>,
 }
 
 impl<M: Machine> Timed<M> {
     pub(super) fn new(machine: M) -> Timed<M> {
-        Timed { machine, wake: None, touched: true }
+        Timed { machine, wake: None, touched: true, room: Vec::new() }
+    }
+
+    /// Hands `input` to the machine; its outputs, whose place comes back by [`Timed::keep`].
+    pub(super) fn step(&mut self, now: Instant, input: M::Input) -> Vec<M::Output> {
+        let mut outputs = std::mem::take(&mut self.room);
+        self.touched = true;
+        self.machine.handle(now, input, &mut outputs);
+        outputs
+    }
+
+    /// Takes a place for outputs back.
+    pub(super) fn keep(&mut self, mut room: Vec<M::Output>) {
+        room.clear();
+        self.room = room;
     }
 
     /// When the machine wants to be ticked.
@@ -51,7 +67,7 @@ impl<M: Machine> Timed<M> {
     }
 }
 
-impl<M> Deref for Timed<M> {
+impl<M: Machine> Deref for Timed<M> {
     type Target = M;
 
     fn deref(&self) -> &M {
@@ -59,7 +75,7 @@ impl<M> Deref for Timed<M> {
     }
 }
 
-impl<M> DerefMut for Timed<M> {
+impl<M: Machine> DerefMut for Timed<M> {
     fn deref_mut(&mut self) -> &mut M {
         self.touched = true;
         &mut self.machine

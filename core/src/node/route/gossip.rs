@@ -6,7 +6,6 @@ use super::{Effect, Node, Step};
 use crate::gossip::{self, Direction};
 use crate::ids::{NodeId, Replica};
 use crate::link::{self, Message};
-use crate::machine::Machine;
 use crate::node::misbehaviour::Domain;
 use crate::time::Instant;
 use crate::wire::datagram::Kind;
@@ -139,11 +138,11 @@ impl Node {
             targets.rotate_left(first);
         }
         for to in targets {
-            let mut outputs = Vec::new();
             let message = Message::Encoded(frame.clone());
-            self.links.handle(now, link::Input::Send { to, message }, &mut outputs);
+            let mut outputs = self.links.step(now, link::Input::Send { to, message });
             refused |= outputs.iter().any(|output| matches!(output, link::Output::Refused { .. }));
-            outputs.into_iter().for_each(|output| self.links_say(output, out));
+            outputs.drain(..).for_each(|output| self.links_say(output, out));
+            self.links.keep(outputs);
         }
         !refused
     }

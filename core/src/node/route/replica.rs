@@ -3,7 +3,6 @@
 use super::{Effect, Node};
 use crate::gossip::{self, Direction};
 use crate::ids::Replica;
-use crate::machine::Machine;
 use crate::node::misbehaviour::Domain;
 use crate::time::Instant;
 use crate::wire::message::Segments;
@@ -83,10 +82,10 @@ impl Node {
         input: replica::Input,
         out: &mut Vec<Effect>,
     ) -> bool {
-        let mut outputs = Vec::new();
-        self.maps.handle(now, input, &mut outputs);
+        let mut outputs = self.maps.step(now, input);
         let moved = outputs.iter().any(|output| matches!(output, replica::Output::Progress { .. }));
-        outputs.into_iter().for_each(|output| self.maps_say(output, out));
+        outputs.drain(..).for_each(|output| self.maps_say(output, out));
+        self.maps.keep(outputs);
         moved
     }
 
