@@ -8,8 +8,8 @@ mod record;
 mod shadows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher};
 
+use foldhash::fast::FixedState;
 use quorate_core::ids::{NodeId, Notice, Replica};
 use quorate_core::limits::DIGEST_BUCKETS;
 use quorate_core::node::membership::State;
@@ -27,8 +27,8 @@ use crate::world::machine::Machine;
 
 type MapId = (Topic, Replica);
 
-/// What is looked up and never walked in an order that anybody sees. Its hash has no seed.
-type Table<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+/// What is looked up and never walked in an order that anybody sees. Its hash has one seed for ever.
+type Table<K, V> = HashMap<K, V, FixedState>;
 
 /// Turns of a process for each map that it holds, after which every map is looked at, whatever the inputs named:
 /// so the looking costs a turn the same in a large world.
