@@ -189,7 +189,11 @@ impl<'a> Material<'a> {
     pub fn control(&mut self) -> Control {
         let progress = |more: &mut Self| (more.topic(), more.number());
         match self.below(9) {
-            0 => Control::Ping(Ping { number: self.number(), complete: self.list(progress) }),
+            0 => Control::Ping(Ping {
+                number: self.number(),
+                complete: self.list(progress),
+                floors: self.list(progress),
+            }),
             1 => Control::Pong(Pong {
                 number: self.number(),
                 complete: self.list(progress),

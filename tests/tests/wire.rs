@@ -253,7 +253,11 @@ fn controls() -> Vec<Control> {
     let complete = vec![(Topic::FACTS, 250), (Topic::WORKERS, 1 << 32)];
     let floors = vec![(Topic::WORKERS, 9)];
     vec![
-        Control::Ping(Ping { number: 7, complete: complete.clone().into() }),
+        Control::Ping(Ping {
+            number: 7,
+            complete: complete.clone().into(),
+            floors: complete.clone().into(),
+        }),
         Control::Pong(Pong { number: 7, complete: complete.into(), floors: floors.into() }),
         Control::Departed(departed()),
         Control::Retired(retired()),

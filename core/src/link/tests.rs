@@ -229,7 +229,7 @@ fn message(words: &[&str]) -> Message {
 fn ping(kind: &str, number: &str) -> Control {
     let (number, complete) = (number.parse().expect("a number"), vec![].into());
     match kind {
-        "ping" => Control::Ping(Ping { number, complete }),
+        "ping" => Control::Ping(Ping { number, complete, floors: Vec::new().into() }),
         _ => Control::Pong(Pong { number, complete, floors: vec![].into() }),
     }
 }

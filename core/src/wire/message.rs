@@ -12,7 +12,7 @@ use crate::limits;
 /// The payload of a `control` frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
-    /// Are you there? With what the sender has of the receiver's own maps.
+    /// Are you there? With what the sender has of the receiver's own maps, and the floors of its own.
     Ping(Ping),
     /// The answer, with the floors of the answerer's own maps.
     Pong(Pong),
@@ -56,6 +56,8 @@ pub struct Ping {
     pub number: u64,
     /// Per topic, through where the sender is complete of the receiver's map.
     pub complete: List<(Topic, u64), { limits::TOPICS_MAX }>,
+    /// Per topic, the floor of the sender's own map.
+    pub floors: List<(Topic, u64), { limits::TOPICS_MAX }>,
 }
 
 /// See [`Control::Pong`].

@@ -330,14 +330,14 @@ fn a_peer_that_membership_never_confirms_is_swept() {
         then   up y/5 at 10.0.0.121:7420
         when   31s     frame a1 ping 1
         then   heard z/5
-        then   message of z/5: Control(Ping(Ping { number: 1, complete: List([]) }))
+        then   message of z/5: Control(Ping(Ping { number: 1, complete: List([]), floors: List([]) }))
         when   31s     member y/5
         when   59s     frame a1 ping 2
         then   heard z/5
-        then   message of z/5: Control(Ping(Ping { number: 2, complete: List([]) }))
+        then   message of z/5: Control(Ping(Ping { number: 2, complete: List([]), floors: List([]) }))
         when   59s     frame a2 ping 2
         then   heard y/5
-        then   message of y/5: Control(Ping(Ping { number: 2, complete: List([]) }))
+        then   message of y/5: Control(Ping(Ping { number: 2, complete: List([]), floors: List([]) }))
         when   60s     tick
         then   write a1 bye Closing
         then   disconnect a1

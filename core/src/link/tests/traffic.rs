@@ -26,7 +26,7 @@ fn the_ends_ping_in_turns_every_ten_seconds_and_measure_the_round_trip() {
         when   10s     tick
         then   ping_due 1 to z/5
         when   10s     send z ping 1
-        then   write a1 Ping(Ping { number: 1, complete: List([]) })
+        then   write a1 Ping(Ping { number: 1, complete: List([]), floors: List([]) })
         when   10010ms frame a1 pong 7
         then   heard z/5
         then   message of z/5: Control(Pong(Pong { number: 7, complete: List([]), floors: List([]) }))
@@ -44,7 +44,7 @@ fn the_ends_ping_in_turns_every_ten_seconds_and_measure_the_round_trip() {
         then   ping_due 2 to z/5
         when   34s     frame a1 ping 9
         then   heard z/5
-        then   message of z/5: Control(Ping(Ping { number: 9, complete: List([]) }))
+        then   message of z/5: Control(Ping(Ping { number: 9, complete: List([]), floors: List([]) }))
         when   43s     tick
         when   44s     tick
         then   ping_due 3 to z/5
@@ -64,7 +64,7 @@ fn a_ping_goes_along_with_what_is_sent_and_wakes_nobody() {
         when   0ms     writable a1 10000
         when   1s      frame a1 ping 1
         then   heard z/5
-        then   message of z/5: Control(Ping(Ping { number: 1, complete: List([]) }))
+        then   message of z/5: Control(Ping(Ping { number: 1, complete: List([]), floors: List([]) }))
         # Half an interval has not passed since the last.
         when   5999ms  send z gossip 3
         then   write a1 gossip of 3 bytes
@@ -72,13 +72,13 @@ fn a_ping_goes_along_with_what_is_sent_and_wakes_nobody() {
         then   write a1 gossip of 3 bytes
         then   ping_due 1 to z/5
         when   6s      send z ping 1
-        then   write a1 Ping(Ping { number: 1, complete: List([]) })
+        then   write a1 Ping(Ping { number: 1, complete: List([]), floors: List([]) })
         # The next is the peer's, whatever is sent.
         when   20s     send z gossip 3
         then   write a1 gossip of 3 bytes
         when   20s     frame a1 ping 2
         then   heard z/5
-        then   message of z/5: Control(Ping(Ping { number: 2, complete: List([]) }))
+        then   message of z/5: Control(Ping(Ping { number: 2, complete: List([]), floors: List([]) }))
         # Where something went in the last interval, ours waits half an interval longer for company.
         when   34999ms tick
         when   35s     tick

@@ -39,7 +39,8 @@ impl Node {
             Output::Message { from, message } => self.message(from, message, out),
             Output::PingDue { peer, number } => {
                 let complete = self.maps.acknowledgements_for(&peer).into();
-                self.send_control(peer.node, Control::Ping(Ping { number, complete }));
+                let floors = self.maps.floors().into();
+                self.send_control(peer.node, Control::Ping(Ping { number, complete, floors }));
             }
             Output::RoundTrip { peer, took } => {
                 out.push(Effect::Announce(Announcement::RoundTrip { peer, took }));
@@ -76,6 +77,7 @@ impl Node {
         match message {
             Message::Control(Control::Ping(ping)) => {
                 self.acknowledged(&from, &ping.complete);
+                self.floors(&from, &ping.floors);
                 let complete = self.maps.acknowledgements_for(&from).into();
                 let floors = self.maps.floors().into();
                 let pong = Pong { number: ping.number, complete, floors };
@@ -83,13 +85,7 @@ impl Node {
             }
             Message::Control(Control::Pong(pong)) => {
                 self.acknowledged(&from, &pong.complete);
-                for (topic, floor) in pong.floors.iter().copied() {
-                    if self.maps.is_floor_news(topic, &from, floor) {
-                        let owner = from.clone();
-                        let input = replica::Input::Floor { owner, topic, floor };
-                        self.steps.push_back(Step::Maps(input));
-                    }
-                }
+                self.floors(&from, &pong.floors);
             }
             Message::Control(Control::Departed(notice)) => {
                 self.membership_step(membership::Input::Departed { from, notice });
@@ -139,6 +135,16 @@ impl Node {
             if waits {
                 let (peer, replica) = (peer.clone(), self.local.clone());
                 self.gossip_step(gossip::Input::Acknowledged { peer, topic, replica, complete });
+            }
+        }
+    }
+
+    /// A peer tells below which sequence nobody misses a tombstone of its own maps any more.
+    fn floors(&mut self, owner: &Replica, floors: &[(Topic, u64)]) {
+        for (topic, floor) in floors.iter().copied() {
+            if self.maps.is_floor_news(topic, owner, floor) {
+                let owner = owner.clone();
+                self.steps.push_back(Step::Maps(replica::Input::Floor { owner, topic, floor }));
             }
         }
     }
