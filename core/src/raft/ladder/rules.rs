@@ -70,9 +70,12 @@ fn finish(view: &View) -> Option<Step> {
 }
 
 impl Goal<'_> {
+    /// RF-5: where former lives of nodes that keep no store still listen, one of them goes first.
     fn add_learner(&self) -> Option<Step> {
         let idle = self.chosen.iter().find(|place| !self.has_role(place.member))?;
-        Some(Step::AddLearner(idle.clone()))
+        let full = self.view.learners.len() >= self.view.standbys_max + self.target;
+        let removed = full.then(|| self.remove_learner()).flatten();
+        removed.or_else(|| Some(Step::AddLearner(idle.clone())))
     }
 
     fn promote(&self) -> Option<Step> {
@@ -141,16 +144,20 @@ impl Goal<'_> {
     }
 
     fn change_standbys(&self) -> Option<Step> {
+        self.remove_learner().or_else(|| {
+            let idle = self.standbys.iter().find(|place| !self.has_role(place.member))?;
+            Some(Step::AddStandby(idle.clone()))
+        })
+    }
+
+    /// Removes a learner that is neither chosen nor a standby.
+    fn remove_learner(&self) -> Option<Step> {
         let wanted = |id: &MemberId| {
             self.chosen.iter().chain(self.standbys).any(|place| place.member == *id)
         };
         let unwanted = self.view.learners.iter().copied().filter(|id| !wanted(id));
         let unwanted = unwanted.filter_map(|id| self.view.place(id));
-        if let Some(first) = unwanted.min_by(|one, other| one.node.cmp(&other.node)) {
-            return Some(Step::RemoveLearner(first));
-        }
-        let idle = self.standbys.iter().find(|place| !self.has_role(place.member))?;
-        Some(Step::AddStandby(idle.clone()))
+        unwanted.min_by(|one, other| one.node.cmp(&other.node)).map(Step::RemoveLearner)
     }
 
     /// The chosen learners that may vote, best first.

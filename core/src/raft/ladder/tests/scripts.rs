@@ -346,6 +346,29 @@ fn standbys_are_the_next_in_rank() {
 }
 
 #[test]
+fn former_lives_that_still_listen_leave_no_more_than_their_room() {
+    check::<LadderScript>(
+        "
+        when   0s      plan max=3 standbys=1 nodes=a,b,c voters=a* learners=u,v,w
+        then   add b as learner
+        then   remove learner u
+        then   add c as learner
+        then   remove learner v
+        then   remove learner w
+        then   unsettled
+        when   0s      plan max=3 standbys=1 nodes=a,b,c voters=a* learners=u,v,w,x
+        then   remove learner u
+        then   add b as learner
+        then   remove learner v
+        then   add c as learner
+        then   remove learner w
+        then   remove learner x
+        then   unsettled
+        ",
+    );
+}
+
+#[test]
 fn a_live_voter_whose_facts_have_not_arrived_stays() {
     check::<LadderScript>(
         "
