@@ -229,7 +229,12 @@ impl Links {
                 self.peer_mut(to).pinged = Some((ping.number, now));
             }
             Message::Control(Control::Pong(_)) => {}
-            _ => self.ping_along(now, to, out),
+            Message::Control(_)
+            | Message::Raft(_)
+            | Message::Bulk(_)
+            | Message::Broadcast(_)
+            | Message::Gossip(_)
+            | Message::Encoded(_) => self.ping_along(now, to, out),
         }
     }
 

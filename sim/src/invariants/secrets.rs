@@ -119,10 +119,8 @@ pub(super) fn turn(turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> 
     let mut last = None;
     for effect in turn.effects {
         // What is pushed to all links is one frame.
-        let bytes = match effect {
-            Effect::Send { bytes, .. } => Some(bytes.as_ptr()),
-            _ => None,
-        };
+        let bytes =
+            if let Effect::Send { bytes, .. } = effect { Some(bytes.as_ptr()) } else { None };
         if bytes.is_none() || bytes != last {
             place = found(effect).or(place);
         }
