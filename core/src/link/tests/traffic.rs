@@ -255,7 +255,7 @@ fn every_series_is_there_from_the_start_and_every_frame_is_counted_once() {
     let mut changed = counts(&links);
     changed.retain(|_, value| *value != 0);
     let expected = [
-        ("link_bytes_total Two(class, control, direction, received)", 19),
+        ("link_bytes_total Two(class, control, direction, received)", 20),
         ("link_bytes_total Two(class, gossip, direction, sent)", 200),
         ("link_dropped_total Two(class, gossip, reason, reconnect)", 1),
         ("link_frames_total Two(class, control, direction, received)", 1),
