@@ -1,6 +1,6 @@
 //! Real `quorate serve` processes, each with its own directory, ports and signals.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -134,10 +134,20 @@ impl Drop for Directory {
     }
 }
 
-/// A port of loopback that was free a moment ago.
+/// A port of loopback that is free, and stays so: the system gives outgoing connections ports from 32768 on, and one
+/// of those could take a port of its choice before the node that is to listen there has started.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of loopback");
-    listener.local_addr().expect("it is bound")
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        // Tests of several processes begin at different places.
+        let port = 12_000 + (std::process::id().wrapping_mul(61).wrapping_add(tried)) % 20_000;
+        let port = u16::try_from(port).expect("it is below 32768");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// One node: its configuration, and its process while it runs. Killed when it goes.
