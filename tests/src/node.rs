@@ -138,17 +138,21 @@ impl Drop for Directory {
 /// of those could take a port of its choice before the node that is to listen there has started.
 pub fn free_address() -> SocketAddr {
     static TRIED: AtomicU32 = AtomicU32::new(0);
-    loop {
+    let next = || {
         let tried = TRIED.fetch_add(1, Ordering::Relaxed);
         // Tests of several processes begin at different places.
-        let port = 12_000 + (std::process::id().wrapping_mul(61).wrapping_add(tried)) % 20_000;
-        let port = u16::try_from(port).expect("it is below 32768");
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
-            return address;
-        }
-    }
+        let port = 12_000 + (std::process::id().wrapping_mul(61).wrapping_add(tried)) % PORTS;
+        SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("it is below 32768")))
+    };
+    let is_free = |at: &SocketAddr| TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok();
+    std::iter::repeat_with(next)
+        .take(PORTS as usize)
+        .find(is_free)
+        .expect("one of twenty thousand ports of loopback is free")
 }
+
+/// As many ports as are tried, from 12000 on.
+const PORTS: u32 = 20_000;
 
 /// One node: its configuration, and its process while it runs. Killed when it goes.
 #[derive(Debug)]
