@@ -93,6 +93,34 @@ pub enum AskError {
     Deadline,
 }
 
+/// Asks a node for as long as somebody else keeps it open.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    requests: mpsc::WeakSender<Ask>,
+}
+
+impl Asker {
+    /// Asks the node, and waits for a place in its queue.
+    pub(crate) async fn ask(&self, request: Request, within: Duration) -> Result<Reply, AskError> {
+        let requests = self.requests.upgrade().ok_or(AskError::Stopped)?;
+        in_line(&requests, request, within).await
+    }
+}
+
+async fn in_line(
+    requests: &mpsc::Sender<Ask>,
+    request: Request,
+    within: Duration,
+) -> Result<Reply, AskError> {
+    let (reply, answer) = oneshot::channel();
+    let asking = async {
+        let ask = Ask { request, reply, events: None };
+        requests.send(ask).await.map_err(|_| AskError::Stopped)?;
+        answer.await.map_err(|_| AskError::Stopped)
+    };
+    tokio::time::timeout(within, asking).await.unwrap_or(Err(AskError::Deadline))
+}
+
 impl Handle {
     /// A handle and the loop's ends of its channels.
     pub fn new(
@@ -114,6 +142,11 @@ impl Handle {
         self.published.clone()
     }
 
+    /// What asks the node without keeping anything of it open.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker { requests: self.requests.downgrade() }
+    }
+
     /// Hears every announcement from now on.
     pub fn listen(&self) -> broadcast::Receiver<Heard> {
         self.announcements.subscribe()
@@ -131,13 +164,7 @@ impl Handle {
 
     /// Asks the node, and waits for a place in its queue rather than being refused one.
     pub async fn ask_in_line(&self, request: Request, within: Duration) -> Result<Reply, AskError> {
-        let (reply, answer) = oneshot::channel();
-        let asking = async {
-            let ask = Ask { request, reply, events: None };
-            self.requests.send(ask).await.map_err(|_| AskError::Stopped)?;
-            answer.await.map_err(|_| AskError::Stopped)
-        };
-        tokio::time::timeout(within, asking).await.unwrap_or(Err(AskError::Deadline))
+        in_line(&self.requests, request, within).await
     }
 
     /// Puts a request into the loop's queue: where its reply will be. Of a watch, `events` is where its events

@@ -1,22 +1,32 @@
 //! What is worth telling people about a pool, and which node tells it.
 //!
-//! Every node sees the edges of every pool. One of them, the *announcer* of the pool, tells; if it goes,
-//! another one is. An edge is told once. A lane that is exhausted again within ten minutes of a recovery that
-//! was only presumed is in an *episode*: its first repeat is told as `still_exhausted`, later ones at least
-//! 10, 20, 40 … minutes apart (at most 6 h), and the recovery is held back until an answer confirmed it or
-//! the lane was open for ten minutes. What needs a person (`billing`, `auth_failed`) is told once per
-//! credential and chain of rests.
+//! Every node sees the edges of every pool, and notes what is worth telling. One of them, the *announcer* of the
+//! pool, tells; what a sink took is said to everybody ([`NoticeSaid`]), and then nobody else tells it. If the
+//! announcer goes before, the next one still has it to tell.
+//!
+//! A lane that is exhausted again within ten minutes of a recovery that was only presumed is in an *episode*: its
+//! first repeat is told as `still_exhausted`, later ones at least 10, 20, 40 … minutes apart (at most 6 h), and
+//! the recovery is held back until an answer confirmed it or the lane was open for ten minutes. What needs a
+//! person (`billing`, `auth_failed`) is told once per credential and chain of rests.
+//!
+//! | to be told | is told already if the last word of it |
+//! | --- | --- |
+//! | `exhausted` | is that, or `still_exhausted`: people think so |
+//! | `still_exhausted`, `recovered` | is the same, and of this edge: nodes see one within ten seconds |
+//! | `billing`, `auth_failed` | is there: it goes with the rests |
 //!
 //! P-10: one announcer per pool in one view; an episode is told as begun once, and as over once. P-18: of a
 //! pool that is gone nothing is told.
 //!
-//! Absent on purpose: sending, and what a sink took; a notice that was on its way when its node died is lost.
+//! Absent on purpose: sending; and whether a sink took what a node was telling as it died: then it is told twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Class, Event, Name, Snapshot};
+use super::said::NoticeSaid;
+use super::view::LaneView;
+use super::{Class, Event, Name, Pool, Snapshot};
 use crate::ids::{CredentialHandle, Incarnation, NodeId};
 use crate::time::Instant;
 
@@ -29,6 +39,23 @@ pub struct Notice {
     pub lane: Arc<str>,
     /// What.
     pub kind: Kind,
+    /// When the edge was, Unix ms.
+    pub of: u64,
+}
+
+impl Notice {
+    /// What it is about, among what is told of its pool: a lane, or a credential's trouble.
+    pub fn what(&self) -> Arc<str> {
+        match self.kind {
+            Kind::Person { credential, class } => format!("{credential}/{class}").into(),
+            Kind::Exhausted | Kind::Recovered | Kind::StillExhausted { .. } => self.lane.clone(),
+        }
+    }
+
+    /// What a node says once a sink took it.
+    pub fn said(&self) -> NoticeSaid {
+        NoticeSaid { of: self.of, kind: self.kind.name().into() }
+    }
 }
 
 /// What became of a pool.
@@ -79,12 +106,25 @@ pub fn announcer<'a>(
     members.max_by_key(rank).map(|(node, _)| node)
 }
 
-/// What was told of every lane.
+/// What is to be told, and what was.
 #[derive(Debug, Default)]
 pub struct Notices {
     lanes: BTreeMap<(Name, Arc<str>), Lane>,
-    /// Credentials of whose trouble people know.
+    /// Credentials that need a person.
     troubles: BTreeMap<(CredentialHandle, Class), Name>,
+    /// What nobody is known to have told; the latest of each thing.
+    untold: BTreeMap<(Name, Arc<str>), Untold>,
+    /// Pools to be looked through for credentials that need a person; `None`: all.
+    changed: Option<BTreeSet<Name>>,
+}
+
+#[derive(Debug)]
+struct Untold {
+    notice: Notice,
+    /// Whether this node is telling it.
+    going: bool,
+    /// Whether it was preceded by what this node was telling: then the last word is about to be another one.
+    follows: bool,
 }
 
 #[derive(Debug, Default)]
@@ -101,56 +141,145 @@ struct Lane {
 }
 
 impl Notices {
-    /// What `event` makes worth telling.
-    pub fn hear(&mut self, now: Instant, event: &Event) -> Option<Notice> {
-        match event {
+    /// Notes what `event` makes worth telling; `unix` is its moment by the wall clock, in ms.
+    pub fn hear(&mut self, now: Instant, unix: u64, event: &Event) {
+        let (pool, lane, kind) = match event {
             Event::Exhausted { pool, lane, .. } => {
-                let kind = self.lane(pool, lane).exhausted(now)?;
-                Some(Notice { pool: pool.clone(), lane: lane.clone(), kind })
+                (pool, lane, self.lane(pool, lane).exhausted(now))
             }
             Event::Recovered { pool, lane, confirmed, .. } => {
-                let kind = self.lane(pool, lane).recovered(now, *confirmed)?;
-                Some(Notice { pool: pool.clone(), lane: lane.clone(), kind })
+                (pool, lane, self.lane(pool, lane).recovered(now, *confirmed))
             }
-            Event::Rested { pool, credential, class, .. } => {
-                let (credential, class) = (*credential, *class);
-                let person = matches!(class, Class::Billing | Class::AuthFailed);
-                if !person || self.troubles.contains_key(&(credential, class)) {
-                    return None;
-                }
-                self.troubles.insert((credential, class), pool.clone());
-                let kind = Kind::Person { credential, class };
-                Some(Notice { pool: pool.clone(), lane: Arc::from(""), kind })
+            Event::Changed { pool } => {
+                self.changed.iter_mut().for_each(|pools| _ = pools.insert(pool.clone()));
+                return;
             }
             Event::Failover { .. }
+            | Event::Rested { .. }
             | Event::Shared { .. }
-            | Event::Parked { .. }
-            | Event::Changed { .. } => None,
+            | Event::Parked { .. } => return,
+        };
+        if let Some(kind) = kind {
+            self.note(Notice { pool: pool.clone(), lane: lane.clone(), kind, of: unix });
         }
+    }
+
+    /// Events were missed: everything is looked at.
+    pub fn missed(&mut self) {
+        self.changed = None;
+    }
+
+    /// What this node tells now, where `ours` says of which pools it is the announcer.
+    pub fn due(
+        &mut self,
+        now: Instant,
+        pools: &Snapshot,
+        ours: impl Fn(&Name) -> bool,
+    ) -> Vec<Notice> {
+        self.elapse(now, pools);
+        self.untold.retain(|(pool, what), untold| {
+            let pool = pools.pool(pool.as_str());
+            pool.is_some_and(|pool| !untold.is_told(pool.told.get(what)))
+        });
+        let going = self.untold.values_mut().filter(|one| !one.going && ours(&one.notice.pool));
+        going
+            .map(|untold| {
+                untold.going = true;
+                untold.notice.clone()
+            })
+            .collect()
+    }
+
+    fn note(&mut self, notice: Notice) {
+        let at = (notice.pool.clone(), notice.what());
+        let follows = self.untold.get(&at).is_some_and(|before| before.going || before.follows);
+        self.untold.insert(at, Untold { notice, going: false, follows });
     }
 
     fn lane(&mut self, pool: &Name, lane: &Arc<str>) -> &mut Lane {
         self.lanes.entry((pool.clone(), lane.clone())).or_default()
     }
 
-    /// What time has made worth telling; forgets what is gone and what has ended.
-    pub fn tick(&mut self, now: Instant, pools: &Snapshot) -> Vec<Notice> {
-        self.lanes
-            .retain(|(pool, _), lane| pools.pool(pool.as_str()).is_some() && !lane.is_over(now));
+    /// Notes what time, and what is shown, have made worth telling; forgets what is gone and what has ended.
+    fn elapse(&mut self, now: Instant, pools: &Snapshot) {
+        let unix = pools.unix(now);
+        let there = |pool: &Name| pools.pool(pool.as_str()).is_some();
+        self.lanes.retain(|(pool, _), lane| there(pool) && !lane.is_over(now));
+        // Who was told of nothing for so long need not hear that all is well.
+        self.untold.retain(|_, one| one.notice.kind != Kind::Recovered || one.is_fresh(unix));
         self.troubles.retain(|(credential, class), pool| {
-            let rows = pools.pool(pool.as_str()).map(|pool| pool.rows.as_slice());
-            let row = rows.unwrap_or_default().iter().find(|row| row.handle == *credential);
-            row.is_some_and(|row| row.rests.iter().any(|rest| rest.class == *class))
+            let shown = pools.pool(pool.as_str());
+            shown.is_some_and(|pool| troubles(pool).any(|one| one == (*credential, *class)))
         });
-        let mut told = Vec::new();
+        self.untold.retain(|_, one| match one.notice.kind {
+            Kind::Person { credential, class } => self.troubles.contains_key(&(credential, class)),
+            Kind::Exhausted | Kind::Recovered | Kind::StillExhausted { .. } => true,
+        });
+        let mut news = Vec::new();
+        let changed = self.changed.replace(BTreeSet::new());
+        let all = changed.is_none().then(|| pools.pools.keys().cloned().collect());
+        for name in changed.or(all).unwrap_or_default() {
+            let Some(pool) = pools.pool(name.as_str()) else { continue };
+            for view in pool.views.iter().filter(|view| view.is_told) {
+                news.extend(self.found(now, &name, view));
+            }
+            for trouble in troubles(pool) {
+                if self.troubles.insert(trouble, name.clone()).is_none() {
+                    let (credential, class) = trouble;
+                    let kind = Kind::Person { credential, class };
+                    news.push(Notice { pool: name.clone(), lane: "".into(), kind, of: unix });
+                }
+            }
+        }
+        // Who is found to be exhausted again is not back.
         for ((pool, lane), state) in &mut self.lanes {
             if state.held && state.open_for(now) >= SETTLED {
                 *state = Lane::default();
-                let kind = Kind::Recovered;
-                told.push(Notice { pool: pool.clone(), lane: lane.clone(), kind });
+                let (pool, lane) = (pool.clone(), lane.clone());
+                news.push(Notice { pool, lane, kind: Kind::Recovered, of: unix });
             }
         }
-        told
+        news.into_iter().for_each(|notice| self.note(notice));
+    }
+
+    /// A lane is exhausted, and its edge was not heard: it was before this node listened.
+    fn found(&mut self, now: Instant, pool: &Name, view: &LaneView) -> Option<Notice> {
+        let of = view.exhausted_since?;
+        let lane = self.lane(pool, &view.model);
+        if lane.exhausted {
+            return None;
+        }
+        let kind = lane.exhausted(now)?;
+        Some(Notice { pool: pool.clone(), lane: view.model.clone(), kind, of })
+    }
+}
+
+/// The credentials of a pool that need a person.
+fn troubles(pool: &Pool) -> impl Iterator<Item = (CredentialHandle, Class)> {
+    pool.rows.iter().flat_map(|row| {
+        let classes = row.rests.iter().map(|rest| rest.class);
+        let person = classes.filter(|class| matches!(class, Class::Billing | Class::AuthFailed));
+        person.map(|class| (row.handle, class))
+    })
+}
+
+impl Untold {
+    /// Whether the last word says that people know it.
+    fn is_told(&self, last: Option<&NoticeSaid>) -> bool {
+        let Some(last) = last else { return false };
+        let exhausted = [Kind::Exhausted.name(), Kind::StillExhausted { attempts: 0 }.name()]
+            .contains(&&*last.kind);
+        let this_edge = last.of.saturating_add(APART_MS) >= self.notice.of;
+        match self.notice.kind {
+            Kind::Exhausted => exhausted && (this_edge || !self.follows),
+            Kind::StillExhausted { .. } => exhausted && this_edge,
+            Kind::Recovered => *last.kind == *Kind::Recovered.name() && this_edge,
+            Kind::Person { .. } => true,
+        }
+    }
+
+    fn is_fresh(&self, unix: u64) -> bool {
+        unix < self.notice.of.saturating_add(crate::time::millis(SETTLED))
     }
 }
 
@@ -170,8 +299,11 @@ impl Lane {
     }
 
     fn exhausted(&mut self, now: Instant) -> Option<Kind> {
+        if self.exhausted {
+            return None; // It was found to be so before its edge was heard.
+        }
         let again = self.presumed_at.is_some_and(|at| now.since(at) < SETTLED);
-        if self.held || (again && !self.exhausted) {
+        if self.held || again {
             (self.exhausted, self.held) = (true, false);
             self.attempts = self.attempts.saturating_add(1);
             return self.still(now);
@@ -208,6 +340,8 @@ impl Lane {
     }
 }
 
+/// Two nodes see one edge so far apart at most: wall clocks that differ more are reported.
+const APART_MS: u64 = 10_000;
 /// So long after a presumed recovery the lane counts as well.
 const SETTLED: Duration = Duration::from_secs(600);
 /// Between two repeats that are told, at first.
@@ -216,174 +350,4 @@ const GAP_MIN: Duration = Duration::from_secs(600);
 const GAP_MAX: Duration = Duration::from_secs(6 * 3600);
 
 #[cfg(test)]
-mod tests {
-    use super::super::pick;
-    use super::super::{Cause, Definition, Pool};
-    use super::*;
-
-    fn name(text: &str) -> Name {
-        text.parse().expect("a name")
-    }
-
-    fn minute(number: u64) -> Instant {
-        Instant::from_millis(number * 60_000)
-    }
-
-    fn exhausted() -> Event {
-        let wake_at = Some(crate::time::UnixTime(1));
-        Event::Exhausted { pool: name("codex"), lane: "".into(), wake_at, members: 2 }
-    }
-
-    fn recovered(confirmed: bool) -> Event {
-        Event::Recovered {
-            pool: name("codex"),
-            lane: "".into(),
-            member: CredentialHandle(1),
-            cause: Cause::RestOver,
-            confirmed,
-            after_ms: 1,
-            auth_reset_target: String::new(),
-        }
-    }
-
-    fn rested(credential: u64, class: Class) -> Event {
-        Event::Rested {
-            pool: name("codex"),
-            credential: CredentialHandle(credential),
-            class,
-            scope: "*".into(),
-            source: "default".into(),
-            rest_until: crate::time::UnixTime(1),
-            stated_reset: None,
-        }
-    }
-
-    fn pools(names: &[&str]) -> Snapshot {
-        let pool = |text: &&str| {
-            let pool = Pool {
-                name: name(text),
-                definition: Arc::new(Definition::default()),
-                from_document: true,
-                members: Arc::from([]),
-                any: Arc::new(pick::Lane::default()),
-                lanes: BTreeMap::new(),
-                families: Vec::new(),
-                views: Vec::new(),
-                rows: Vec::new(),
-            };
-            (name(text), Arc::new(pool))
-        };
-        Snapshot { wall: 0, pools: names.iter().map(pool).collect() }
-    }
-
-    fn heard(notices: &mut Notices, at: u64, event: &Event) -> Option<Kind> {
-        notices.hear(minute(at), event).map(|notice| notice.kind)
-    }
-
-    fn ticked(notices: &mut Notices, at: u64) -> Vec<Kind> {
-        let told = notices.tick(minute(at), &pools(&["codex"]));
-        told.into_iter().map(|notice| notice.kind).collect()
-    }
-
-    #[test]
-    fn an_edge_is_told_once_and_its_end_once() {
-        let mut notices = Notices::default();
-        assert_eq!(heard(&mut notices, 0, &exhausted()), Some(Kind::Exhausted));
-        assert_eq!(heard(&mut notices, 5, &recovered(false)), Some(Kind::Recovered));
-        assert_eq!(ticked(&mut notices, 14), []);
-        assert_eq!(ticked(&mut notices, 15), []);
-        assert!(notices.lanes.is_empty(), "what is over is forgotten");
-        assert_eq!(heard(&mut notices, 16, &exhausted()), Some(Kind::Exhausted));
-        assert_eq!(heard(&mut notices, 17, &recovered(true)), Some(Kind::Recovered));
-        assert_eq!(heard(&mut notices, 18, &exhausted()), Some(Kind::Exhausted), "it was proved");
-    }
-
-    #[test]
-    fn a_lane_that_flaps_is_told_ever_more_rarely_and_its_recovery_is_held_back() {
-        let mut notices = Notices::default();
-        let still = |attempts| Some(Kind::StillExhausted { attempts });
-        assert_eq!(heard(&mut notices, 0, &exhausted()), Some(Kind::Exhausted));
-        assert_eq!(heard(&mut notices, 1, &recovered(false)), Some(Kind::Recovered));
-        assert_eq!(heard(&mut notices, 2, &exhausted()), still(1), "the first repeat");
-        let mut told = Vec::new();
-        for at in (3..100).step_by(2) {
-            assert_eq!(heard(&mut notices, at, &recovered(false)), None, "held back at {at}");
-            assert_eq!(ticked(&mut notices, at), []);
-            told.extend(heard(&mut notices, at + 1, &exhausted()).map(|_| at + 1));
-        }
-        assert_eq!(told, [12, 32, 72], "10, 20 and 40 minutes apart");
-        assert_eq!(heard(&mut notices, 101, &recovered(false)), None);
-        assert_eq!(ticked(&mut notices, 110), []);
-        assert_eq!(ticked(&mut notices, 111), [Kind::Recovered], "open for ten minutes");
-        assert_eq!(ticked(&mut notices, 200), []);
-    }
-
-    #[test]
-    fn a_lane_that_no_timer_ends_is_told_of_at_once() {
-        let untimed =
-            Event::Exhausted { pool: name("codex"), lane: "".into(), wake_at: None, members: 2 };
-        let mut notices = Notices::default();
-        assert_eq!(heard(&mut notices, 0, &untimed), Some(Kind::Exhausted));
-        assert_eq!(heard(&mut notices, 0, &recovered(true)), Some(Kind::Recovered));
-    }
-
-    #[test]
-    fn an_answer_ends_an_episode_at_once() {
-        let mut notices = Notices::default();
-        for (at, event) in [(0, exhausted()), (1, recovered(false)), (2, exhausted())] {
-            heard(&mut notices, at, &event);
-        }
-        assert_eq!(heard(&mut notices, 3, &recovered(true)), Some(Kind::Recovered));
-        assert_eq!(ticked(&mut notices, 60), []);
-    }
-
-    #[test]
-    fn of_a_pool_that_is_gone_nothing_is_told() {
-        let mut notices = Notices::default();
-        for (at, event) in
-            [(0, exhausted()), (1, recovered(false)), (2, exhausted()), (3, recovered(false))]
-        {
-            heard(&mut notices, at, &event);
-        }
-        assert_eq!(notices.tick(minute(30), &pools(&[])), []);
-        assert!(notices.lanes.is_empty());
-    }
-
-    #[test]
-    fn a_person_is_called_once_per_chain_of_rests() {
-        let mut notices = Notices::default();
-        let person = |credential, class| {
-            Some(Kind::Person { credential: CredentialHandle(credential), class })
-        };
-        assert_eq!(heard(&mut notices, 0, &rested(1, Class::RateLimited)), None);
-        let billing = rested(1, Class::Billing);
-        assert_eq!(heard(&mut notices, 0, &billing), person(1, Class::Billing));
-        assert_eq!(heard(&mut notices, 1, &billing), None);
-        let refused = rested(1, Class::AuthFailed);
-        assert_eq!(heard(&mut notices, 1, &refused), person(1, Class::AuthFailed));
-        assert_eq!(heard(&mut notices, 1, &rested(2, Class::Billing)), person(2, Class::Billing));
-        assert_eq!(ticked(&mut notices, 2), [], "nothing of them rests any more");
-        assert_eq!(heard(&mut notices, 3, &billing), person(1, Class::Billing));
-    }
-
-    #[test]
-    fn one_node_tells_and_pools_are_shared_out() {
-        let nodes: Vec<NodeId> =
-            ["a", "b", "c"].iter().map(|node| node.parse().expect("an id")).collect();
-        let members = || nodes.iter().map(|node| (node, Incarnation(7)));
-        let mut told = std::collections::BTreeSet::new();
-        for number in 0..64 {
-            let pool = name(&format!("p{number}"));
-            let first = announcer(&pool, members()).expect("somebody");
-            assert_eq!(
-                announcer(&pool, members().collect::<Vec<_>>().into_iter().rev()),
-                Some(first)
-            );
-            let without = announcer(&pool, members().filter(|(node, _)| *node != first));
-            assert!(without.is_some_and(|other| other != first), "somebody else goes on");
-            told.insert(first.clone());
-        }
-        assert_eq!(told.len(), 3, "each tells of some pools");
-        assert_eq!(announcer(&name("p"), std::iter::empty()), None);
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Endpoint;
+use super::said::NoticeSaid;
 use super::{Definition, Name, Verdict};
 use crate::ids::{CredentialHandle, Replica};
 use crate::time::{Instant, UnixTime};
@@ -136,6 +137,15 @@ pub enum Command {
         revision: u64,
         /// Every pool; those of the document win.
         pools: BTreeMap<Name, Definition>,
+    },
+    /// A sink took what was told of a pool: the others need not tell it.
+    Told {
+        /// Of which pool.
+        pool: Name,
+        /// Of what: [`super::notice::Notice::what`].
+        what: Arc<str>,
+        /// What, and of when.
+        said: NoticeSaid,
     },
     /// Park the active member and go on to the next.
     Rotate {

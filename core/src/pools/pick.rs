@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use super::said::NoticeSaid;
 use super::target::words;
 use super::view::{LaneView, MemberView};
 use super::{Credential, Definition, Name, Strategy};
@@ -71,6 +72,8 @@ pub struct Pool {
     pub views: Vec<LaneView>,
     /// What readers see of each member, in the order of the definition.
     pub rows: Vec<MemberView>,
+    /// What people were told of it last, by [`super::notice::Notice::what`].
+    pub told: BTreeMap<Arc<str>, NoticeSaid>,
 }
 
 impl Pool {

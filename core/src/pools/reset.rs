@@ -130,6 +130,7 @@ mod tests {
                 families: Vec::new(),
                 views: Vec::new(),
                 rows: Vec::new(),
+                told: BTreeMap::new(),
             };
             (name(pool), Arc::new(shown))
         };

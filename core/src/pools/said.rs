@@ -7,7 +7,7 @@
 //! | `k/<target>` | an operator set this member aside, or took it back | [`ParkSaid`] |
 //! | `d/<target>` | requests here could use it | [`DemandSaid`] |
 //! | `p/<target>` | a request from here tries it | [`ProbeSaid`] |
-//! | `n/<pool>/<lane>` | people were told | [`NoticeSaid`] |
+//! | `n/<pool>/<what>` | people were told: of a lane, or of `<credential>/<class>` | [`NoticeSaid`] |
 //!
 //! An unknown class, a reach that is none or a value of another form is refused at merge and leaves no trace.
 //! What only a clock can judge (a deadline beyond all bounds) is cut by the reader, who reports it.
@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::target::{Subject, Target};
-use super::{Cause, Class};
+use super::{Cause, Class, Name};
 use crate::ids::{Incarnation, NodeId, Replica};
 use crate::limits;
 use crate::wire::Blob;
@@ -125,14 +125,14 @@ pub struct ProbeSaid {
     pub next_at: u64,
 }
 
-/// People were told of a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// People were told.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoticeSaid {
-    /// What.
-    pub kind: Arc<str>,
     /// When the edge was that it tells of, Unix ms.
     pub of: u64,
+    /// What: `exhausted`, `still_exhausted`, `recovered`, `billing` or `auth_failed`.
+    pub kind: Arc<str>,
 }
 
 /// What an entry says.
@@ -158,7 +158,15 @@ pub(super) fn read_entry(key: &Key, value: Option<&Blob>) -> Result<Said, &'stat
     }
     let (kind, rest) = key.split_once('/').ok_or("a key that is none of the topic's")?;
     if kind == "n" {
-        return Ok(Said::Notice(Arc::from(rest), read(value)?));
+        let (pool, what) = rest.split_once('/').ok_or("a notice of no pool")?;
+        pool.parse::<Name>().map_err(|_| "a notice of no pool")?;
+        let said: Option<NoticeSaid> = read(value)?;
+        if what.len() > limits::POOL_MODEL_BYTES_MAX
+            || said.as_ref().is_some_and(|said| said.kind.len() > limits::POOL_SOURCE_BYTES_MAX)
+        {
+            return Err("a notice over bounds");
+        }
+        return Ok(Said::Notice(Arc::from(rest), said));
     }
     let target: Target = rest.parse()?;
     let (subject, _) = &target.whom;

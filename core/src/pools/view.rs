@@ -112,6 +112,8 @@ pub struct LaneView {
     pub instead_of: Option<(CredentialHandle, Option<Class>)>,
     /// Since when nothing is servable.
     pub exhausted_since: Option<u64>,
+    /// Whether that was an edge: a model's lane is silent while the common one is exhausted.
+    pub is_told: bool,
     /// How many are servable.
     pub servable: usize,
     /// When it is worth asking again.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use quorate_core::node::membership::State;
 use quorate_core::node::pools::notice::{Kind, Notice, Notices, announcer};
-use quorate_core::node::pools::{Pool, Snapshot};
-use quorate_core::node::{Announcement, Members, Published};
+use quorate_core::node::pools::{Command, Name, Pool, Snapshot};
+use quorate_core::node::{Announcement, Members, Published, Request};
 use quorate_core::time::UnixTime;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
@@ -17,64 +17,69 @@ use tokio::sync::mpsc;
 
 use super::sinks::{Message, SinkSettings, Sinks};
 use crate::clock::{self, rfc3339};
-use crate::handle::{Handle, Heard};
+use crate::handle::{Asker, Handle, Heard};
 use crate::metrics::Meters;
 
+/// How long the node has to take in that people were told.
+const WITHIN: Duration = Duration::from_secs(5);
 /// How often held notices are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Tells people until the node ends.
 pub(crate) async fn tend(handle: Handle, sinks: Vec<SinkSettings>, meters: Arc<Meters>) {
     let mut heard = handle.listen();
-    let published = handle.shared();
+    let (published, asker) = (handle.shared(), handle.asker());
     drop(handle); // Only the loop keeps the channel open.
     let (taken, mut arrived) = mpsc::unbounded_channel();
     let sinks = Sinks::start(sinks, &meters, &taken);
     let mut notices = Notices::default();
     let mut second = tokio::time::interval(LOOK);
     loop {
-        let told = tokio::select! {
+        tokio::select! {
             announced = heard.recv() => match announced {
-                Ok(heard) => hear(&mut notices, &heard),
-                Err(RecvError::Lagged(_)) => Vec::new(), // The next edge says how it is.
+                Ok(heard) => hear(&mut notices, &published, &heard),
+                Err(RecvError::Lagged(_)) => notices.missed(),
                 Err(RecvError::Closed) => return,
             },
-            _ = second.tick() => notices.tick(clock::now(), &published.pools.load()),
-            Some((sink, message)) = arrived.recv() => {
-                let Message { pool, lane, .. } = &message;
-                tracing::debug!(sink, pool, lane, "a notice was taken");
+            _ = second.tick() => {}
+            Some(message) = arrived.recv() => {
+                took(&asker, message).await;
                 continue;
             }
-        };
-        for notice in told {
-            tell(&published, &notice, &sinks, &meters);
+        }
+        let members = published.members.load();
+        let snapshot = published.pools.load();
+        for notice in notices.due(clock::now(), &snapshot, |pool| tells(&members, pool)) {
+            let Some(pool) = snapshot.pool(notice.pool.as_str()) else { continue };
+            let message = message(&members, &snapshot, pool, &notice);
+            sinks.offer(pool.definition.notify.as_deref(), &message, &meters);
         }
     }
 }
 
-fn hear(notices: &mut Notices, heard: &Heard) -> Vec<Notice> {
-    let Announcement::Pool(event) = &heard.announcement else { return Vec::new() };
-    notices.hear(heard.at, event).into_iter().collect()
-}
-
-/// Hands a notice to the sinks of its pool, if this node is the one that tells.
-fn tell(published: &Published, notice: &Notice, sinks: &Sinks, meters: &Meters) {
-    let members = published.members.load();
-    let snapshot = published.pools.load();
-    let Some(pool) = snapshot.pool(notice.pool.as_str()) else { return };
-    if tells(&members, notice) {
-        let message = message(&members, &snapshot, pool, notice);
-        sinks.offer(pool.definition.notify.as_deref(), &message, meters);
+fn hear(notices: &mut Notices, published: &Published, heard: &Heard) {
+    if let Announcement::Pool(event) = &heard.announcement {
+        notices.hear(heard.at, published.pools.load().unix(heard.at), event);
     }
 }
 
-fn tells(members: &Members, notice: &Notice) -> bool {
+/// A sink took a message: every node hears that nobody need tell it any more.
+async fn took(asker: &Asker, message: Message) {
+    let Message { pool, what, said, .. } = message;
+    let command = Command::Told { pool, what, said };
+    if let Err(error) = asker.ask(Request::Pool(Box::new(command)), WITHIN).await {
+        tracing::debug!(%error, "the others do not hear that people were told");
+    }
+}
+
+/// Whether this node is the one that tells people of `pool`.
+fn tells(members: &Members, pool: &Name) -> bool {
     let present = members
         .rows
         .values()
         .filter(|member| matches!(member.state, State::Alive | State::Suspect));
     let present = present.map(|member| (&member.node, member.incarnation));
-    announcer(&notice.pool, present).is_none_or(|node| *node == members.local.node)
+    announcer(pool, present).is_none_or(|node| *node == members.local.node)
 }
 
 fn message(members: &Members, snapshot: &Snapshot, pool: &Pool, notice: &Notice) -> Message {
@@ -116,10 +121,6 @@ fn message(members: &Members, snapshot: &Snapshot, pool: &Pool, notice: &Notice)
             format!("pool {pool_name}: account {credential} needs a person ({class})")
         }
     };
-    // Only news of the same thing give way to each other.
-    let lane = match notice.kind {
-        Kind::Person { credential, class } => format!("{credential} {class}"),
-        Kind::Exhausted | Kind::Recovered | Kind::StillExhausted { .. } => notice.lane.to_string(),
-    };
-    Message { pool: pool_name.to_string(), lane, document, text }
+    let (what, said) = (notice.what(), notice.said());
+    Message { pool: pool_name.clone(), what, said, document, text }
 }

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
+use quorate_core::node::pools::Name;
+use quorate_core::node::pools::said::NoticeSaid;
 use ring::hmac;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
@@ -78,9 +80,11 @@ pub enum SinkKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
     /// Of which pool.
-    pub(crate) pool: String,
-    /// Of which model; empty: of all.
-    pub(crate) lane: String,
+    pub(crate) pool: Name,
+    /// Of what of it: a newer message of the same takes its place.
+    pub(crate) what: Arc<str>,
+    /// What the node says once somebody took it.
+    pub(crate) said: NoticeSaid,
     /// What programs read.
     pub(crate) document: Value,
     /// What people read.
@@ -97,8 +101,8 @@ struct Line {
     queue: Arc<Queue>,
 }
 
-/// That a sink took a message: its name and the message.
-pub(crate) type Taken = mpsc::UnboundedSender<(String, Message)>;
+/// Messages that a sink took.
+pub(crate) type Taken = mpsc::UnboundedSender<Message>;
 
 impl Sinks {
     /// Starts a task for each sink; it ends when this is dropped. `taken` hears what arrived.
@@ -158,7 +162,7 @@ impl Queue {
         let mut waiting = self.waiting.lock().expect("no holder of this lock panics");
         let messages = &mut waiting.messages;
         let before = messages.len();
-        messages.retain(|older| (&older.pool, &older.lane) != (&message.pool, &message.lane));
+        messages.retain(|older| (&older.pool, &older.what) != (&message.pool, &message.what));
         let coalesced = messages.len() < before;
         let dropped = messages.len() >= QUEUE_MAX && messages.pop_front().is_some();
         messages.push_back(message);
@@ -204,7 +208,7 @@ impl Work {
             let arrived = self.deliver(&message).await;
             self.meters.notice(&self.sink.name, if arrived { "ok" } else { "failed" });
             if arrived {
-                let _ = self.taken.send((self.sink.name.clone(), message)); // Nobody asks any more.
+                let _ = self.taken.send(message); // Nobody asks any more.
             }
         }
     }

@@ -91,7 +91,7 @@ impl Watch {
         let unix = snapshot.unix(turn.local());
         let latest = self.latest.entry(turn.process.replica.node.clone()).or_default();
         *latest = (*latest).max(unix);
-        observer.edges(turn, ledger)?;
+        observer.edges(turn, &snapshot, ledger)?;
         observer.tries(turn, unix, ledger)?;
         observer.acts(turn, &snapshot, unix, ledger)?;
         observer.people.turn(turn, &snapshot, ledger)?;
@@ -169,10 +169,10 @@ impl Observer {
         self.edges.retain(|(pool, _), _| snapshot.pool(pool.as_str()).is_some());
         self.people.retain(&snapshot);
         for pool in snapshot.pools.values() {
-            self.lanes(machine, pool, unix, ledger)?;
             for row in &pool.rows {
                 self.row(machine, pool, row, unix, ledger)?;
             }
+            self.lanes(machine, pool, unix, ledger)?;
         }
         let wake = turn.process.wake.map(|wake| snapshot.unix(wake.at));
         let early = self.soonest.is_none_or(|soonest| wake.is_some_and(|wake| wake <= soonest));

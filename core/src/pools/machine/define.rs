@@ -44,6 +44,7 @@ impl Pools {
                     self.say_rest(&target, Some(rest), out);
                 }
                 Ok(Said::Park(target, Some(park))) => self.say_park(&target, Some(park), out),
+                Ok(Said::Notice(of, Some(said))) => self.say_notice(&of, Some(said), out),
                 Ok(Said::Clear(target, Some(clear))) => {
                     self.covered.insert(target.clone(), unix);
                     self.say_clear(&target, Some(clear), out);
@@ -57,6 +58,11 @@ impl Pools {
         let agreed = rows.get(AGREED).and_then(|row| serde_json::from_slice::<Defined>(row).ok());
         self.agreed = agreed.unwrap_or_default();
         self.define(out);
+        let own = self.books.get(&self.local.node);
+        let told = own.into_iter().flat_map(|own| own.notices.keys());
+        let told = told.filter_map(|of| of.split_once('/')?.0.parse::<Name>().ok());
+        let gone: BTreeSet<Name> = told.filter(|pool| !self.pools.contains_key(pool)).collect();
+        gone.iter().for_each(|pool| self.forget_notices(pool, out));
         for (name, pool) in &mut self.pools {
             let row = rows.get(&format!("{KEPT}{name}"));
             let kept = row.and_then(|row| serde_json::from_slice::<Kept>(row).ok());
@@ -138,6 +144,7 @@ impl Pools {
             }
             self.dirty.insert(name.clone());
             self.keep(&name, out);
+            self.forget_notices(&name, out);
             out.push(Output::Announce(Event::Changed { pool: name }));
         }
         for (name, (definition, from_document)) in wanted {
@@ -156,6 +163,15 @@ impl Pools {
         }
         self.enlist();
         self.touch_all();
+    }
+
+    /// P-18: what people were told of a pool that is gone is said no more.
+    fn forget_notices(&mut self, name: &Name, out: &mut Vec<Output>) {
+        let own = self.books.get(&self.local.node);
+        let ours = own.into_iter().flat_map(|own| own.notices.keys());
+        let of = |of: &&Arc<str>| of.split_once('/').is_some_and(|(pool, _)| pool == name.as_str());
+        let ours: Vec<Arc<str>> = ours.filter(of).cloned().collect();
+        ours.iter().for_each(|of| self.say_notice(of, None, out));
     }
 
     /// Makes the members of every pool those that its definition and the known credentials amount to. A

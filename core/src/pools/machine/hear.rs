@@ -2,7 +2,7 @@
 //!
 //! P-8: the view is a fold of what is held. Whoever is first by hash restates what a node that is gone said.
 
-use super::super::said::{self, ParkSaid, RestSaid, Said};
+use super::super::said::{self, NoticeSaid, ParkSaid, RestSaid, Said};
 use super::super::{Cause, Event, rest};
 use super::*;
 use crate::ids::{Notice, Reason};
@@ -40,6 +40,9 @@ impl Pools {
         } else {
             None
         };
+        if let Said::Notice(of, _) = &said {
+            self.touched.extend(pool_of(of).filter(|pool| self.pools.contains_key(pool)));
+        }
         let Some(target) = book.hear(unix, said) else { return };
         self.refold(&target);
         if let Some(rest) = former.filter(|_| self.switching.as_ref() == Some(&owner)) {
@@ -124,6 +127,12 @@ impl Pools {
         let parks = book.parks.iter().filter(|(_, park)| park.until > unix);
         let parks: Vec<(Target, ParkSaid)> =
             parks.map(|(target, park)| (target.clone(), *park)).collect();
+        let notices = book.notices.iter().filter(|(of, _)| self.is_first_of(of.as_bytes(), gone));
+        let notices: Vec<(Arc<str>, NoticeSaid)> =
+            notices.map(|(of, said)| (Arc::clone(of), said.clone())).collect();
+        for (of, said) in notices {
+            self.restate_notice(unix, gone, &of, said, out);
+        }
         for (target, rest) in rests {
             self.restate_rest(unix, gone, &target, rest, out);
         }
@@ -181,6 +190,40 @@ impl Pools {
         let members = self.members.keys().filter(|node| *node != gone);
         members.max_by_key(rank) == Some(&self.local.node)
     }
+
+    /// Says anew that people were told, unless somebody else says so, or later news.
+    fn restate_notice(
+        &mut self,
+        unix: u64,
+        gone: &NodeId,
+        of: &Arc<str>,
+        said: NoticeSaid,
+        out: &mut Vec<Output>,
+    ) {
+        let others = self.books.iter().filter(|(node, _)| *node != gone);
+        let later = others.filter_map(|(_, book)| book.notices.get(of)).any(|other| *other >= said);
+        let there = pool_of(of).is_some_and(|pool| self.pools.contains_key(&pool));
+        if there && !later && self.make_room(unix, out) {
+            self.say_notice(of, Some(said), out);
+        }
+    }
+
+    /// Whether we are the member with the greatest hash over `what`; `gone` is none any more.
+    fn is_first_of(&self, what: &[u8], gone: &NodeId) -> bool {
+        let rank = |node: &&NodeId| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(what);
+            hasher.update(node.as_str().as_bytes());
+            *hasher.finalize().as_bytes()
+        };
+        let members = self.members.keys().filter(|node| *node != gone);
+        members.max_by_key(rank) == Some(&self.local.node)
+    }
+}
+
+/// The pool that a notice is of.
+fn pool_of(of: &str) -> Option<Name> {
+    of.split_once('/')?.0.parse().ok()
 }
 
 /// A rest that ends sooner is not worth a word.

@@ -95,6 +95,7 @@ impl Pools {
         for (lane, is_family) in &needed {
             pool.open(lane, *is_family, &needed);
         }
+        self.drop_notices(unix, name, out);
         self.touched.remove(name);
     }
 

@@ -46,6 +46,7 @@ impl Pools {
                 self.agree(revision, pools, out);
                 Ok(Answer::Done)
             }
+            Command::Told { pool, what, said } => self.told(unix, &pool, &what, said, out),
             Command::Rotate { pool } => self.rotate(unix, pool, out),
             Command::Park { pool, member, span } => {
                 self.park(unix, &pool, member, Some(span), out).map(|_| Answer::Done)

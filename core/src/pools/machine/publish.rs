@@ -45,6 +45,7 @@ impl Pools {
             lanes: lanes.map(|(model, state)| (Arc::clone(model), lane(state))).collect(),
             families,
             views: pool.lanes.iter().map(|(model, state)| lane_view(model, state)).collect(),
+            told: self.notices_of(name),
             rows: pool.members.iter().map(|member| self.member_view(unix, pool, member)).collect(),
         })
     }
@@ -106,6 +107,7 @@ fn lane_view(model: &Arc<str>, state: &LaneState) -> LaneView {
         active_since: state.active_since,
         instead_of: state.instead_of,
         exhausted_since: state.exhausted,
+        is_told: state.told,
         servable: state.servable(),
         retry_at: if state.servable() == 0 { state.retry_at() } else { None },
         members: state.judged.iter().map(|one| (one.who.0, reason(one))).collect(),

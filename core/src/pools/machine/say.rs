@@ -2,9 +2,11 @@
 //!
 //! P-2: a deadline moves earlier only by a clear. P-4: a park and a rest are different words.
 
-use super::super::said::{self, ClearSaid, DemandSaid, Origin, ParkSaid, ProbeSaid, RestSaid};
+use super::super::said::{
+    self, ClearSaid, DemandSaid, NoticeSaid, Origin, ParkSaid, ProbeSaid, RestSaid,
+};
 use super::super::target::{Reach, Subject, Target};
-use super::super::{Cause, rest};
+use super::super::{Answer, Cause, Refusal, rest};
 use super::define::SAID;
 use super::*;
 
@@ -160,6 +162,105 @@ impl Pools {
         self.refold(target);
     }
 
+    /// People were told, or that matters no more.
+    pub(super) fn say_notice(
+        &mut self,
+        of: &Arc<str>,
+        said: Option<NoticeSaid>,
+        out: &mut Vec<Output>,
+    ) {
+        let value = said.as_ref().map(said::blob);
+        match said {
+            Some(said) => self.own().notices.insert(Arc::clone(of), said),
+            None => self.own().notices.remove(of),
+        };
+        let key = crate::wire::segment::Key::from(format!("n/{of}"));
+        out.push(Output::Persist { key: format!("{SAID}{key}"), value: value.clone() });
+        out.push(Output::Write { key, value });
+        let pool = of.split_once('/').and_then(|(pool, _)| pool.parse::<Name>().ok());
+        self.touched.extend(pool.filter(|pool| self.pools.contains_key(pool)));
+    }
+
+    /// A sink took what was told of a pool: nobody else tells it again.
+    pub(super) fn told(
+        &mut self,
+        unix: u64,
+        pool: &Name,
+        what: &str,
+        said: NoticeSaid,
+        out: &mut Vec<Output>,
+    ) -> Result<Answer, Refusal> {
+        if !self.pools.contains_key(pool) {
+            return Err(Refusal::NoPool { pool: pool.clone() });
+        }
+        let of: Arc<str> = format!("{pool}/{what}").into();
+        let known = self.own().notices.get(&of).cloned();
+        if known.is_none() && !self.make_room(unix, out) {
+            let (what, limit) = ("words about pools".to_owned(), limits::POOL_ENTRIES_MAX);
+            return Err(Refusal::Full { what, limit });
+        }
+        if known.is_none_or(|known| known < said) {
+            self.say_notice(&of, Some(said), out);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// What everybody says that people were told of a pool: the latest word of each thing.
+    pub(super) fn notices_of(&self, pool: &Name) -> BTreeMap<Arc<str>, NoticeSaid> {
+        let head: Arc<str> = format!("{pool}/").into();
+        let mut latest: BTreeMap<Arc<str>, NoticeSaid> = BTreeMap::new();
+        for book in self.books.values() {
+            let said = book.notices.range(Arc::clone(&head)..);
+            for (of, said) in said.take_while(|(of, _)| of.starts_with(&*head)) {
+                let what = of.get(head.len()..).unwrap_or_default();
+                if latest.get(what).is_none_or(|known| known < said) {
+                    latest.insert(what.into(), said.clone());
+                }
+            }
+        }
+        latest
+    }
+
+    /// Our words about what people were told go once there are later ones, and once they matter no more: an
+    /// exhaustion that is over, an account that needs nobody, a recovery that everybody has seen.
+    pub(super) fn drop_notices(&mut self, unix: u64, pool: &Name, out: &mut Vec<Output>) {
+        let head: Arc<str> = format!("{pool}/").into();
+        let Some(own) = self.books.get(&self.local.node) else { return };
+        let ours = own.notices.range(Arc::clone(&head)..);
+        let ours: Vec<(Arc<str>, NoticeSaid)> = ours
+            .take_while(|(of, _)| of.starts_with(&*head))
+            .map(|(of, said)| (Arc::clone(of), said.clone()))
+            .collect();
+        for (of, said) in ours {
+            let what = of.get(head.len()..).unwrap_or_default();
+            let later = self.books.values().filter_map(|book| book.notices.get(&of));
+            let later = later.into_iter().any(|other| *other > said);
+            let old = unix >= said.of.saturating_add(NOTICE_MS);
+            if later || (old && !self.is_trouble(pool, what)) {
+                self.say_notice(&of, None, out);
+            }
+        }
+    }
+
+    /// Whether what a notice was about is still so: a lane that is exhausted, a credential that needs a person.
+    fn is_trouble(&self, pool: &Name, what: &str) -> bool {
+        let Some(state) = self.pools.get(pool) else { return false };
+        if state.lanes.get(what).is_some_and(|lane| lane.exhausted.is_some()) {
+            return true;
+        }
+        let Some((credential, class)) = what.split_once('/') else { return false };
+        let Ok(handle) = credential.parse::<CredentialHandle>() else { return false };
+        let whoms = state
+            .members
+            .iter()
+            .filter(|member| member.who.0 == handle)
+            .flat_map(|member| super::review::whoms(member.who, self.credentials.get(&handle)));
+        whoms
+            .filter_map(|whom| self.folded.get(&whom))
+            .flat_map(BTreeMap::values)
+            .any(|rest| rest.class.name() == class)
+    }
+
     /// Says that requests here could use a target, unless that was said a moment ago.
     pub(super) fn say_demand(
         &mut self,
@@ -311,5 +412,7 @@ impl Pools {
 /// No half-open state that time ends is longer, and no park.
 const HALF_OPEN_MS_MAX: u64 = 24 * 3_600_000;
 const PARK_MS_MAX: u64 = 7 * 24 * 3_600_000;
+/// A word to people matters so long: as long as a recovery is only presumed.
+const NOTICE_MS: u64 = 600_000;
 /// Room in our map that only words about what is there already may take.
 const POOL_SPARE: usize = 64;

@@ -24,6 +24,7 @@ fn pool(strategy: Strategy, weights: &[u32], lane: Lane) -> Pool {
         families: Vec::new(),
         views: Vec::new(),
         rows: Vec::new(),
+        told: BTreeMap::new(),
     }
 }
 

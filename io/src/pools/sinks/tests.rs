@@ -46,7 +46,9 @@ async fn server(statuses: &'static [u16]) -> (SocketAddr, mpsc::UnboundedReceive
 
 fn message(pool: &str, lane: &str, text: &str) -> Message {
     let document = json!({"type": "pool.exhausted", "pool": pool, "text": text});
-    Message { pool: pool.to_owned(), lane: lane.to_owned(), document, text: text.to_owned() }
+    let said = NoticeSaid { of: 1, kind: "exhausted".into() };
+    let pool = pool.parse().expect("a name");
+    Message { pool, what: lane.into(), said, document, text: text.to_owned() }
 }
 
 fn meters() -> Arc<Meters> {
@@ -73,8 +75,8 @@ async fn a_webhook_is_signed_over_time_and_body() {
     let time = time.and_then(|time| time.parse().ok()).expect("a time");
     assert_eq!(signature, super::signature(&Secret::new("hush"), time, request.body.as_bytes()));
     assert_eq!(request.body, message("codex", "", "dry").document.to_string());
-    let (sink, told) = arrived.recv().await.expect("it arrived");
-    assert_eq!((sink.as_str(), told.pool.as_str()), ("ops", "codex"));
+    let told = arrived.recv().await.expect("it arrived");
+    assert_eq!((told.pool.as_str(), &*told.what, told.said.of), ("codex", "", 1));
 }
 
 #[test]

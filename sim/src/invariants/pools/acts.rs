@@ -42,8 +42,13 @@ impl Watch {
 }
 
 impl Observer {
-    /// P-5: of a lane one edge follows the other.
-    pub(super) fn edges(&mut self, turn: &Turn<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+    /// P-18: of a pool that is gone nothing is told. P-5: of a lane one edge follows the other.
+    pub(super) fn edges(
+        &mut self,
+        turn: &Turn<'_>,
+        snapshot: &Snapshot,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
         for effect in turn.effects {
             let (pool, lane, exhausted) = match effect {
                 Effect::Announce(Announcement::Pool(Event::Exhausted { pool, lane, .. })) => {
@@ -54,6 +59,11 @@ impl Observer {
                 }
                 _ => continue,
             };
+            // What came before a removal in the same turn is no fault.
+            let there = snapshot.pool(pool.as_str()).is_some() || turn.inputs.len() > 1;
+            ledger.hold(Id::P18, turn.machine, there, || {
+                format!("`{pool}` is gone, and told of: exhausted: {exhausted}")
+            })?;
             let before = self.edges.insert((pool.clone(), Arc::clone(lane)), exhausted);
             ledger.hold(Id::P5, turn.machine, before != Some(exhausted), || {
                 format!("`{lane}` is said twice in a row to be exhausted: {exhausted}")

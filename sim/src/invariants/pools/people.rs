@@ -1,5 +1,5 @@
-//! What people hear of pools and which logins are reset: P-10, P-11 and P-18. The checker is the host of both, as
-//! a daemon is: it hands over every event and looks once a second.
+//! What people hear of pools and which logins are reset: P-10 and P-11. The checker is the host of both, as a daemon
+//! is, each node its own announcer: it hands over every event, and begins resets once a second.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,16 +44,17 @@ impl People {
                 *self.edges.entry(pool.clone()).or_default() += 1;
             }
             self.resets.hear(event);
-            if let Some(notice) = self.notices.hear(now, event) {
-                self.tell(turn, snapshot, &notice, ledger)?;
+            self.notices.hear(now, snapshot.unix(now), event);
+            for notice in self.notices.due(now, snapshot, |_| true) {
+                self.tell(turn, &notice, ledger)?;
             }
         }
         if self.looked.is_some_and(|looked| now.since(looked) < LOOK) {
             return Ok(());
         }
         self.looked = Some(now);
-        for notice in self.notices.tick(now, snapshot) {
-            self.tell(turn, snapshot, &notice, ledger)?;
+        for notice in self.notices.due(now, snapshot, |_| true) {
+            self.tell(turn, &notice, ledger)?;
         }
         self.reset(turn, snapshot, ledger)
     }
@@ -64,20 +65,14 @@ impl People {
         self.edges.retain(|pool, _| pools.pool(pool.as_str()).is_some());
     }
 
-    /// P-10 and P-18: a lane is told of as exhausted once and as back once, and of no pool that is gone.
+    /// P-10: a lane is told of as exhausted once and as back once.
     fn tell(
         &mut self,
         turn: &Turn<'_>,
-        snapshot: &Snapshot,
         notice: &Notice,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
-        let Notice { pool, lane, kind } = notice;
-        // What came before a removal in the same turn is no fault.
-        let there = snapshot.pool(pool.as_str()).is_some() || turn.inputs.len() > 1;
-        ledger.hold(Id::P18, turn.machine, there, || {
-            format!("{pool} is gone, and told of: {kind:?}")
-        })?;
+        let Notice { pool, lane, kind, of: _ } = notice;
         let exhausted = match kind {
             Kind::Exhausted => true,
             Kind::Recovered => false,

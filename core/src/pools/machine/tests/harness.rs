@@ -87,6 +87,7 @@ impl Script for PoolScript {
                 return Vec::new();
             }
             ["restart"] => return self.restart(now),
+            ["known"] => return self.known(now),
             ["wake"] => {
                 let wake = self.pools.next_wake();
                 return vec![wake.map_or_else(|| "never".to_owned(), |wake| wake.at.to_string())];
@@ -127,6 +128,18 @@ impl PoolScript {
         self.pools.publish(now);
         self.keep(&out);
         out.into_iter().filter_map(|output| self.print(output)).collect()
+    }
+
+    /// What people were told of the pool, as everybody says.
+    fn known(&mut self, now: Instant) -> Vec<String> {
+        self.pools.publish(now);
+        let pool = self.pools.snapshot.pool("p").expect("a pool of the script");
+        let told = pool.told.iter();
+        told.map(|(what, said)| {
+            let what = if what.is_empty() { "*".to_owned() } else { self.named(what) };
+            format!("{} of {what} at {}", said.kind, at(UnixTime(said.of)))
+        })
+        .collect()
     }
 
     fn keep(&mut self, out: &[Output]) {
@@ -262,6 +275,11 @@ impl PoolScript {
                 let lease = LeaseId { replica: self.local.clone(), number };
                 Some(Command::ReportLease { lease, ended })
             }
+            ["told", kind, of, ..] => Some(Command::Told {
+                pool: pool(),
+                what: option(words, "model").unwrap_or_default().into(),
+                said: said::NoticeSaid { of: ORIGIN + millis(duration(of)), kind: (*kind).into() },
+            }),
             ["wanted", ..] => Some(Command::Wanted { pool: pool(), model: model() }),
             ["cool", provider, span] => Some(Command::CoolProvider {
                 provider: (*provider).to_owned(),
@@ -407,7 +425,6 @@ impl PoolScript {
 
     fn print(&self, output: Output) -> Option<String> {
         match output {
-            Output::Write { key, .. } if key.starts_with("n/") => None,
             Output::Write { key, value } => {
                 let verb = if value.is_some() { "says" } else { "unsays" };
                 Some(format!("{verb} {}", self.named(&key)))

@@ -263,3 +263,87 @@ fn a_try_whose_node_came_back_without_it_is_spent() {
         ",
     );
 }
+
+#[test]
+fn what_people_were_told_is_said_kept_and_forgotten_once_it_matters_no_more() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      429 a 60s
+        then   says r/a *
+        then   rests a * rate_limited until 61s of 61s
+        then   exhausted * until 61s
+        when   2s      told exhausted 1s
+        then   says n/p/
+        when   3s      known
+        then   exhausted of * at 1s
+        when   10s     restart
+        then   says n/p/
+        then   says r/a *
+        when   11s     known
+        then   exhausted of * at 1s
+        when   61s     tick
+        then   unsays r/a *
+        then   recovered * by a RestOver presumed
+        when   62s     told recovered 61s
+        then   says n/p/
+        when   63s     told exhausted 1s
+        when   64s     known
+        then   recovered of * at 61s
+        when   661s    park a 10s
+        then   says k/a *
+        then   unsays n/p/
+        when   662s    known
+        ",
+    );
+}
+
+#[test]
+fn what_people_were_told_is_said_by_another_node_once_its_author_is_gone() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      up n2
+        when   1s      429 a 60s
+        then   says r/a *
+        then   rests a * rate_limited until 61s of 61s
+        then   exhausted * until 61s
+        when   2s      peer n2 n/p/ {'kind':'exhausted','of':@1000}
+        when   3s      known
+        then   exhausted of * at 1s
+        when   4s      failed n2/1
+        then   says n/p/
+        when   5s      dropped n2/1
+        when   6s      known
+        then   exhausted of * at 1s
+        ",
+    );
+}
+
+#[test]
+fn of_a_pool_that_is_gone_nobody_says_what_people_were_told() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      told exhausted 1s
+        then   says n/p/
+        when   2s      undefine
+        then   unsays n/p/
+        when   3s      told recovered 2s
+        then   refused not_found
+        ",
+    );
+}
+
+#[test]
+fn a_notice_of_no_pool_is_refused_at_merge() {
+    use super::super::super::said::read_entry;
+    let value = crate::wire::Blob::from(&b"{\"kind\":\"exhausted\",\"of\":1}"[..]);
+    let long = format!("n/p/{}", "m".repeat(300));
+    for (key, refused) in
+        [("n/p/", false), ("n/p/m", false), ("n/p", true), ("n/-p/", true), (&long, true)]
+    {
+        let read = read_entry(&key.into(), Some(&value));
+        assert_eq!(read.is_err(), refused, "{key}");
+    }
+}
