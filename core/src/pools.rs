@@ -110,7 +110,7 @@ pub enum Input {
     },
     /// Credentials have been read for the first time, or cannot be: who is not known by now is not there.
     Loaded,
-    /// The visible entry of a pools topic's map changed.
+    /// The visible entry of a pools topic's map changed; the one without a key: all of the map is here.
     Changed { owner: Replica, key: Key, value: Option<Blob> },
     /// The view of an owner's map ended.
     Dropped { owner: Replica, last: Vec<(Key, Blob)> },

@@ -65,6 +65,8 @@ pub(super) struct LaneState {
     pub(super) exhausted: Option<u64>,
     /// Whether that was told: a lane is silent while the common one is exhausted.
     pub(super) told: bool,
+    /// Since when it was, if its end is not told yet: others may know better.
+    pub(super) held: Option<u64>,
     pub(super) judged: Vec<Judged>,
     /// Members that came back a moment ago.
     pub(super) ramps: BTreeMap<Who, Ramp>,
@@ -120,6 +122,16 @@ impl LaneState {
 
     pub(super) fn servable(&self) -> usize {
         self.judged.iter().filter(|member| member.servable()).count()
+    }
+
+    /// It serves again, and nothing more is to be told of that.
+    pub(super) fn reopen(&mut self) {
+        (self.exhausted, self.told, self.held) = (None, false, None);
+    }
+
+    /// Since when nothing is servable as far as was told; a recovery that is held back is not told yet.
+    pub(super) fn told_since(&self) -> Option<u64> {
+        self.exhausted.filter(|_| self.told).or(self.held)
     }
 
     /// Positions of preferred members: those of the highest priority that has one.

@@ -65,6 +65,9 @@ pub struct Pools {
     members: BTreeMap<NodeId, Incarnation>,
     /// Since when each of the others is known to be there, Unix ms.
     met: BTreeMap<NodeId, u64>,
+    /// Whose maps are not here again since the start, or since they were dropped: till then it is not known
+    /// that nobody rests any more.
+    awaited: BTreeSet<NodeId>,
     /// A life that took another's place, while the inputs that say what differs are being heard.
     switching: Option<Replica>,
     sequence: u64,
@@ -128,6 +131,7 @@ impl Pools {
             covered: BTreeMap::new(),
             members,
             met: BTreeMap::new(),
+            awaited: BTreeSet::new(),
             switching: None,
             sequence: 0,
             demands: 0,

@@ -56,9 +56,13 @@ impl Node {
                 _ => {}
             },
             Output::Ready { topic, owner } => {
-                if topic == Topic::WORKERS {
-                    let (key, value) = (Key::from(""), Some(Blob::default()));
-                    self.workers_step(workers::Input::Changed { owner, key, value });
+                let (key, value) = (Key::from(""), Some(Blob::default()));
+                match topic {
+                    Topic::WORKERS => {
+                        self.workers_step(workers::Input::Changed { owner, key, value });
+                    }
+                    Topic::POOLS => self.pools_step(pools::Input::Changed { owner, key, value }),
+                    _ => {}
                 }
             }
             Output::SendRetired { to, transport, notice } => {

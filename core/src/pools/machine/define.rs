@@ -10,12 +10,14 @@ use super::super::target::{Reach, Target, Whom};
 use super::super::{Cause, Event, Members, rest};
 use super::*;
 
-/// What the store keeps of a pool: whom each lane's pointer names, and since when a lane is exhausted that was
-/// said to be.
+/// What the store keeps of a pool: whom each lane's pointer names, since when a lane is exhausted that was said
+/// to be, and then who else there was.
 #[derive(Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Kept {
     active: BTreeMap<Arc<str>, (CredentialHandle, u64)>,
     exhausted: BTreeMap<Arc<str>, u64>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    others: BTreeSet<NodeId>,
 }
 
 /// What callers have defined.
@@ -73,6 +75,7 @@ impl Pools {
                     pool.lanes.entry(lane).or_default().active = Some((who, place));
                 }
             }
+            self.awaited.extend(kept.others);
             for (lane, since) in kept.exhausted {
                 let lane = pool.lanes.entry(lane).or_default();
                 (lane.exhausted, lane.told) = (Some(since), true);
@@ -89,12 +92,15 @@ impl Pools {
         let active = |(lane, state): (&Arc<str>, &LaneState)| {
             state.active.map(|(who, _)| (Arc::clone(lane), who))
         };
-        let exhausted = |(lane, state): (&Arc<str>, &LaneState)| {
-            state.exhausted.filter(|_| state.told).map(|since| (Arc::clone(lane), since))
-        };
+        let exhausted =
+            |(lane, state): (&Arc<str>, &LaneState)| Some((Arc::clone(lane), state.told_since()?));
+        let exhausted: BTreeMap<Arc<str>, u64> = pool.lanes.iter().filter_map(exhausted).collect();
+        let others = self.members.keys().chain(&self.awaited);
+        let others = others.filter(|node| !exhausted.is_empty() && **node != self.local.node);
         let kept = Kept {
             active: pool.lanes.iter().filter_map(active).collect(),
-            exhausted: pool.lanes.iter().filter_map(exhausted).collect(),
+            others: others.cloned().collect(),
+            exhausted,
         };
         out.push(Output::Persist { key, value: Some(said::blob(&kept)) });
     }

@@ -17,8 +17,11 @@ impl Pools {
         value: Option<&Blob>,
         out: &mut Vec<Output>,
     ) {
-        if key.is_empty() || owner.node == self.local.node {
+        if owner.node == self.local.node {
             return;
+        }
+        if key.is_empty() {
+            return self.await_no_more(&owner.node);
         }
         let Ok(mut said) = said::read_entry(key, value) else {
             return; // The merge refused it already; a view holds nothing of the kind.
@@ -67,6 +70,7 @@ impl Pools {
             book.incarnation = new.incarnation;
             book.failed = false;
         }
+        self.await_no_more(&new.node);
         self.switching = Some(new);
     }
 
@@ -74,10 +78,29 @@ impl Pools {
         if owner.node == self.local.node {
             return;
         }
+        if self.members.contains_key(&owner.node) {
+            self.awaited.insert(owner.node.clone());
+        }
         self.restate(unix, &owner.node, out);
         let Some(book) = self.books.remove(&owner.node) else { return };
         for target in book.targets() {
             self.refold(&target);
+        }
+    }
+
+    /// Who there is decides whose words count after a restart.
+    fn keep_exhausted(&self, out: &mut Vec<Output>) {
+        for (name, pool) in &self.pools {
+            if pool.lanes.values().any(|lane| lane.told_since().is_some()) {
+                self.keep(name, out);
+            }
+        }
+    }
+
+    /// All that a node says is here, or there is no such node. Once nobody is awaited, a lane is as it seems.
+    fn await_no_more(&mut self, node: &NodeId) {
+        if self.awaited.remove(node) && self.awaited.is_empty() {
+            self.touch_all();
         }
     }
 
@@ -95,11 +118,14 @@ impl Pools {
                     book.failed = false;
                 }
                 self.met.entry(replica.node.clone()).or_insert(unix);
-                self.members.insert(replica.node, replica.incarnation);
+                if self.members.insert(replica.node, replica.incarnation).is_none() {
+                    self.keep_exhausted(out);
+                }
             }
             Notice::Departed { replica, reason } if replica.node != self.local.node => {
                 self.members.remove(&replica.node);
                 self.met.remove(&replica.node);
+                self.await_no_more(&replica.node);
                 if let Some(book) = self.books.get_mut(&replica.node) {
                     book.failed = true;
                 }
@@ -107,10 +133,8 @@ impl Pools {
                     self.restate(unix, &replica.node, out);
                 }
             }
-            Notice::Suspect { .. }
-            | Notice::Refuted { .. }
-            | Notice::Departed { .. }
-            | Notice::Forgotten { .. } => return,
+            Notice::Forgotten { node, .. } => return self.await_no_more(&node),
+            Notice::Suspect { .. } | Notice::Refuted { .. } | Notice::Departed { .. } => return,
         }
         // Who sends the next try may be somebody else now.
         let tried: Vec<Whom> = self.tries.keys().map(|target| target.whom.clone()).collect();

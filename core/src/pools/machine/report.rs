@@ -127,7 +127,8 @@ impl Pools {
         }
         if let Some(pool) = self.pools.get_mut(&about.pool) {
             let lane = pool.lane_of(&about.model);
-            if pool.lanes.get_mut(&lane).is_some_and(|lane| lane.proved(&about.who)) {
+            let news = |lane: &mut LaneState| lane.proved(&about.who) || lane.held.is_some();
+            if pool.lanes.get_mut(&lane).is_some_and(news) {
                 self.touched.insert(about.pool.clone());
             }
         }

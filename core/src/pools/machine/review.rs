@@ -255,16 +255,15 @@ impl Pools {
         strategy: Strategy,
         told: &mut Vec<Output>,
     ) -> bool {
-        let (because, loaded) = (self.because, self.loaded);
+        let ((cause, proved), loaded) = (self.because, self.loaded);
+        // What time ended here, another node may know to rest for longer: its word is waited for.
+        let awaits = !self.awaited.is_empty() && !proved && cause != Cause::Cleared;
         let Some(pool) = self.pools.get_mut(name) else { return false };
         let target = pool.definition.auth_reset_target.clone();
         let common = pool.lanes.get("").is_some_and(|state| state.exhausted.is_some());
         let silent = common && !lane.is_empty();
         let Some(state) = pool.lanes.get_mut(lane) else { return false };
-        let kept = |state: &LaneState| {
-            let told = state.exhausted.filter(|_| state.told);
-            (state.active.map(|(who, _)| who), told)
-        };
+        let kept = |state: &LaneState| (state.active.map(|(who, _)| who), state.told_since());
         let before = kept(state);
         state.judge(judged);
         let rests = |one: &Judged| !matches!(one.standing, Standing::Servable | Standing::Off);
@@ -280,21 +279,24 @@ impl Pools {
             let super::super::lane::Moved { from, to, class } = moved;
             told.push(Output::Announce(Event::Failover { pool, lane, from, to, class }));
         }
-        match (state.exhausted, state.servable(), state.judged.len()) {
+        match (state.exhausted.or(state.held), state.servable(), state.judged.len()) {
             (since, 0, members) if members > 0 => {
-                state.exhausted = since.or(Some(unix));
+                (state.exhausted, state.held) = (since.or(Some(unix)), None);
                 let wake_at = state.wake_at().map(UnixTime);
                 if loaded && !silent && !std::mem::replace(&mut state.told, true) {
                     told.push(Output::Announce(Event::Exhausted { pool, lane, wake_at, members }));
                 }
             }
-            (Some(_), 0, 0) => (state.exhausted, state.told) = (None, false),
-            (Some(_), servable, _) if servable > 0 && !state.told => state.exhausted = None,
+            (Some(_), 0, 0) => state.reopen(),
+            (Some(_), servable, _) if servable > 0 && !state.told => state.reopen(),
+            (Some(since), servable, _) if servable > 0 && awaits => {
+                (state.exhausted, state.held) = (None, Some(since));
+            }
             (Some(since), servable, _) if servable > 0 => {
-                (state.exhausted, state.told) = (None, false);
+                state.reopen();
                 let member = state.judged.iter().find(|member| member.servable());
                 let member = member.map_or(CredentialHandle(0), |member| member.who.0);
-                let ((cause, confirmed), after_ms) = (because, unix.saturating_sub(since));
+                let (confirmed, after_ms) = (proved, unix.saturating_sub(since));
                 let auth_reset_target = if silent { String::new() } else { target };
                 told.push(Output::Announce(Event::Recovered {
                     pool,

@@ -304,3 +304,79 @@ fn what_is_over_by_a_clock_that_is_set_right_in_that_instant_is_not_over() {
         ",
     );
 }
+
+#[test]
+fn after_a_restart_nobody_recovers_by_what_others_have_not_said_yet() {
+    check::<PoolScript>(
+        "
+        given  members=a reset=login
+        when   0ms     up n2
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   exhausted * until 60s
+        when   10s     restart
+        when   10s     pick
+        then   a
+        when   11s     up n2
+        when   11s     peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        when   11s     ready n2
+        when   11s     pick
+        then   nobody: exhausted, in 49s
+        when   60s     tick
+        then   recovered * by a RestOver presumed, resets login
+        ",
+    );
+}
+
+#[test]
+fn what_ended_while_a_node_was_down_is_told_once_everybody_is_heard() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   0ms     up n2
+        when   0ms     up n3
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   exhausted * until 60s
+        when   10s     restart
+        when   70s     restart
+        when   71s     ready n2
+        when   71s     forgotten n3
+        then   recovered * by a RestOver presumed
+        ",
+    );
+}
+
+#[test]
+fn an_answer_tells_of_a_recovery_whoever_is_awaited() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   0ms     up n2
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   exhausted * until 60s
+        when   10s     restart
+        when   11s     ok a
+        then   taught nothing
+        then   recovered * by a Success confirmed
+        when   12s     peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   exhausted * until 60s
+        ",
+    );
+}
+
+#[test]
+fn while_maps_are_dropped_and_read_anew_nobody_recovers() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   0ms     up n2
+        when   0ms     up n3
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   exhausted * until 60s
+        when   2s      dropped n2
+        when   3s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        when   3s      ready n2
+        when   4s      pick
+        then   nobody: exhausted, in 56s
+        ",
+    );
+}

@@ -221,6 +221,14 @@ impl PoolScript {
                 Input::Notice(Notice::Departed { replica: replica(peer), reason: Reason::Failed })
             }
             ["switched", old, new] => Input::Switched { old: replica(old), new: replica(new) },
+            ["forgotten", node] => {
+                let (node, fence) = (node.parse().expect("a node id"), Incarnation(1));
+                Input::Notice(Notice::Forgotten { node, fence })
+            }
+            ["ready", peer] => {
+                let (key, value) = ("".into(), Some(Blob::default()));
+                Input::Changed { owner: replica(peer), key, value }
+            }
             ["dropped", peer] => Input::Dropped { owner: replica(peer), last: Vec::new() },
             ["peer", peer, "forgets", key] => self.peer(peer, key, None),
             ["peer", peer, key, value] => self.peer(peer, key, Some(value)),
