@@ -85,6 +85,7 @@ fn limited(number: usize, sent_at: Instant, wait_ms: u64) -> Input {
         stated_wait_ms: Some(wait_ms),
         is_concurrency: false,
         evidence: [7; 8],
+        rejected: None,
     };
     reported(number, sent_at, 429, verdict)
 }
@@ -97,6 +98,7 @@ fn served(number: usize, sent_at: Instant) -> Input {
         stated_wait_ms: None,
         is_concurrency: false,
         evidence: [7; 8],
+        rejected: None,
     };
     reported(number, sent_at, 200, verdict)
 }

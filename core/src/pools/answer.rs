@@ -114,6 +114,7 @@ pub fn judge(answer: &Answer<'_>) -> Verdict {
         stated_wait_ms: wait.map(|wait| wait.ms),
         is_concurrency: finding.is_concurrency,
         evidence: evidence(answer.status, wait.map_or("", |wait| wait.line)),
+        rejected: wait::rejected(&heard, listens(finding.class)),
     };
     if verdict.rests() {
         verdict.source =

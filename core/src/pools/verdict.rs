@@ -149,6 +149,28 @@ impl fmt::Display for Scope {
     }
 }
 
+/// Why a delay that an answer states is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rejected {
+    /// It is nothing that a delay may be, or not greater than zero.
+    Unusable,
+    /// It is of seconds, and the quota is of a day.
+    Daily,
+}
+
+impl Rejected {
+    /// Every reason.
+    pub const ALL: [Rejected; 2] = [Rejected::Unusable, Rejected::Daily];
+
+    /// The word on every surface.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Rejected::Unusable => "unusable",
+            Rejected::Daily => "daily",
+        }
+    }
+}
+
 /// What an answer means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -165,6 +187,9 @@ pub struct Verdict {
     pub is_concurrency: bool,
     /// The first bytes of SHA-256 over status and the text the wait was read from.
     pub evidence: [u8; 8],
+    /// Why a delay that it states is none, if one is not: counted where it was heard, and said to nobody.
+    #[serde(skip)]
+    pub rejected: Option<Rejected>,
 }
 
 impl Verdict {
@@ -177,6 +202,7 @@ impl Verdict {
             stated_wait_ms: None,
             is_concurrency: false,
             evidence: [0; 8],
+            rejected: None,
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) mod stated;
 use std::fmt;
 
 use super::answer::heard::Heard;
+use super::verdict::Rejected;
 use crate::limits;
 use crate::time::UnixTime;
 
@@ -110,6 +111,14 @@ pub(super) fn read<'a>(heard: &'a Heard<'_>, evidence: Evidence) -> Option<Wait<
         Evidence::All => {
             stated::read(heard).or_else(|| buckets::read(heard)).or_else(|| prose::read(heard))
         }
+    }
+}
+
+/// Why a delay that the answer states is none, where delays are listened to and one is not.
+pub(super) fn rejected(heard: &Heard<'_>, evidence: Evidence) -> Option<Rejected> {
+    match evidence {
+        Evidence::Nothing => None,
+        Evidence::Capacity | Evidence::All => stated::rejected(heard),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::Class;
 use super::super::target::Reach;
+use super::super::verdict::Rejected;
 use super::*;
 use crate::machine::{Count, Counted, Labels};
 
@@ -12,6 +13,7 @@ pub(super) struct Counters {
     failovers: BTreeMap<Option<Class>, u64>,
     probes: BTreeMap<&'static str, u64>,
     ignored: BTreeMap<&'static str, u64>,
+    rejected: BTreeMap<&'static str, u64>,
 }
 
 impl Counters {
@@ -33,6 +35,10 @@ impl Counters {
     pub(super) fn probed(&mut self, taught: bool) {
         let outcome = if taught { "answered" } else { "wasted" };
         *self.probes.entry(outcome).or_default() += 1;
+    }
+
+    pub(super) fn rejected(&mut self, reason: Rejected) {
+        *self.rejected.entry(reason.name()).or_default() += 1;
     }
 
     pub(super) fn ignored(&mut self, reason: &'static str) {
@@ -61,6 +67,7 @@ impl Counted for Pools {
         for (name, label, words, counts) in [
             ("probes_total", "outcome", &OUTCOMES[..], &self.counters.probes),
             ("pool_reports_ignored_total", "reason", &REASONS[..], &self.counters.ignored),
+            ("hint_rejected_total", "reason", &REJECTED, &self.counters.rejected),
         ] {
             for word in words {
                 let value = counts.get(word).copied().unwrap_or_default();
@@ -81,4 +88,5 @@ const SCOPES: [&str; 3] = ["credential", "model", "family"];
 /// Where a wait stood; `default`: nowhere.
 const SOURCES: [&str; 5] = ["header", "body", "message", "default", "operator"];
 const OUTCOMES: [&str; 2] = ["answered", "wasted"];
+const REJECTED: [&str; 2] = [Rejected::Unusable.name(), Rejected::Daily.name()];
 const REASONS: [&str; 4] = ["departed", "epoch", "expired", "full"];

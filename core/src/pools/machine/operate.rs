@@ -206,6 +206,7 @@ impl Pools {
                 stated_wait_ms: Some(millis(span)),
                 is_concurrency: false,
                 evidence: [0; 8],
+                rejected: None,
             };
             let (sent_at, model, probe) = (now, None, false);
             let outcome = Outcome::Judged { status: 0, verdict };

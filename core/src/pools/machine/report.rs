@@ -43,6 +43,11 @@ impl Pools {
         let Some(about) = self.about(&report, sent) else {
             return Answer::Reported { applied: false };
         };
+        if let Outcome::Judged { verdict: Verdict { rejected: Some(reason), .. }, .. } =
+            &report.outcome
+        {
+            self.counters.rejected(*reason);
+        }
         self.want(unix, &about.pool, &about.model, out);
         let applied = match &report.outcome {
             Outcome::Cancelled => false,

@@ -7,6 +7,7 @@ use super::{Field, Place, Wait, count, longest, span};
 use crate::limits;
 use crate::pools::answer::heard::Heard;
 use crate::pools::answer::plans::{AnthropicWindows, CodexWindow};
+use crate::pools::verdict::Rejected;
 
 /// The longest wait of all rows.
 pub(super) fn read<'a>(heard: &'a Heard<'_>) -> Option<Wait<'a>> {
@@ -16,7 +17,20 @@ pub(super) fn read<'a>(heard: &'a Heard<'_>) -> Option<Wait<'a>> {
 
 /// A2 to A9: what is said about a delay, and not about a plan.
 pub(in crate::pools) fn delays<'a>(heard: &'a Heard<'_>) -> Option<Wait<'a>> {
-    longest(details(heard).chain(carried_headers(heard)).chain(headers(heard)))
+    let usable = |(place, line, ms): Line<'a>| Some(Wait { ms: ms.ok()?, place, line });
+    longest(lines(heard).filter_map(usable))
+}
+
+/// Why a delay that is stated there is none, if one is not.
+pub(super) fn rejected(heard: &Heard<'_>) -> Option<Rejected> {
+    lines(heard).find_map(|(_, _, ms)| ms.err())
+}
+
+/// Where a delay is stated, as what, and what that is worth.
+type Line<'a> = (Place<'a>, &'a str, Result<u64, Rejected>);
+
+fn lines<'a>(heard: &'a Heard<'_>) -> impl Iterator<Item = Line<'a>> {
+    details(heard).chain(carried_headers(heard)).chain(headers(heard))
 }
 
 /// A1: the usage limit of a plan, as a moment or else as a delay; JSON numbers only.
@@ -32,42 +46,45 @@ fn usage_limit<'a>(heard: &'a Heard<'_>) -> Option<Wait<'a>> {
 }
 
 /// A2 to A4: Google's error details. A retry delay of seconds is no answer to a daily quota.
-fn details<'a>(heard: &'a Heard<'_>) -> impl Iterator<Item = Wait<'a>> {
+fn details<'a>(heard: &'a Heard<'_>) -> impl Iterator<Item = Line<'a>> {
     let said = &heard.said;
-    let believed = |ms: &u64| !said.is_daily() || *ms >= limits::DAILY_WAIT_MS_MIN;
-    let delays = said.retry_delays.iter();
-    let delays = delays.filter_map(move |text| {
-        let ms = span(text).filter(believed)?;
-        Some(Wait { ms, place: Place::Body(Field::RetryDelay), line: text })
+    let believed = |ms: u64| match said.is_daily() && ms < limits::DAILY_WAIT_MS_MIN {
+        true => Err(Rejected::Daily),
+        false => Ok(ms),
+    };
+    let body = |field, text: &'a str, ms: Option<u64>| {
+        (Place::Body(field), text, ms.ok_or(Rejected::Unusable))
+    };
+    let delays = said.retry_delays.iter().map(move |text| {
+        let ms = span(text).ok_or(Rejected::Unusable);
+        (Place::Body(Field::RetryDelay), &**text, ms.and_then(believed))
     });
-    let moments = said.quota_reset_time_stamps.iter().filter_map(|text| {
-        let ms = heard.clock.rfc3339(text)?;
-        Some(Wait { ms, place: Place::Body(Field::QuotaResetTimeStamp), line: text })
-    });
-    let resets = said.quota_reset_delays.iter().filter_map(|text| {
-        Some(Wait { ms: span(text)?, place: Place::Body(Field::QuotaResetDelay), line: text })
-    });
+    let moments = said.quota_reset_time_stamps.iter();
+    let moments =
+        moments.map(move |text| body(Field::QuotaResetTimeStamp, text, heard.clock.rfc3339(text)));
+    let resets = said.quota_reset_delays.iter();
+    let resets = resets.map(move |text| body(Field::QuotaResetDelay, text, span(text)));
     delays.chain(moments).chain(resets)
 }
 
 /// A5, A6: headers of the upstream's upstream, carried in the body.
-fn carried_headers<'a>(heard: &'a Heard<'_>) -> impl Iterator<Item = Wait<'a>> {
-    let after = heard.said.carried_retry_after.iter().filter_map(|text| {
-        let ms = heard.clock.seconds_or_http(text)?;
-        Some(Wait { ms, place: Place::Body(Field::CarriedRetryAfter), line: text })
+fn carried_headers<'a>(heard: &'a Heard<'_>) -> impl Iterator<Item = Line<'a>> {
+    let after = heard.said.carried_retry_after.iter().map(|text| {
+        let ms = heard.clock.seconds_or_http(text).ok_or(Rejected::Unusable);
+        (Place::Body(Field::CarriedRetryAfter), &**text, ms)
     });
-    let resets = heard.said.carried_resets.iter().filter_map(|text| {
-        let ms = heard.clock.reset(text)?;
-        Some(Wait { ms, place: Place::Body(Field::CarriedReset), line: text })
+    let resets = heard.said.carried_resets.iter().map(|text| {
+        let ms = heard.clock.reset(text).ok_or(Rejected::Unusable);
+        (Place::Body(Field::CarriedReset), &**text, ms)
     });
     after.chain(resets)
 }
 
 /// A7 to A9: every line of the headers that name a delay.
-fn headers<'a>(heard: &'a Heard<'_>) -> impl Iterator<Item = Wait<'a>> {
+fn headers<'a>(heard: &'a Heard<'_>) -> impl Iterator<Item = Line<'a>> {
     let read = |name: &'static str, read: fn(&Heard<'_>, &str) -> Option<u64>| {
-        heard.headers.every(name).filter_map(move |line| {
-            Some(Wait { ms: read(heard, line)?, place: Place::Header(name), line })
+        heard.headers.every(name).map(move |line| {
+            (Place::Header(name), line, read(heard, line).ok_or(Rejected::Unusable))
         })
     };
     read("retry-after-ms", |_, text| count(text, Unit::Milliseconds))

@@ -414,3 +414,42 @@ fn c_sentences() {
         "#,
     );
 }
+
+#[test]
+fn a_delay_that_is_none_is_said_to_be_rejected_where_delays_are_listened_to() {
+    use super::grammar::NOW;
+    use crate::pools::answer::{Answer, Endpoint, judge};
+    use crate::pools::verdict::Rejected;
+    let daily = r#"{"error":{"status":"RESOURCE_EXHAUSTED","details":[
+        {"@type":"t/google.rpc.QuotaFailure","violations":[{"quotaId":"PerDay"}]},
+        {"@type":"t/google.rpc.RetryInfo","retryDelay":"12s"}]}}"#;
+    let garbage = r#"{"error":{"details":[{"@type":"t/google.rpc.RetryInfo","retryDelay":"12"}]}}"#;
+    for (status, after, body, rejected) in [
+        (429, Some("12"), "", None),
+        (429, None, "", None),
+        (429, Some("0"), "", Some(Rejected::Unusable)),
+        (429, Some("-3"), "", Some(Rejected::Unusable)),
+        (429, Some("Fri, 20 Feb 2026 08:00:00 GMT"), "", Some(Rejected::Unusable)),
+        (429, None, garbage, Some(Rejected::Unusable)),
+        // Another line may still be one.
+        (429, Some("12"), garbage, Some(Rejected::Unusable)),
+        (429, Some("12"), daily, Some(Rejected::Daily)),
+        (529, Some("0"), "", Some(Rejected::Unusable)),
+        // Nobody listens.
+        (401, Some("0"), "", None),
+        (200, Some("0"), "", None),
+    ] {
+        let headers: Vec<(String, String)> =
+            after.map(|after| ("retry-after".to_owned(), after.to_owned())).into_iter().collect();
+        let verdict = judge(&Answer {
+            provider: "generic",
+            endpoint: Endpoint::Api,
+            model: "m",
+            now: NOW,
+            status,
+            headers: &headers,
+            body: body.as_bytes(),
+        });
+        assert_eq!(verdict.rejected, rejected, "{status} {after:?} {body}");
+    }
+}

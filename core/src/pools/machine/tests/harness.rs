@@ -16,6 +16,7 @@ use super::super::super::{
 };
 use super::super::*;
 use crate::ids::{Notice, Reason, Ticket};
+use crate::machine::Counted as _;
 use crate::script::{Script, Settings as Given, duration};
 use crate::time::millis;
 
@@ -88,6 +89,7 @@ impl Script for PoolScript {
             }
             ["restart"] => return self.restart(now),
             ["known"] => return self.known(now),
+            ["counted", name] => return self.counted(name),
             ["wake"] => {
                 let wake = self.pools.next_wake();
                 return vec![wake.map_or_else(|| "never".to_owned(), |wake| wake.at.to_string())];
@@ -140,6 +142,17 @@ impl PoolScript {
             format!("{} of {what} at {}", said.kind, at(UnixTime(said.of)))
         })
         .collect()
+    }
+
+    /// The series of a figure that are not 0.
+    fn counted(&self, name: &str) -> Vec<String> {
+        let mut counted = Vec::new();
+        self.pools.counts(&mut |count| {
+            if count.name == name && count.value > 0 {
+                counted.push(format!("{:?} {}", count.labels, count.value).replace('"', ""));
+            }
+        });
+        counted
     }
 
     fn keep(&mut self, out: &[Output]) {
@@ -275,10 +288,12 @@ impl PoolScript {
                 probe: rest.contains(&"probe"),
                 request: option(rest, "request").map(Arc::from),
             }),
-            ["answered", number, status, ..] => {
+            ["answered", number, status, headers @ ..] => {
                 let number = number.parse().expect("a number");
                 let status = status.parse().expect("a status");
-                let (headers, endpoint) = (Vec::new(), Endpoint::Api);
+                let headers = headers.iter().filter_map(|header| header.split_once('='));
+                let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                let (headers, endpoint) = (headers.collect(), Endpoint::Api);
                 let ended = Ended::Answered { status, headers, body: Blob::default(), endpoint };
                 let lease = LeaseId { replica: self.local.clone(), number };
                 Some(Command::ReportLease { lease, ended })
@@ -353,6 +368,7 @@ impl PoolScript {
             stated_wait_ms: wait.map(|text| millis(duration(text))),
             is_concurrency: words.contains(&"concurrency"),
             evidence: [0; 8],
+            rejected: None,
         };
         Report {
             pool: name(option(words, "pool").unwrap_or("p")),

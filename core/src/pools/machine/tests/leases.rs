@@ -79,3 +79,37 @@ fn what_a_credential_may_not_do_counts_once_another_served_the_request() {
         ",
     );
 }
+
+#[test]
+fn a_delay_that_is_stated_and_is_none_is_counted() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   0ms     lease a
+        then   leased
+        when   0ms     lease a
+        then   leased
+        when   0ms     lease a
+        then   leased
+        when   1s      answered 1 429 retry-after=0
+        then   says r/a *
+        then   rests a * rate_limited until 61s
+        then   judged rate_limited, applied true
+        then   failover * a to b rate_limited
+        when   2s      answered 2 429 retry-after=120s
+        then   says r/a *
+        then   rests a * rate_limited until 62s
+        then   judged rate_limited, applied true
+        when   3s      counted hint_rejected_total
+        then   One(reason, unusable) 2
+        when   3s      answered 3 429 retry-after=120
+        then   says r/a *
+        then   rests a * rate_limited until 123s of 123s
+        then   judged rate_limited, applied true
+        when   3s      answered 3 429 retry-after=0
+        then   judged rate_limited, applied true
+        when   4s      counted hint_rejected_total
+        then   One(reason, unusable) 2
+        ",
+    );
+}
