@@ -14,7 +14,8 @@
 //! to it, `headers` what may pass, `upstream` asks over `connections`, `attempt` asks once, `relay` passes a body on,
 //! `accounts` is the way to the node.
 //!
-//! Absent on purpose: which account is picked and what an answer means, which are the node's.
+//! Absent on purpose: which account is picked and what an answer means, which are the node's; proxies on the way to an
+//! upstream: an account whose record names one is not asked.
 
 mod accounts;
 mod attempt;
@@ -107,6 +108,8 @@ pub(crate) enum Unserved {
     Refused(Refused),
     /// No account that was picked has a key and an address that can be used.
     Unusable,
+    /// An account that was picked is to be reached through a proxy, and no other can be used.
+    Proxied,
     /// The upstream could not be reached, or broke off.
     Unreachable,
     /// The upstream did not answer in time.
@@ -190,15 +193,15 @@ struct Asking<'a> {
 impl Asking<'_> {
     /// Asks accounts until one answers for good.
     async fn attempts(&mut self, trail: &mut Trail) -> Result<(), Unserved> {
-        let mut is_unusable = false;
+        let mut unusable = None;
         for _ in 0..limits::GATEWAY_ATTEMPTS_MAX {
             let picked = match self.pick(&trail.tried).await {
                 Ok(picked) => picked,
-                Err(_) if is_unusable && trail.answers.is_empty() => {
-                    return Err(Unserved::Unusable);
-                }
                 Err(refused) if trail.answers.is_empty() => {
-                    return Err(self.refused(refused).await);
+                    return Err(match unusable {
+                        Some(unusable) => unusable,
+                        None => self.refused(refused).await,
+                    });
                 }
                 Err(_) => return Ok(()),
             };
@@ -207,7 +210,11 @@ impl Asking<'_> {
             let attempt = match prepared {
                 Ok(attempt) => attempt,
                 Err(Unready::NoKey) => {
-                    is_unusable = true;
+                    unusable = unusable.or(Some(Unserved::Unusable));
+                    continue;
+                }
+                Err(Unready::Proxied) => {
+                    unusable = Some(Unserved::Proxied);
                     continue;
                 }
                 Err(Unready::Slot) => continue,

@@ -31,6 +31,8 @@ pub(super) struct Attempt {
 pub(super) enum Unready {
     /// It has no key, or its provider no address.
     NoKey,
+    /// It is to be reached through a proxy.
+    Proxied,
     /// Somebody else tries it.
     Slot,
 }
@@ -212,7 +214,7 @@ impl Answered {
 
 impl Attempt {
     /// Makes the request for `picked`, if it may be sent: a probe is announced to the fleet first, and without a
-    /// key nothing leaves.
+    /// key, or past a proxy that is named, nothing leaves.
     pub(super) async fn prepare(
         gateway: &Gateway,
         pool: &Pool,
@@ -220,6 +222,11 @@ impl Attempt {
         picked: Picked,
     ) -> Result<Attempt, Unready> {
         let mut flight = Flight::new(&gateway.accounts, pool, request.model(), picked);
+        let account = flight.picked.member.handle;
+        if gateway.vault.body(account).is_some_and(|body| body.names_proxy()) {
+            tracing::warn!(%account, "the gateway asks no account with a `proxy_url`: it connects directly");
+            return Err(Unready::Proxied);
+        }
         let head = head(&gateway.vault, &flight, pool, request).ok_or(Unready::NoKey)?;
         if flight.picked.probe && !flight.probe().await {
             return Err(Unready::Slot);

@@ -80,6 +80,12 @@ fn problem(surface: &Surface, unserved: Unserved) -> Problem {
              `access_token`, `token.access_token`, `tokens.access_token`, `key`), or the pool needs an \
              `upstream`",
         ),
+        Unserved::Proxied => (
+            Code::AccountUnusable,
+            "an account that was picked has a `proxy_url`, and the gateway connects directly only: take \
+             `proxy_url` out of its record, or serve the pool by a proxy of yours that asks for leases \
+             (`POST /v1/pools/{pool}/leases`)",
+        ),
         Unserved::Unreachable => (
             Code::UpstreamUnreachable,
             "the provider cannot be reached, or broke off before it answered; no account is blamed",

@@ -239,7 +239,7 @@ codes! {
     LimitReached 429 "limit_reached" "a limit is reached"
     HeadersTooLarge 431 "headers_too_large" "the headers are too large"
     Internal 500 "internal" "a bug in this node"
-    AccountUnusable 502 "account_unusable" "no account has a key that can be used"
+    AccountUnusable 502 "account_unusable" "no account can be used as it is"
     UpstreamUnreachable 502 "upstream_unreachable" "the provider cannot be reached"
     ShuttingDown 503 "shutting_down" "the node is shutting down"
     QueueFull 503 "queue_full" "too much waits already"

@@ -101,6 +101,12 @@ impl Body {
         self.secrets.get(path)
     }
 
+    /// Whether its account is to be reached through a proxy.
+    pub fn names_proxy(&self) -> bool {
+        let plain = self.public(PROXY).is_some_and(|url| !url.trim().is_empty());
+        plain || self.secrets.contains_key(PROXY)
+    }
+
     /// The whole body in canonical form.
     pub fn whole(&self) -> &Secret {
         &self.whole
@@ -112,10 +118,12 @@ impl Body {
     }
 }
 
+/// The member that names the proxy of an account.
+const PROXY: &str = "proxy_url";
+
 /// Whether readers of credentials see a member. A proxy is shown unless its URL says who we are there.
 fn is_shown(name: &str, value: &Value) -> bool {
-    let plain_proxy =
-        || name == "proxy_url" && value.as_str().is_some_and(|url| !url.contains('@'));
+    let plain_proxy = || name == PROXY && value.as_str().is_some_and(|url| !url.contains('@'));
     PUBLIC.contains(&name) || PERSONAL.contains(&name) || plain_proxy()
 }
 

@@ -404,6 +404,27 @@ async fn a_pool_without_keys_paths_that_climb_and_pools_that_are_not_are_refused
 }
 
 #[tokio::test]
+async fn nobody_is_asked_past_the_proxy_that_its_record_names() {
+    let upstream = Upstream::new(|_| answer(200, "", SERVED)).await;
+    let world = world(&upstream);
+    let proxied = |number: u32, url: &str| {
+        let key = format!("key-{number}");
+        hold(&world, number, &json!({"type": "codex", "access_token": key, "proxy_url": url}));
+    };
+    proxied(1, "http://proxy:3128");
+    let served = post(&world, &json!({})).await;
+    assert_eq!(served.status.as_u16(), 200);
+    assert_eq!(served.headers["quorate-attempts"], "1");
+    assert_eq!(upstream.requests().iter().map(account).collect::<Vec<_>>(), ["key-2"]);
+    proxied(2, "http://user:word@proxy:3128");
+    let none = post(&world, &json!({})).await;
+    assert_eq!((none.status.as_u16(), none.code().as_str()), (502, "account_unusable"));
+    assert!(none.text.contains("`proxy_url`") && !none.text.contains("word"), "{}", none.text);
+    assert_eq!(upstream.requests().len(), 1);
+    assert_eq!(told(&world), Vec::<String>::new(), "nobody is blamed");
+}
+
+#[tokio::test]
 async fn each_provider_is_shown_its_key_as_it_wants_it() {
     let upstream = Upstream::new(|_| answer(200, "", SERVED)).await;
     let world = world(&upstream);
