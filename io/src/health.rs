@@ -385,18 +385,20 @@ fn unknown(pool: &Pool) -> Option<String> {
 
 fn each_pool(snapshot: &Snapshot) -> Vec<Finding> {
     let finding = |pool: &Arc<Pool>| {
+        let passed = serves(pool);
         let since = pool.views.first().and_then(|lane| lane.exhausted_since);
         let detail = match (since, unknown(pool)) {
-            (Some(_), Some(unknown)) if !serves(pool) => {
+            _ if passed => "can serve".to_owned(),
+            (_, Some(unknown)) => {
                 format!("it names {unknown}, which is not known here: add it, or take it out")
             }
-            (Some(since), _) => {
+            (Some(since), None) => {
                 format!("exhausted since {}", crate::clock::rfc3339(UnixTime(since)))
             }
-            (None, _) => "can serve".to_owned(),
+            (None, None) => "it has no account: add one, or take the pool out".to_owned(),
         };
         let name = Cow::Owned(format!("pool/{}", pool.name));
-        Finding { name, passed: since.is_none(), fatal: false, shown: true, detail }
+        Finding { name, passed, fatal: false, shown: true, detail }
     };
     snapshot.pools.values().map(finding).collect()
 }

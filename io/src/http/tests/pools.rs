@@ -186,6 +186,16 @@ async fn what_would_undo_something_must_be_said_exactly() {
 }
 
 #[tokio::test]
+async fn a_pool_of_a_provider_without_accounts_cannot_serve() {
+    let nobody = json!({"members": {"provider": "nobody"}});
+    let world = World::of(&nobody, crate::gateway::GatewaySettings::default());
+    let ready = world.ask(asking("GET", "/readyz/pools")).await;
+    assert_eq!((ready.status.as_u16(), ready.text.contains("0 of 1")), (503, true), "{ready:?}");
+    let one = world.ask(asking("GET", "/readyz/pool/codex")).await;
+    assert_eq!((one.status.as_u16(), one.text.contains("no account")), (503, true), "{one:?}");
+}
+
+#[tokio::test]
 async fn an_account_that_nobody_knows_is_named_and_not_waited_for() {
     let codex = json!({"members": ["codex-8"]});
     let world = World::of(&codex, crate::gateway::GatewaySettings::default());

@@ -88,6 +88,38 @@ fn half_a_file_and_whatever_else_is_no_record() {
 }
 
 #[test]
+fn of_two_names_that_read_alike_one_is_an_id() {
+    let (folder, path) = folder("alike");
+    let auths = path.join("auths");
+    for (name, token) in [("caf\u{e9}", "composed"), ("cafe\u{301}", "apart")] {
+        let text = format!(r#"{{"type":"codex","access_token":"{token}"}}"#);
+        std::fs::write(auths.join(format!("{name}.json")), text).expect("its own folder");
+    }
+    let listing = folder.list().expect("it is there");
+    assert_eq!((listing.found.len(), listing.misnamed), (1, 1), "{listing:?}");
+    let mut taken = None;
+    folder.look(&key("caf\u{e9}"), |body| taken = Some(body));
+    let token = taken.as_ref().and_then(|body| body.secret("access_token"));
+    assert_eq!(token.map(|token| token.expose(Purpose::Test)), Some("composed"));
+    std::fs::remove_dir_all(path).expect("its own folder");
+}
+
+#[test]
+fn a_file_that_goes_and_comes_again_is_what_it_holds_then() {
+    let (folder, path) = folder("again");
+    folder.write(&key("a"), &body("t")).expect("room");
+    let (first, before) = (seen(&folder, "a"), folder.look(&key("a"), drop).order);
+    folder.remove(&key("a")).expect("its own file");
+    assert_eq!(seen(&folder, "a"), Seen::Absent);
+    folder.write(&key("a"), &body("u")).expect("room");
+    let again = folder.look(&key("a"), drop);
+    assert!(again.order > before && again.seen != first, "{again:?}");
+    folder.write(&key("a"), &body("t")).expect("room");
+    assert_eq!(seen(&folder, "a"), first, "an equal body is no other");
+    std::fs::remove_dir_all(path).expect("its own folder");
+}
+
+#[test]
 fn nothing_outside_is_read_written_or_deleted() {
     let (folder, path) = folder("outside");
     let auths = path.join("auths");
