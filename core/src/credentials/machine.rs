@@ -280,7 +280,7 @@ impl Credentials {
             self.ask(Asked::Look(key.clone()), Errand::Look { key }, out);
         }
         let drained = self.queue.depth() == 0 && self.owed.is_empty() && self.batch.is_over();
-        if self.store.listed && drained && !self.store.loaded {
+        if self.settings.enabled && self.store.listed && drained && !self.store.loaded {
             self.store.loaded = true;
             self.shown.stale = true;
         }
@@ -339,6 +339,7 @@ impl Credentials {
         self.batch.next.clear();
         self.owed.clear();
         self.missing.clear();
+        self.store.told = true; // What was not read by now never will be, so nobody hears that this is all.
     }
 
     fn assert_invariants(&self) {

@@ -416,3 +416,20 @@ fn a_node_that_leaves_looks_no_more() {
         ",
     );
 }
+
+#[test]
+fn a_node_that_leaves_before_it_has_read_everything_never_says_that_it_has() {
+    check::<FolderScript>(
+        "
+        given  files=a,b
+        when   0s      hold
+        when   0s      start
+        when   1s      stop
+        when   2s      release
+        then   pools hear a r1 in use
+        then   Added a r1
+        then   pools hear b r1 in use
+        then   Added b r1
+        ",
+    );
+}

@@ -321,26 +321,27 @@ pub(super) fn speaks_of(target: &str, of: (CredentialHandle, u64), model: &str) 
         }
 }
 
-/// Everything that anybody ever said to be over: by target, for each life through which sequence.
+/// Everything that anybody ever said to be over: by target, for each node through which word of which of its lives.
 #[derive(Debug, Default)]
-pub(super) struct Cleared(BTreeMap<String, BTreeMap<(NodeId, Incarnation), u64>>);
+pub(super) struct Cleared(BTreeMap<String, BTreeMap<NodeId, (Incarnation, u64)>>);
 
 impl Cleared {
     /// Takes in what a node says in its own map.
     pub(super) fn note(&mut self, own: &Book) {
         for (target, clear) in &own.clears {
-            let lives = self.0.entry(target.clone()).or_default();
+            let nodes = self.0.entry(target.clone()).or_default();
             for one in &clear.covers {
-                let through = lives.entry((one.node.clone(), one.incarnation)).or_default();
-                *through = (*through).max(one.sequence);
+                let word = (one.incarnation, one.sequence);
+                let through = nodes.entry(one.node.clone()).or_insert(word);
+                *through = (*through).max(word);
             }
         }
     }
 
-    /// Whether a rest was said to be over.
+    /// Whether a rest was said to be over, or one that its author said later in its place: in a life that it began
+    /// to refute an accusation a node counts its words anew, and the word before is gone from its map.
     pub(super) fn has(&self, target: &str, origin: &Origin) -> bool {
-        let life = (origin.node.clone(), origin.incarnation);
-        let through = self.0.get(target).and_then(|lives| lives.get(&life));
-        through.is_some_and(|through| origin.sequence <= *through)
+        let through = self.0.get(target).and_then(|nodes| nodes.get(&origin.node));
+        through.is_some_and(|through| (origin.incarnation, origin.sequence) <= *through)
     }
 }
