@@ -58,7 +58,8 @@ fn rows() -> Vec<Row> {
 
 fn puts_and_gets() {
     let rounds = number("QUORATE_ROUNDS", 3);
-    let rows = rows();
+    let only = std::env::var("QUORATE_ROW").unwrap_or_default();
+    let rows: Vec<Row> = rows().into_iter().filter(|row| row.name.contains(&only)).collect();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         theirs.push(measured_all(&Etcd::start(3), &rows));
