@@ -222,6 +222,9 @@ pub const RAFT_APPLY_BYTES_MAX: usize = 1024 * 1024;
 pub const RAFT_PAYLOAD_BYTES_MAX: usize = 640 * 1024;
 /// Steps of one change of the configuration.
 pub const RAFT_CHANGE_STEPS_MAX: usize = 16;
+/// How long a follower may not know of what is committed while nothing else is sent to it: the entries of a caller that
+/// asks one thing after another tell it, at no cost.
+pub const RAFT_NOTICE_AFTER: Duration = Duration::from_millis(2);
 /// Batches that wait to be durable.
 pub const RAFT_BATCHES_MAX: usize = 4;
 /// Learners that are kept warm.

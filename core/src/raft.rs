@@ -132,6 +132,8 @@ pub struct Raft {
     gone: BTreeMap<NodeId, Incarnation>,
     tick_at: Option<Instant>,
     campaign_at: Option<Instant>,
+    /// When followers are told of what is committed, unless something is sent to them before.
+    notice_at: Option<Instant>,
     /// The leader whose link was lost, when, and when it is no more waited for.
     missed: Option<Missed>,
     founders: Founders,
@@ -195,6 +197,7 @@ impl Raft {
             gone: BTreeMap::new(),
             tick_at: None,
             campaign_at: None,
+            notice_at: None,
             missed: None,
             founders,
             strangers: Strangers::default(),
@@ -285,6 +288,7 @@ impl Machine for Raft {
             self.requests.next_due().map(|at| Wake { at, what: "a request to the log" }),
             self.reads.next_due().map(|at| Wake { at, what: "a read of the log" }),
             self.campaign_at.map(|at| Wake { at, what: "an election" }),
+            self.notice_at.map(|at| Wake { at, what: "a notice of what is committed" }),
             self.missed.map(|missed| Wake { at: missed.until, what: "a leader that is missed" }),
             self.founders.next_wake(),
             self.strangers.next_due().map(|at| Wake { at, what: "the end of a conflict" }),

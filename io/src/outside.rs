@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate_core::node::{Answer, Call, Published};
+use tokio::runtime::Handle;
 
 use crate::metrics::Meters;
 use crate::probe::Prober;
@@ -25,6 +26,7 @@ pub trait Outside: Send + Sync + 'static {
 
 /// The world of this machine.
 pub(crate) struct World {
+    runtime: Handle,
     published: Arc<Published>,
     prober: Arc<Prober>,
     meters: Arc<Meters>,
@@ -33,20 +35,34 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// `keys` are secrets by URL prefix; `vault` holds the bodies of credentials; peers are met at `listens`.
+    /// Calls run on `runtime`; `keys` are secrets by URL prefix; `vault` holds the bodies of credentials; peers are met
+    /// at `listens`.
     pub(crate) fn new(
+        runtime: Handle,
         published: Arc<Published>,
         keys: SharedKeys,
         meters: Arc<Meters>,
         vault: Vault,
         listens: IpAddr,
     ) -> World {
-        World { published, prober: Arc::new(Prober::new(keys)), meters, vault, listens }
+        World { runtime, published, prober: Arc::new(Prober::new(keys)), meters, vault, listens }
     }
 }
 
 impl Outside for World {
     fn answer(&self, call: Call) -> Answering {
+        let answered = self.runtime.spawn(self.perform(call));
+        Box::pin(async move {
+            match answered.await {
+                Ok(answer) => answer,
+                Err(_) => std::future::pending().await, // The process ends.
+            }
+        })
+    }
+}
+
+impl World {
+    fn perform(&self, call: Call) -> Answering {
         match call {
             Call::Resolve { name } => {
                 let listens = self.listens;

@@ -37,6 +37,9 @@ const ACCEPTED_MAX: usize = 4096;
 const READ_BYTES: usize = 16 * 1024;
 /// Bytes of several frames that share one write.
 const WRITE_BYTES: usize = 64 * 1024;
+/// So many bytes must have left before the loop is told, or it would turn once more for each message. The node's window
+/// seems smaller by less than this.
+const FREED_BYTES: usize = limits::WINDOW_BYTES / 4;
 /// How long what was sent before a `Disconnect` may take to leave, and the peer to close its side.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 /// After an error of the listener (too many open files, say).
@@ -73,7 +76,7 @@ pub(crate) enum What {
     Unsecured(String),
     /// Its certificate names another node than the one that greeted.
     Misnamed,
-    /// Bytes have left; [`Lane::take_freed`] says how many.
+    /// Many bytes have left; [`Lane::take_freed`] says how many.
     Writable,
     /// It ended.
     Closed,
@@ -312,9 +315,10 @@ async fn write_all<S: AsyncWrite>(
     writer.shutdown().await.is_ok()
 }
 
-/// Says that `bytes` more may be sent; one event stands for all that the loop has not yet taken.
+/// Lets `bytes` more be sent. One event stands for all that the loop has not yet taken.
 fn free(freed: &AtomicUsize, bytes: usize, tell: &impl Fn(What)) {
-    if freed.fetch_add(bytes, Ordering::AcqRel) == 0 {
+    let before = freed.fetch_add(bytes, Ordering::AcqRel);
+    if before < FREED_BYTES && before + bytes >= FREED_BYTES {
         tell(What::Writable);
     }
 }

@@ -38,6 +38,7 @@ use crate::seal::{KeyringError, KeyringSource};
 use crate::secure::{Secure, SecureError, TlsFiles};
 use crate::shell::{Ears, Shell, Wall};
 use crate::store::{StoreError, Watch};
+use crate::threads::Own;
 use crate::traffic::Traffic;
 use crate::vault::Vault;
 
@@ -51,6 +52,8 @@ pub use crate::shell::Mind;
 
 /// Answers of calls that wait for the loop.
 const ANSWERS_MAX: usize = 256;
+/// How long what the node has said last may take to leave, once its loop has ended.
+const LEAVING_MAX: Duration = Duration::from_secs(5);
 
 /// Everything that a process is told about its node.
 #[derive(Debug, Clone)]
@@ -144,6 +147,9 @@ pub enum StartError {
     /// No record can be written there.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The machine gives no thread.
+    #[error("failed to start the thread of the node: {0}")]
+    Thread(std::io::Error),
 }
 
 /// A node that runs. Dropping it ends the loop at once, without a goodbye.
@@ -174,6 +180,8 @@ pub struct Running {
     ended: oneshot::Receiver<End>,
     released: oneshot::Receiver<()>,
     halt: Option<oneshot::Sender<()>>,
+    /// The thread that it runs on, where it has one of its own.
+    _thread: Option<Own>,
 }
 
 impl Running {
@@ -210,21 +218,27 @@ impl Running {
 }
 
 /// Starts a node on the network of this machine; `counted` is shown among its metrics.
+///
+/// Its loop and its connections with peers have a thread of their own, since each of them has work for the other. What
+/// it asks of the world beyond its peers runs where this is called: a handshake there holds no turn up.
 pub async fn start(mut serve: ServeSettings, counted: Vec<Source>) -> Result<Running, StartError> {
     serve.node.credentials.enabled = serve.credentials.is_some();
     let vault = vault(serve.credentials.as_deref())?;
     let boot = |settings, incarnation, image: &Image, seed, now| {
         Node::boot(settings, incarnation, image, seed, now)
     };
-    let listens = serve.listen.ip();
-    let world = |published: &Arc<Published>, meters: &Arc<Meters>, keys: &SharedKeys| {
+    let (listens, here, bodies) =
+        (serve.listen.ip(), tokio::runtime::Handle::current(), vault.clone());
+    let world = move |published: &Arc<Published>, meters: &Arc<Meters>, keys: &SharedKeys| {
         let (meters, keys) = (meters.clone(), keys.clone());
-        let world = World::new(published.clone(), keys, meters, vault.clone(), listens);
+        let world = World::new(here, published.clone(), keys, meters, bodies, listens);
         Arc::new(world) as Arc<dyn Outside>
     };
-    let running = start_on(TokioNet, serve, counted, boot, world).await?;
+    let thread = Own::start("node".to_owned(), LEAVING_MAX).map_err(StartError::Thread)?;
+    let starting = thread.runtime().spawn(start_on(TokioNet, serve, counted, boot, world));
+    let running = starting.await.expect("nothing panics on the way")?;
     vault.watch(running.handle.clone());
-    Ok(Running { vault, ..running })
+    Ok(Running { vault, _thread: Some(thread), ..running })
 }
 
 fn vault(folder: Option<&Path>) -> Result<Vault, StartError> {
@@ -275,10 +289,9 @@ async fn start_at<N: Net, M: Mind + Send + 'static>(
     let (handle, asks, announcements) = Handle::new(mind.published().clone());
     let meters = Arc::new(Meters::new(&handle, &build(), counted));
     let outside = outside(mind.published(), &meters, &worker_keys);
-    let (released, when_released) = oneshot::channel();
     let watch = Watch { meters: meters.clone(), vitals: vitals.clone() };
+    let (released, when_released) = oneshot::channel();
     let keeper = kept.keeper(&net, watch, released);
-
     let ((open, closed), (events, heard)) = (watch::channel(()), unbounded_channel());
     let (answers, answered) = mpsc::channel(ANSWERS_MAX);
     let (outbox, incoming) =
@@ -314,13 +327,13 @@ async fn start_at<N: Net, M: Mind + Send + 'static>(
         ended,
         released: when_released,
         halt: Some(halt),
+        _thread: None,
     };
     let wall = Wall::default();
     let shell = Shell { mind, ears, hands, meters, vitals, traffic, recorder, wall };
     net.spawn(async move {
         let _open = open; // Sockets close when the loop has ended.
-        let why = shell.run().await;
-        let _ = end.send(why); // Nobody waits.
+        let _ = end.send(shell.run().await); // Nobody waits.
     });
     Ok(running)
 }

@@ -8,6 +8,11 @@
 //! Absent on purpose: priorities. A node must never take from its neighbours what they need.
 
 use std::io;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// How long such a thread may compute before others are let in: the shortest that the kernel knows.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -17,11 +22,51 @@ const SLICE_NANOS: u64 = 100_000;
 ///
 /// # Errors
 /// What the machine refuses: threads, or descriptors.
-pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .on_thread_start(answer_promptly)
-        .build()
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().on_thread_start(answer_promptly).build()
+}
+
+/// How often a thread that ends looks whether anything still runs on it.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A thread that answers promptly, with a runtime of its own: what is spawned there stays there, and none of it wakes
+/// another thread or is looked for by one. Dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Own {
+    runtime: Handle,
+    _ends_with_it: oneshot::Sender<()>,
+}
+
+impl Own {
+    /// Starts one. When it ends it waits `lingers` for what runs on it.
+    ///
+    /// # Errors
+    /// What the machine refuses: a thread, or descriptors.
+    pub(crate) fn start(name: String, lingers: Duration) -> io::Result<Own> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (ends, end) = oneshot::channel::<()>();
+        std::thread::Builder::new().name(name).spawn(move || {
+            answer_promptly();
+            runtime.block_on(until(end, lingers));
+        })?;
+        Ok(Own { runtime: handle, _ends_with_it: ends })
+    }
+
+    /// Where its tasks are spawned.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+}
+
+/// Waits for the end, and then for what nobody waits for any more.
+async fn until(end: oneshot::Receiver<()>, lingers: Duration) {
+    let _ = end.await; // It is never sent, only dropped.
+    let late = Instant::now() + lingers;
+    let tasks = Handle::current().metrics();
+    while tasks.num_alive_tasks() > 0 && Instant::now() < late {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Asks for short slices for the thread that calls. What the kernel does not know it ignores.

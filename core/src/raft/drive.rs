@@ -8,6 +8,7 @@ use super::state::Image;
 use super::{
     Genesis, MemberId, NodeId, Notice, Output, Peer, Raft, Reason, Replica, Wire, founding,
 };
+use crate::limits;
 use crate::time::Instant;
 use crate::wire::raft::{Chunk, ChunkTaken, Message, MessageKind};
 
@@ -42,6 +43,9 @@ impl Raft {
         }
         self.send_snapshots(now, out);
         self.note_leader(now, out);
+        let owes = self.group.as_ref().is_some_and(Group::owes_notice);
+        let since = self.notice_at.unwrap_or(now + limits::RAFT_NOTICE_AFTER);
+        self.notice_at = owes.then_some(since);
     }
 
     /// A tick of the log, and whatever else is due.
@@ -51,6 +55,11 @@ impl Raft {
             if let Some(group) = &mut self.group {
                 group.campaign();
             }
+        }
+        if self.notice_at.is_some_and(|at| at <= now)
+            && let Some(group) = &mut self.group
+        {
+            group.tell_commit();
         }
         if let Some(missed) = self.missed.filter(|missed| missed.until <= now) {
             self.missed = None;

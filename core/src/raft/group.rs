@@ -24,11 +24,11 @@ mod mirror;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use raft::eraftpb::{EntryType, MessageType};
-use raft::{RawNode, SnapshotStatus, StateRole};
+use raft::{Progress, ProgressState, RawNode, SnapshotStatus, StateRole};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::MemberId;
@@ -150,6 +150,8 @@ pub(super) struct Group {
     applied: u64,
     /// A snapshot that the log already stands on and that is not durable.
     installing: Option<SnapshotId>,
+    /// Through which entry each member was told that the log is committed.
+    told: BTreeMap<u64, u64>,
 }
 
 /// A batch on its way to the disk, and what waits for it.
@@ -182,6 +184,7 @@ impl Group {
             read_only_option: raft::ReadOnlyOption::Safe,
             max_uncommitted_size: limits::RAFT_UNCOMMITTED_BYTES_MAX as u64,
             max_committed_size_per_ready: limits::RAFT_APPLY_BYTES_MAX as u64,
+            skip_bcast_commit: true,
             ..raft::Config::default()
         };
         let configuration = image.configuration.clone();
@@ -201,6 +204,7 @@ impl Group {
             batches: VecDeque::new(),
             applied,
             installing: None,
+            told: BTreeMap::new(),
         }
     }
 
@@ -276,6 +280,29 @@ impl Group {
             Ok(()) => Ok(self.raw.raft.raft_log.last_index()),
             Err(_) => Err(Dropped::Full),
         }
+    }
+
+    /// Whether somebody who follows closely was not told of everything that is committed. Whatever is sent tells it.
+    pub(super) fn owes_notice(&self) -> bool {
+        let (own, commit) = (self.raw.raft.id, self.commit());
+        let told = |member| self.told.get(member).is_some_and(|told| *told >= commit);
+        let follows = |progress: &Progress| progress.state == ProgressState::Replicate;
+        self.leads()
+            && self
+                .raw
+                .raft
+                .prs()
+                .iter()
+                .any(|(member, progress)| *member != own && follows(progress) && !told(member))
+    }
+
+    /// Tells everybody of what is committed. Who owes too many answers hears of it with the next entries.
+    pub(super) fn tell_commit(&mut self) {
+        let (own, commit) = (self.raw.raft.id, self.commit());
+        let members = self.raw.raft.prs().iter().map(|(member, _)| *member);
+        self.told =
+            members.filter(|member| *member != own).map(|member| (member, commit)).collect();
+        self.raw.raft.bcast_append();
     }
 
     /// Begins a linearizable read; lost in silence where nobody can answer.
@@ -417,6 +444,12 @@ impl Group {
             .filter_map(|message| convert::message_out(genesis, message))
             .collect();
         messages.iter_mut().for_each(convert::trim);
+        for message in &messages {
+            if matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
+                let told = self.told.entry(message.to.0).or_default();
+                *told = (*told).max(message.commit);
+            }
+        }
         // The engine's order follows its hash maps.
         messages.sort_by_key(|message| message.to);
         let open = |flight: &&mut Flight| after || (flight.asserts && !flight.stored);

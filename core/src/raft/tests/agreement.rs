@@ -263,6 +263,28 @@ fn an_idle_log_is_quiet_but_for_heartbeats() {
 }
 
 #[test]
+fn the_next_entry_tells_what_is_committed_and_after_the_last_one_a_notice_does() {
+    let mut world = World::formed(3, 3, 3);
+    world.disk_max = millis(1);
+    world.run(millis(5000));
+    let leader = world.leader().expect("somebody leads");
+    world.sent.clear();
+    for ticket in 0..100 {
+        world.propose(leader, ticket, &format!("t{ticket}"), WAIT);
+        world.run_until("it is answered", |world| world.answer(leader, ticket).is_some());
+    }
+    let appends = world.sent[&MessageKind::Append];
+    assert!((200..250).contains(&appends), "one to each follower for each entry: {appends}");
+    let last = crate::limits::RAFT_NOTICE_AFTER + millis(5) + world.disk_max;
+    world.run(last);
+    assert!(world.services.iter().all(|service| service.len() == 100), "all know within {last:?}");
+    world.sent.clear();
+    world.run(millis(1000));
+    let answers = world.sent.get(&MessageKind::Append).copied().unwrap_or_default();
+    assert!(answers <= 2, "and it is said once: {answers}");
+}
+
+#[test]
 fn a_follower_sleeps_while_its_leader_is_heard_and_does_not_stand_because_it_overslept() {
     let mut world = World::formed(1, 3, 3);
     world.run(millis(5000));

@@ -9,17 +9,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::http::pipeline::ANSWER_MAX;
-use crate::threads::answer_promptly;
-
-/// How often a thread that ends looks whether anything still runs on it.
-const LOOK: Duration = Duration::from_millis(10);
+use crate::threads::Own;
 
 /// See the module. Dropped, its threads end.
 #[derive(Debug)]
@@ -27,9 +19,8 @@ pub(super) struct Threads(Vec<Server>);
 
 #[derive(Debug)]
 struct Server {
-    runtime: Handle,
+    thread: Own,
     connections: Arc<AtomicUsize>,
-    _ends_with_it: oneshot::Sender<()>,
 }
 
 impl Threads {
@@ -48,7 +39,7 @@ impl Threads {
         let server = fewest.expect("there is a processor at least");
         server.connections.fetch_add(1, Ordering::Relaxed);
         let ended = Ended(server.connections.clone());
-        server.runtime.spawn(async move {
+        server.thread.runtime().spawn(async move {
             let _ended = ended;
             serve().await;
         });
@@ -57,24 +48,9 @@ impl Threads {
 
 impl Server {
     fn start(number: usize) -> io::Result<Server> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (ends, end) = oneshot::channel::<()>();
-        std::thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
-            answer_promptly();
-            runtime.block_on(until(end));
-        })?;
-        Ok(Server { runtime: handle, connections: Arc::default(), _ends_with_it: ends })
-    }
-}
-
-/// Waits for the end, and then for the changes that nobody waits for any more: none is made by half.
-async fn until(end: oneshot::Receiver<()>) {
-    let _ = end.await; // It is never sent, only dropped.
-    let late = Instant::now() + ANSWER_MAX;
-    let tasks = Handle::current().metrics();
-    while tasks.num_alive_tasks() > 0 && Instant::now() < late {
-        tokio::time::sleep(LOOK).await;
+        // Changes that nobody waits for any more are awaited at the end: none is made by half.
+        let thread = Own::start(format!("serve-{number}"), ANSWER_MAX)?;
+        Ok(Server { thread, connections: Arc::default() })
     }
 }
 
