@@ -49,7 +49,8 @@ impl Judged {
     }
 
     fn preferred(&self) -> bool {
-        self.servable() && self.parked_until.is_none()
+        (self.servable() || (canary!("pools.picks_who_rests") && self.standing != Standing::Off))
+            && self.parked_until.is_none()
     }
 }
 
@@ -160,13 +161,15 @@ impl LaneState {
         let at = self.active.and_then(|(who, _)| self.place(&who));
         if let (Some((who, _)), Some(at)) = (self.active, at) {
             self.active = Some((who, at));
-            if open.contains(&at) {
+            let returns = canary!("pools.snaps_back") && open.first() != Some(&at);
+            if open.contains(&at) && !returns {
                 return None;
             }
         }
         // A member that left: its successor stands where it stood.
         let gone = at.is_none();
         let after = self.active.map_or(0, |(_, place)| place + usize::from(!gone));
+        let after = if canary!("pools.snaps_back") { 0 } else { after };
         let next = open.iter().find(|place| **place >= after).or(open.first()).copied();
         let next = next.or_else(|| self.parked().first().copied())?;
         let to = self.judged.get(next)?.who;

@@ -322,6 +322,9 @@ impl Lane {
             self.gap = (self.gap * 2).min(GAP_MAX);
         }
         self.told_at = Some(now);
+        if canary!("pools.tells_anew") {
+            return Some(Kind::Recovered);
+        }
         Some(Kind::StillExhausted { attempts: self.attempts })
     }
 

@@ -107,7 +107,8 @@ impl Tries {
         if !self.candidates.is_empty() {
             waits |= turn.wakes(scene.now, self.stable_since.saturating_add(STABLE_MS));
         }
-        let ours = turn.prober.as_ref() == Some(scene.local) && turn.out.is_none();
+        let ours = (turn.prober.as_ref() == Some(scene.local) && turn.out.is_none())
+            || canary!("pools.tries_out_of_turn");
         if !ours || waits {
             self.slot = None;
             return turn;
@@ -167,6 +168,9 @@ impl Tries {
 
     /// When the rest allows a try.
     fn due(&self, folded: &Folded, scene: &Scene<'_>) -> u64 {
+        if canary!("pools.tries_early") {
+            return 0;
+        }
         match scene.early.filter(|_| folded.is_long() && scene.now < folded.rest_until) {
             Some(every) => {
                 let next = folded.since.saturating_add(every.saturating_mul(self.early + 1));

@@ -93,7 +93,7 @@ impl Target {
     }
 
     fn may_begin(&self, now: Instant) -> bool {
-        !self.running && self.ready_at(now) <= now
+        canary!("pools.resets_side_by_side") || (!self.running && self.ready_at(now) <= now)
     }
 
     fn is_of_use(&self, now: Instant) -> bool {

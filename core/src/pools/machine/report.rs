@@ -37,7 +37,18 @@ struct About {
 }
 
 impl Pools {
-    pub(super) fn report(&mut self, now: Instant, report: Report, out: &mut Vec<Output>) -> Answer {
+    pub(super) fn report(
+        &mut self,
+        now: Instant,
+        mut report: Report,
+        out: &mut Vec<Output>,
+    ) -> Answer {
+        if canary!("pools.blames_the_active")
+            && let Some((who, _)) =
+                self.pools.get(&report.pool).and_then(|pool| pool.lanes.get("")?.active)
+        {
+            (report.credential, report.epoch) = who;
+        }
         let unix = self.unix(now);
         let sent = self.unix(report.sent_at);
         let Some(about) = self.about(&report, sent) else {
@@ -223,7 +234,7 @@ impl Pools {
         {
             // P-2: what we said for longer stays so. What others say counts beside it, not in it: a clear
             // that covers theirs must not leave our copy.
-            if before.rest_until > said.rest_until {
+            if before.rest_until > said.rest_until && !canary!("pools.shortens_a_rest") {
                 (said.class, said.source, said.rest_until) =
                     (before.class, Arc::clone(&before.source), before.rest_until);
             }

@@ -21,6 +21,16 @@ struct Cover {
     known: bool,
 }
 
+impl PoolState {
+    /// How far apart tries of who rests for long are, if they are wanted: while a lane is exhausted, and nobody
+    /// has just come back.
+    fn early(&self, lane: &str, servable: bool) -> Option<u64> {
+        let exhausted = self.lanes.get(lane).is_some_and(|state| state.exhausted.is_some());
+        let wanted = (exhausted && !servable) || canary!("pools.tries_while_others_serve");
+        Some(self.definition.early_probe_ms).filter(|every| *every > 0 && wanted)
+    }
+}
+
 impl Pools {
     pub(super) fn review_touched(&mut self, unix: u64, out: &mut Vec<Output>) {
         let mut told = Vec::new();
@@ -62,6 +72,7 @@ impl Pools {
         if let Some(at) = pool.due.take() {
             self.due.remove(&(at, name.clone()));
         }
+        let wake = if canary!("pools.wakes_late") { wake.map(|at| at + 3000) } else { wake };
         pool.due = wake;
         self.due.extend(wake.map(|at| (at, name.clone())));
         self.dirty.insert(name.clone());
@@ -87,9 +98,7 @@ impl Pools {
         // P-15: somebody who has come back by now ends early tries in this turn, not after its edge.
         let servable =
             covers.iter().any(|(_, _, on, cover)| *on && cover.standing == Standing::Servable);
-        let exhausted = pool.lanes.get(lane).is_some_and(|state| state.exhausted.is_some());
-        let exhausted = exhausted && !servable;
-        let early = Some(pool.definition.early_probe_ms).filter(|every| *every > 0 && exhausted);
+        let early = pool.early(lane, servable);
         let mut wake: Option<u64> = None;
         let mut wakes = |at: Option<u64>| {
             let at = at.filter(|at| *at > unix);
@@ -214,8 +223,7 @@ impl Pools {
     ) -> Option<(Target, Turn)> {
         let pool = self.pools.get(name)?;
         let lane = pool.lane_of(model);
-        let exhausted = pool.lanes.get(&lane).is_some_and(|state| state.exhausted.is_some());
-        let early = Some(pool.definition.early_probe_ms).filter(|every| *every > 0 && exhausted);
+        let early = pool.early(&lane, false);
         let Cover { tried, resting, .. } = self.cover(unix, who, pool, &lane);
         let target = tried?;
         let turn = self.turn(unix, &target, early).beside(resting);
@@ -227,8 +235,7 @@ impl Pools {
         self.open_combined(name, model);
         let Some(pool) = self.pools.get(name) else { return };
         let lane = pool.lane_of(model);
-        let exhausted = pool.lanes.get(&lane).is_some_and(|state| state.exhausted.is_some());
-        let early = exhausted && pool.definition.early_probe_ms > 0;
+        let early = pool.early(&lane, false).is_some();
         let mut wanted = Vec::new();
         for member in &pool.members {
             let cover = self.cover(unix, member.who, pool, &lane);
@@ -283,7 +290,11 @@ impl Pools {
             (since, 0, members) if members > 0 => {
                 (state.exhausted, state.held) = (since.or(Some(unix)), None);
                 let wake_at = state.wake_at().map(UnixTime);
-                if loaded && !silent && !std::mem::replace(&mut state.told, true) {
+                if loaded
+                    && !silent
+                    && (!std::mem::replace(&mut state.told, true)
+                        || canary!("pools.tells_every_time"))
+                {
                     told.push(Output::Announce(Event::Exhausted { pool, lane, wake_at, members }));
                 }
             }

@@ -130,6 +130,11 @@ impl Observer {
         let early: Vec<&String> = early.map(|(target, _)| target).collect();
         ledger.hold(Id::P15, machine, early.is_empty(), || {
             format!("{} is tried for `{}` before {early:?} may be", of.0, call.model)
+        })?;
+        // What its last turn could not know yet is no fault of it.
+        let other = self.serves(call, moment(call.pool, self.unix));
+        ledger.hold(Id::P15, machine, standing != Standing::Rests || other.is_none(), || {
+            format!("{} is tried for `{}` before its time, and {other:?} serves", of.0, call.model)
         })
     }
 }
