@@ -102,11 +102,12 @@ impl Watch {
             || touched.maps.iter().any(|(_, topic)| *topic == Topic::POOLS)
             || observer.shown.is_none();
         if let Some(unsaid) = moved.then(|| observer.words.read(maps, unix)).flatten() {
-            if let Some(own) = observer.words.books.get(&turn.process.node.local().node) {
-                self.cleared.note(own);
+            let by = &turn.process.node.local().node;
+            if let Some(own) = observer.words.books.get(by) {
+                self.cleared.note(by, own);
             }
             for one in &unsaid {
-                let over = self.cleared.has(&one.target, &one.rest.origin);
+                let over = self.cleared.has(&one.by, &one.target, &one.rest.origin);
                 // Whoever says it, or first said it, may have seen the end.
                 let latest = [&one.by, &one.rest.origin.node].map(|node| self.latest.get(node));
                 let seen = latest.into_iter().flatten().copied().fold(former, u64::max);

@@ -321,27 +321,58 @@ pub(super) fn speaks_of(target: &str, of: (CredentialHandle, u64), model: &str) 
         }
 }
 
-/// Everything that anybody ever said to be over: by target, for each node through which word of which of its lives.
+/// Everything that anybody ever said to be over, and which word took the place of which.
 #[derive(Debug, Default)]
-pub(super) struct Cleared(BTreeMap<String, BTreeMap<NodeId, (Incarnation, u64)>>);
+pub(super) struct Cleared {
+    /// By target, for each life through which of its words.
+    through: BTreeMap<String, BTreeMap<(NodeId, Incarnation), u64>>,
+    /// By who says it and of what.
+    said: BTreeMap<NodeId, BTreeMap<String, Said>>,
+}
+
+/// What one node says of one target.
+#[derive(Debug, Default)]
+struct Said {
+    present: Option<Origin>,
+    /// Of each word before, the one that it gave way to.
+    after: BTreeMap<Origin, Origin>,
+}
 
 impl Cleared {
     /// Takes in what a node says in its own map.
-    pub(super) fn note(&mut self, own: &Book) {
+    pub(super) fn note(&mut self, by: &NodeId, own: &Book) {
         for (target, clear) in &own.clears {
-            let nodes = self.0.entry(target.clone()).or_default();
+            let lives = self.through.entry(target.clone()).or_default();
             for one in &clear.covers {
-                let word = (one.incarnation, one.sequence);
-                let through = nodes.entry(one.node.clone()).or_insert(word);
-                *through = (*through).max(word);
+                let through = lives.entry((one.node.clone(), one.incarnation)).or_default();
+                *through = (*through).max(one.sequence);
+            }
+        }
+        let said = self.said.entry(by.clone()).or_default();
+        let gone = said.iter_mut().filter(|(target, _)| !own.rests.contains_key(*target));
+        gone.for_each(|(_, of)| of.present = None);
+        for (target, rest) in &own.rests {
+            let of = said.entry(target.clone()).or_default();
+            let before = of.present.replace(rest.origin.clone());
+            if let Some(before) = before.filter(|before| *before != rest.origin) {
+                of.after.insert(before, rest.origin.clone());
             }
         }
     }
 
-    /// Whether a rest was said to be over, or one that its author said later in its place: in a life that it began
-    /// to refute an accusation a node counts its words anew, and the word before is gone from its map.
-    pub(super) fn has(&self, target: &str, origin: &Origin) -> bool {
-        let through = self.0.get(target).and_then(|nodes| nodes.get(&origin.node));
-        through.is_some_and(|through| (origin.incarnation, origin.sequence) <= *through)
+    /// Whether a rest that `by` said was said to be over, or the word that `by` said in its place: who says one of its
+    /// own and hears of another's that lasts longer may say that one instead, and one row has room for one.
+    pub(super) fn has(&self, by: &NodeId, target: &str, origin: &Origin) -> bool {
+        let said = self.said.get(by).and_then(|said| said.get(target));
+        let after = |origin: &Origin| said.and_then(|said| said.after.get(origin));
+        let words = std::iter::successors(Some(origin), |origin| after(origin));
+        let most = 1 + said.map_or(0, |said| said.after.len());
+        words.take(most).any(|word| self.covers(target, word))
+    }
+
+    fn covers(&self, target: &str, origin: &Origin) -> bool {
+        let life = (origin.node.clone(), origin.incarnation);
+        let through = self.through.get(target).and_then(|lives| lives.get(&life));
+        through.is_some_and(|through| origin.sequence <= *through)
     }
 }
