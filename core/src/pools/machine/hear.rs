@@ -205,14 +205,10 @@ impl Pools {
             let said = self.books.get(node).and_then(|book| book.rests.get(target));
             said.is_none_or(|rest| self.is_voided(target, rest))
         };
-        let rank = |node: &&NodeId| {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(target.to_string().as_bytes());
-            hasher.update(node.as_str().as_bytes());
-            (is_free(node), *hasher.finalize().as_bytes())
-        };
+        let what = target.to_string();
         let members = self.members.keys().filter(|node| *node != gone);
-        members.max_by_key(rank) == Some(&self.local.node)
+        members.max_by_key(|node| (is_free(node), rank(what.as_bytes(), node)))
+            == Some(&self.local.node)
     }
 
     /// Says anew that people were told, unless somebody else says so, or later news.
@@ -234,15 +230,17 @@ impl Pools {
 
     /// Whether we are the member with the greatest hash over `what`; `gone` is none any more.
     fn is_first_of(&self, what: &[u8], gone: &NodeId) -> bool {
-        let rank = |node: &&NodeId| {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(what);
-            hasher.update(node.as_str().as_bytes());
-            *hasher.finalize().as_bytes()
-        };
         let members = self.members.keys().filter(|node| *node != gone);
-        members.max_by_key(rank) == Some(&self.local.node)
+        members.max_by_key(|node| rank(what, node)) == Some(&self.local.node)
     }
+}
+
+/// Who comes first about `what` has the greatest; it is the same wherever it is asked.
+fn rank(what: &[u8], node: &NodeId) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(what);
+    hasher.update(node.as_str().as_bytes());
+    *hasher.finalize().as_bytes()
 }
 
 /// The pool that a notice is of.
