@@ -199,7 +199,7 @@ impl Observer {
         for view in &pool.views {
             let serves = |row: &&MemberView| {
                 let of = (row.handle, row.epoch);
-                let standing = self.words.standing(at, of, &view.model, &also);
+                let standing = self.words.standing(at, pool, of, &view.model, &also);
                 row.state != State::Disabled && standing == Standing::Servable
             };
             let servable = pool.rows.iter().filter(serves).count();

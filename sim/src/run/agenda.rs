@@ -1,5 +1,6 @@
 //! What a plan says, laid out in time and done when it is due.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use quorate_core::ids::Ticket;
@@ -15,7 +16,7 @@ use crate::plan::{Actor, Class, Operation, Pick, Role, Targets, Then, What};
 use crate::surfaces::{Wish, Wrong, url_of};
 use crate::world::faults::{Fault, Place};
 
-/// What callers ask for: no model, one, one of a family, and one of two.
+/// What callers ask for first: no model, one, one of a family, and one of two. More are named by their number.
 const MODELS: [&str; 5] =
     ["", "gpt-5", "claude-opus-4", "claude-opus-or-sonnet", "claude-sonnet-4"];
 
@@ -294,8 +295,10 @@ impl Run<'_> {
     fn pool_request(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
         let models = wish.keys.get("models").and_then(|text| text.parse().ok()).unwrap_or(1);
         let mut draws = self.draws(&format!("model/{}", wish.turn));
-        let model = MODELS.get(draws.index(models)).copied().unwrap_or_default();
-        self.world.pool_request(machine, model, wish.turn)
+        let index = draws.index(models);
+        let more = || Cow::from(format!("m{index}"));
+        let model = MODELS.get(index).map_or_else(more, |model| Cow::from(*model));
+        self.world.pool_request(machine, &model, wish.turn)
     }
 
     /// Reads a snapshot, as a thread of a host does. Every second pick leaves out what the one before it

@@ -121,10 +121,10 @@ impl Observer {
         let row = pool.rows.iter().find(|row| row.handle == from);
         let of = (from, row.map_or(1, |row| row.epoch));
         let (at, also) = (moment(pool, unix), here(pool));
-        let before = self.words.standing(at, of, lane, &also);
+        let before = self.words.standing(at, pool, of, lane, &also);
         let mut words = super::Words::default();
         words.read(turn.process.node.maps(), unix);
-        let after = words.standing(at, of, lane, &also);
+        let after = words.standing(at, pool, of, lane, &also);
         let gone = row.is_none_or(|row| row.state == State::Disabled);
         let parked = self.words.parked(unix, of) || words.parked(unix, of);
         let rested = before != Standing::Servable || after != Standing::Servable;

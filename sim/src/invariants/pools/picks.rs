@@ -83,7 +83,7 @@ impl Watch {
 
 impl Observer {
     fn standing(&self, call: &Call<'_>, at: Moment, of: (CredentialHandle, u64)) -> Standing {
-        self.words.standing(at, of, call.model, &here(call.pool))
+        self.words.standing(at, call.pool, of, call.model, &here(call.pool))
     }
 
     /// The first member that could serve.

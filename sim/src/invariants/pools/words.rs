@@ -11,11 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::ids::{CredentialHandle, Incarnation, NodeId, Replica};
-use quorate_core::node::pools::Class;
 use quorate_core::node::pools::said::{
     ClearSaid, DemandSaid, Origin, ParkSaid, ProbeSaid, RestSaid,
 };
 use quorate_core::node::pools::view::RestView;
+use quorate_core::node::pools::{Class, Pool};
 use quorate_core::node::replica::Maps;
 use quorate_core::wire::Blob;
 use quorate_core::wire::segment::{Key, Topic};
@@ -168,17 +168,23 @@ impl Words {
         }
     }
 
-    /// How a member stands for a model (empty: none is known) at a moment, Unix ms. `also` rests as well, by
-    /// target: what is nobody else's business is in no map.
+    /// How a member of a pool stands for a model (empty: none is known) at a moment, Unix ms. `also` rests as well,
+    /// by target: what is nobody else's business is in no map.
     pub(super) fn standing(
         &self,
         at: Moment,
+        pool: &Pool,
         of: (CredentialHandle, u64),
         model: &str,
         also: &[(String, Rest)],
     ) -> Standing {
-        let known = self.rests.iter().filter(|(target, _)| speaks_of(target, of, model));
-        let also = also.iter().filter(|(target, _)| speaks_of(target, of, model));
+        let common = std::ptr::eq(pool.lane(Some(model)), pool.lane(None));
+        let counts = |target: &str| {
+            let elsewhere = || common && is_of(target, of) && !has_lane(pool, target);
+            speaks_of(target, of, model) || elsewhere()
+        };
+        let known = self.rests.iter().filter(|(target, _)| counts(target));
+        let also = also.iter().filter(|(target, _)| counts(target));
         let all = known.map(|(_, rest)| rest).chain(also.map(|(_, rest)| rest));
         all.map(|rest| rest.standing(at)).max().unwrap_or(Standing::Servable)
     }
@@ -306,19 +312,34 @@ pub(super) fn covers(named: &Origin, origin: &Origin) -> bool {
 
 /// Whether a target is of a member, and of a model.
 pub(super) fn speaks_of(target: &str, of: (CredentialHandle, u64), model: &str) -> bool {
-    let mut parts = target.splitn(3, '/');
-    let (subject, epoch, reach) = (parts.next(), parts.next(), parts.next().unwrap_or("*"));
-    let own = subject == Some(&*of.0.to_string()) && epoch == Some(&*of.1.to_string());
-    // Accounts of a run are all at one provider, and of no group.
-    let all = subject.is_some_and(|subject| subject.starts_with("p:"));
-    (own || all)
-        && match reach.split_once(':') {
+    is_of(target, of)
+        && match reach(target) {
             Some(("m", one)) => one == model,
             Some((_, family)) => {
                 model.split(['-', '_', '.', '/', ':', '@']).any(|word| word == family)
             }
             None => true,
         }
+}
+
+/// Whether a target is of a member.
+fn is_of(target: &str, of: (CredentialHandle, u64)) -> bool {
+    let mut parts = target.splitn(3, '/');
+    let (subject, epoch) = (parts.next(), parts.next());
+    let own = subject == Some(&*of.0.to_string()) && epoch == Some(&*of.1.to_string());
+    // Accounts of a run are all at one provider, and of no group.
+    own || subject.is_some_and(|subject| subject.starts_with("p:"))
+}
+
+/// Of which kind of name a target is, and of which; nothing where it is of all models.
+fn reach(target: &str) -> Option<(&str, &str)> {
+    target.splitn(3, '/').nth(2)?.split_once(':')
+}
+
+/// Whether a request for what a target names uses a lane of that name. Where a pool has as many lanes as it may have,
+/// what rests for another name counts in the common one.
+fn has_lane(pool: &Pool, target: &str) -> bool {
+    reach(target).is_none_or(|(_, name)| pool.views.iter().any(|view| *view.model == *name))
 }
 
 /// Everything that anybody ever said to be over, and which word took the place of which.
