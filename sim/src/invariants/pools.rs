@@ -103,6 +103,11 @@ impl Watch {
             || observer.shown.is_none();
         if let Some(unsaid) = moved.then(|| observer.words.read(maps, unix)).flatten() {
             let by = &turn.process.node.local().node;
+            for wrote in touched.writes.iter().filter(|one| one.topic == Topic::POOLS) {
+                if let Some(value) = &wrote.entry.value {
+                    self.cleared.wrote(by, &wrote.entry.key, value);
+                }
+            }
             if let Some(own) = observer.words.books.get(by) {
                 self.cleared.note(by, own);
             }

@@ -359,6 +359,15 @@ struct Said {
     after: BTreeMap<Origin, Origin>,
 }
 
+impl Said {
+    fn say(&mut self, word: &Origin) {
+        let before = self.present.replace(word.clone());
+        if let Some(before) = before.filter(|before| before != word) {
+            self.after.insert(before, word.clone());
+        }
+    }
+}
+
 impl Cleared {
     /// Takes in what a node says in its own map.
     pub(super) fn note(&mut self, by: &NodeId, own: &Book) {
@@ -373,12 +382,16 @@ impl Cleared {
         let gone = said.iter_mut().filter(|(target, _)| !own.rests.contains_key(*target));
         gone.for_each(|(_, of)| of.present = None);
         for (target, rest) in &own.rests {
-            let of = said.entry(target.clone()).or_default();
-            let before = of.present.replace(rest.origin.clone());
-            if let Some(before) = before.filter(|before| *before != rest.origin) {
-                of.after.insert(before, rest.origin.clone());
-            }
+            said.entry(target.clone()).or_default().say(&rest.origin);
         }
+    }
+
+    /// Takes in what a node wrote in a turn: a word may have come and gone before anybody could see it.
+    pub(super) fn wrote(&mut self, by: &NodeId, key: &str, value: &Blob) {
+        let Some(target) = key.strip_prefix("r/") else { return };
+        let Ok(rest) = serde_json::from_slice::<RestSaid>(value) else { return };
+        let said = self.said.entry(by.clone()).or_default();
+        said.entry(target.to_owned()).or_default().say(&rest.origin);
     }
 
     /// Whether a rest that `by` said was said to be over, or the word that `by` said in its place: who says one of its
