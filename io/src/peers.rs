@@ -41,7 +41,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// seems smaller by less than this.
 const FREED_BYTES: usize = limits::WINDOW_BYTES / 4;
 /// How long what was sent before a `Disconnect` may take to leave, and the peer to close its side.
-const CLOSE_TIME: Duration = Duration::from_secs(5);
+pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(5);
 /// After an error of the listener (too many open files, say).
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 

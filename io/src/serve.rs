@@ -52,8 +52,6 @@ pub use crate::shell::Mind;
 
 /// Answers of calls that wait for the loop.
 const ANSWERS_MAX: usize = 256;
-/// How long what the node has said last may take to leave, once its loop has ended.
-const LEAVING_MAX: Duration = Duration::from_secs(5);
 
 /// Everything that a process is told about its node.
 #[derive(Debug, Clone)]
@@ -234,7 +232,7 @@ pub async fn start(mut serve: ServeSettings, counted: Vec<Source>) -> Result<Run
         let world = World::new(here, published.clone(), keys, meters, bodies, listens);
         Arc::new(world) as Arc<dyn Outside>
     };
-    let thread = Own::start("node".to_owned(), LEAVING_MAX).map_err(StartError::Thread)?;
+    let thread = Own::start("node".to_owned(), peers::CLOSE_TIME).map_err(StartError::Thread)?;
     let starting = thread.runtime().spawn(start_on(TokioNet, serve, counted, boot, world));
     let running = starting.await.expect("nothing panics on the way")?;
     vault.watch(running.handle.clone());

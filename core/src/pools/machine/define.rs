@@ -62,7 +62,7 @@ impl Pools {
         self.define(out);
         let own = self.books.get(&self.local.node);
         let told = own.into_iter().flat_map(|own| own.notices.keys());
-        let told = told.filter_map(|of| of.split_once('/')?.0.parse::<Name>().ok());
+        let told = told.filter_map(|of| super::hear::pool_of(of));
         let gone: BTreeSet<Name> = told.filter(|pool| !self.pools.contains_key(pool)).collect();
         gone.iter().for_each(|pool| self.forget_notices(pool, out));
         for (name, pool) in &mut self.pools {

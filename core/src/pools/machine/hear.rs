@@ -244,7 +244,7 @@ fn rank(what: &[u8], node: &NodeId) -> [u8; 32] {
 }
 
 /// The pool that a notice is of.
-fn pool_of(of: &str) -> Option<Name> {
+pub(super) fn pool_of(of: &str) -> Option<Name> {
     of.split_once('/')?.0.parse().ok()
 }
 

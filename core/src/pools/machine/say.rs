@@ -8,6 +8,7 @@ use super::super::said::{
 use super::super::target::{Reach, Subject, Target};
 use super::super::{Answer, Cause, Refusal, rest};
 use super::define::SAID;
+use super::hear::pool_of;
 use super::*;
 
 impl Pools {
@@ -177,8 +178,7 @@ impl Pools {
         let key = crate::wire::segment::Key::from(format!("n/{of}"));
         out.push(Output::Persist { key: format!("{SAID}{key}"), value: value.clone() });
         out.push(Output::Write { key, value });
-        let pool = of.split_once('/').and_then(|(pool, _)| pool.parse::<Name>().ok());
-        self.touched.extend(pool.filter(|pool| self.pools.contains_key(pool)));
+        self.touched.extend(pool_of(of).filter(|pool| self.pools.contains_key(pool)));
     }
 
     /// A sink took what was told of a pool: nobody else tells it again.
