@@ -273,6 +273,8 @@ pub enum Output {
     Changed {
         /// What.
         head: Arc<Head>,
+        /// Whether its body is another than the last one known here, a deletion or a restart ago too.
+        renewed: bool,
     },
     /// What there is has been read for the first time, or cannot be. Once, and at once where there is no store.
     Loaded,

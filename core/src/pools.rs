@@ -78,8 +78,6 @@ pub struct Credential {
     pub weight: u32,
     /// Credentials of one group share one bucket at the upstream.
     pub quota_group: Option<Arc<str>>,
-    /// Another number whenever the body is another.
-    pub body: u64,
 }
 
 impl Credential {
@@ -107,6 +105,9 @@ pub enum Input {
         handle: CredentialHandle,
         /// As it is now.
         credential: Option<Box<Credential>>,
+        /// Whether its body is another than the last one known here, however long it was gone: what was refused
+        /// was not this one.
+        renewed: bool,
     },
     /// Credentials have been read for the first time, or cannot be: who is not known by now is not there.
     Loaded,

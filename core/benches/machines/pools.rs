@@ -63,10 +63,9 @@ fn pools(members: usize, strategy: Strategy, half_rests: bool) -> (Pools, Arc<Sn
             priority: 0,
             weight: 1,
             quota_group: None,
-            body: 1,
         };
         let (handle, credential) = (credential.handle, Some(Box::new(credential)));
-        do_with(&mut pools, NOW, Input::Credential { handle, credential });
+        do_with(&mut pools, NOW, Input::Credential { handle, credential, renewed: false });
     }
     do_with(&mut pools, NOW, Input::Loaded);
     for number in (0..members).step_by(2).filter(|_| half_rests) {

@@ -20,7 +20,7 @@ fn an_edit_arrives_once_and_a_repeated_hint_changes_nothing() {
         when   1s      put a 2
         when   1s      hint a a
         then   Offered { queued: 1, coalesced: 1, overflowed: 0 }
-        then   pools hear a r2 in use
+        then   pools hear a r2 in use anew
         then   Updated a r2
         when   2s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
@@ -40,7 +40,7 @@ fn a_revision_outlives_deletion_and_restart() {
         when   1s      put a 2
         when   1s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
-        then   pools hear a r2 in use
+        then   pools hear a r2 in use anew
         then   Updated a r2
         when   2s      remove a
         when   2s      hint a
@@ -52,7 +52,7 @@ fn a_revision_outlives_deletion_and_restart() {
         when   3s      put a 3
         when   3s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
-        then   pools hear a r4 in use
+        then   pools hear a r4 in use anew
         then   Added a r4
         when   4s      restart
         when   4s      start
@@ -60,6 +60,66 @@ fn a_revision_outlives_deletion_and_restart() {
         then   pools hear that this is all
         when   4s      heads
         then   a r4 in use
+        ",
+    );
+}
+
+#[test]
+fn pools_hear_of_another_body_across_a_deletion_and_a_restart_and_not_of_the_same_one() {
+    check::<FolderScript>(
+        "
+        given  files=a,b
+        when   0s      start
+        then   pools hear a r1 in use
+        then   Added a r1
+        then   pools hear b r1 in use
+        then   Added b r1
+        then   pools hear that this is all
+        when   1s      remove a
+        when   1s      hint a
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        when   1200ms  tick
+        then   pools hear a r2 deleted
+        then   Removed a r2
+        when   2s      put a 1
+        when   2s      hint a
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        then   pools hear a r3 in use
+        then   Added a r3
+        when   3s      remove a
+        when   3s      hint a
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        when   3200ms  tick
+        then   pools hear a r4 deleted
+        then   Removed a r4
+        when   4s      restart
+        when   4s      put a 2
+        when   4s      put b 2
+        when   4s      start
+        then   pools hear a r5 in use anew
+        then   Added a r5
+        then   pools hear b r2 in use anew
+        then   Updated b r2
+        then   pools hear that this is all
+        when   5s      restart
+        when   5s      start
+        then   pools hear a r5 in use
+        then   pools hear b r2 in use
+        then   pools hear that this is all
+        # Whoever is forgotten is new.
+        when   6s      remove a
+        when   6s      hint a
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        when   6200ms  tick
+        then   pools hear a r6 deleted
+        then   Removed a r6
+        when   7s      purge 100
+        then   Purged { count: 1 }
+        when   8s      put a 3
+        when   8s      hint a
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        then   pools hear a r1 in use
+        then   Added a r1
         ",
     );
 }
@@ -87,7 +147,7 @@ fn a_file_that_is_away_for_a_moment_is_not_deleted() {
         when   2050ms  put a 2
         when   2050ms  hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
-        then   pools hear a r2 in use
+        then   pools hear a r2 in use anew
         then   Updated a r2
         when   3s      tick
         ",
@@ -116,7 +176,7 @@ fn half_a_file_leaves_the_last_good_one_in_use_and_is_reported_when_it_stays() {
         when   5s      put a 2
         when   5s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
-        then   pools hear a r2 in use
+        then   pools hear a r2 in use anew
         then   Updated a r2
         ",
     );
@@ -308,7 +368,7 @@ fn what_a_surface_wrote_is_in_use_at_once_and_the_watcher_finds_nothing_new() {
         when   4s      hint b
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
         when   4s      write b 2
-        then   pools hear b r2 in use
+        then   pools hear b r2 in use anew
         then   Updated b r2
         then   applied r2 changed
         when   5s      release
@@ -331,12 +391,12 @@ fn switching_off_and_on_is_said_as_that() {
         when   1s      put a 1 disabled
         when   1s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
-        then   pools hear a r2 disabled
+        then   pools hear a r2 disabled anew
         then   Disabled a r2
         when   2s      put a 1
         when   2s      hint a
         then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
-        then   pools hear a r3 in use
+        then   pools hear a r3 in use anew
         then   Enabled a r3
         when   3s      expose a
         when   3s      hint a

@@ -241,8 +241,11 @@ impl Machine for Pools {
         }
         match input {
             Input::Start => self.start(unix, out),
-            Input::Credential { handle, credential } => {
-                self.credential(unix, handle, credential.map(|one| *one), out);
+            Input::Credential { handle, credential, renewed } => {
+                self.credential(handle, credential.map(|one| *one));
+                if renewed {
+                    self.renewed(unix, handle, out);
+                }
             }
             Input::Loaded => {
                 self.loaded = true;

@@ -145,9 +145,11 @@ impl Credentials {
             return Installed::Same;
         }
         let change = (!same).then(|| change(known.as_deref(), &head));
+        // The row that is kept of it outlives a deletion and a restart, and holds the digest of the last body.
+        let renewed = known.is_some_and(|known| known.digest != digest);
         self.keep(&head, out);
         let head = self.show(head, order);
-        out.push(Output::Changed { head: head.clone() });
+        out.push(Output::Changed { head: head.clone(), renewed });
         if let Some(change) = change {
             out.push(Output::Announce(changed(&head, provider(&head), change)));
             return Installed::Changed;
@@ -172,7 +174,7 @@ impl Credentials {
         self.settle(key, out);
         self.keep(&head, out);
         let head = self.show(head, order);
-        out.push(Output::Changed { head: head.clone() });
+        out.push(Output::Changed { head: head.clone(), renewed: false });
         self.ask(Asked::Nothing, Errand::Forget { key: key.clone() }, out);
         out.push(Output::Announce(changed(&head, provider(&was), Change::Removed)));
         self.bound_tombstones(out);

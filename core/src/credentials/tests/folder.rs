@@ -261,7 +261,8 @@ fn shown(head: &Head) -> String {
 
 fn print(output: &Output, name: &dyn Fn(CredentialHandle) -> String) -> Option<String> {
     let text = match output {
-        Output::Changed { head } => format!("pools hear {}", shown(head)),
+        Output::Changed { head, renewed: false } => format!("pools hear {}", shown(head)),
+        Output::Changed { head, renewed: true } => format!("pools hear {} anew", shown(head)),
         Output::Loaded => "pools hear that this is all".to_owned(),
         Output::Announce(Event::Changed { handle, revision, change, .. }) => {
             format!("{change:?} {} r{revision}", name(*handle))

@@ -16,9 +16,9 @@ impl Node {
                 let ticket = self.ask(Question::Keep);
                 out.push(Effect::Store { ticket, batch: vec![(Keyspace::Local, key, value)] });
             }
-            Output::Changed { head } => {
+            Output::Changed { head, renewed } => {
                 let (handle, credential) = (head.handle, member(&head).map(Box::new));
-                self.pools_step(pools::Input::Credential { handle, credential });
+                self.pools_step(pools::Input::Credential { handle, credential, renewed });
             }
             Output::Loaded => self.pools_step(pools::Input::Loaded),
             Output::Announce(event) => out.push(Effect::Announce(Announcement::Credential(event))),
@@ -36,7 +36,6 @@ impl Node {
 /// What pools see of a record: nothing while it is gone, or was not read yet.
 fn member(head: &credentials::Head) -> Option<pools::Credential> {
     let record = head.record.as_ref().filter(|_| !head.deleted)?;
-    let body = head.digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
     Some(pools::Credential {
         handle: head.handle,
         id: head.key.id().into(),
@@ -47,6 +46,5 @@ fn member(head: &credentials::Head) -> Option<pools::Credential> {
         priority: record.priority,
         weight: record.weight,
         quota_group: record.quota_group.clone(),
-        body,
     })
 }

@@ -6,7 +6,7 @@
 use super::super::lane::Who;
 use super::super::pick::Member;
 use super::super::said::{self, Said};
-use super::super::target::{Reach, Target, Whom};
+use super::super::target::Target;
 use super::super::{Cause, Event, Members, rest};
 use super::*;
 
@@ -224,37 +224,29 @@ impl Pools {
     }
 
     /// A credential is there, changed, or is gone.
-    pub(super) fn credential(
-        &mut self,
-        unix: u64,
-        handle: CredentialHandle,
-        credential: Option<Credential>,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn credential(&mut self, handle: CredentialHandle, credential: Option<Credential>) {
         self.because = (Cause::Credential, false);
-        let before = match credential {
-            Some(credential) => self.credentials.insert(handle, Arc::new(credential)),
+        let after = credential.map(Arc::new);
+        let before = match after.clone() {
+            Some(after) => self.credentials.insert(handle, after),
             None => self.credentials.remove(&handle),
         };
-        let after = self.credentials.get(&handle).cloned();
-        if before == after {
-            return;
+        if before != after {
+            self.enlist();
         }
-        self.enlist();
-        let epoch =
-            self.pooled.get(&handle).and_then(|name| self.pools.get(name)).and_then(|pool| {
-                pool.members.iter().find(|member| member.who.0 == handle).map(|member| member.who.1)
-            });
-        let changed = before.zip(after).is_some_and(|(before, after)| before.body != after.body);
-        if let Some(epoch) = epoch.filter(|_| changed) {
-            // P-2: another body is another answer to whether the upstream takes it.
-            let whom: Whom = (Subject::Credential(handle), epoch);
-            let refused = self.folded.get(&whom).into_iter().flatten();
-            let refused = refused.filter(|(_, rest)| rest.class.needs_proof());
-            let reaches: Vec<Reach> = refused.map(|(reach, _)| reach.clone()).collect();
-            for reach in reaches {
-                self.clear(unix, &Target { whom: whom.clone(), reach }, Cause::Credential, out);
-            }
+    }
+
+    /// P-2: another body is another answer to whether the upstream takes it.
+    pub(super) fn renewed(&mut self, unix: u64, handle: CredentialHandle, out: &mut Vec<Output>) {
+        let of = |epoch| (Subject::Credential(handle), epoch);
+        let rests = self.folded.range(of(0)..=of(u64::MAX));
+        let rests = rests.flat_map(|(whom, reaches)| reaches.iter().map(move |row| (whom, row)));
+        let refused = rests.filter(|(_, (_, rest))| rest.class.needs_proof());
+        let refused: Vec<Target> = refused
+            .map(|(whom, (reach, _))| Target { whom: whom.clone(), reach: reach.clone() })
+            .collect();
+        for target in &refused {
+            self.clear(unix, target, Cause::Credential, out);
         }
     }
 }

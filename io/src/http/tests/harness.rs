@@ -423,10 +423,13 @@ fn pools(codex: &Value) -> Pools {
             priority: 0,
             weight: 1,
             quota_group: None,
-            body: 1,
         };
         let (handle, credential) = (credential.handle, Some(Box::new(credential)));
-        pools.handle(now, pools::Input::Credential { handle, credential }, &mut out);
+        pools.handle(
+            now,
+            pools::Input::Credential { handle, credential, renewed: false },
+            &mut out,
+        );
     }
     pools.handle(now, pools::Input::Loaded, &mut out);
     pools

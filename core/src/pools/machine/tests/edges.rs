@@ -57,6 +57,38 @@ fn what_only_proof_ends_opens_no_lane() {
 }
 
 #[test]
+fn another_body_ends_what_only_proof_ends_though_the_credential_was_gone_for_a_while() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   1s      auth a
+        then   says r/a *
+        then   rests a * auth_failed until 301s
+        then   exhausted * until 301s
+        when   2s      429 a 60s model=m scope=model
+        then   says r/a m:m
+        then   rests a m:m rate_limited until 62s of 62s
+        when   3s      credential a gone
+        # The same one again proves nothing.
+        when   4s      credential a
+        when   5s      pick
+        then   nobody: unavailable, in 296s
+        when   6s      credential a gone
+        # Another one has the same windows to wait for, perhaps; it was not refused.
+        when   7s      credential a changed
+        then   says c/a *
+        then   unsays r/a *
+        then   recovered * by a Credential presumed
+        then   exhausted m until 62s
+        when   8s      pick
+        then   a
+        when   9s      pick model=m
+        then   nobody: exhausted, in 53s
+        ",
+    );
+}
+
+#[test]
 fn a_pool_that_is_gone_says_nothing_and_begins_anew_open() {
     check::<PoolScript>(
         "

@@ -70,6 +70,7 @@ impl Script for PoolScript {
             let input = Input::Credential {
                 handle: credential.handle,
                 credential: Some(Box::new(credential)),
+                renewed: false,
             };
             script.pools.handle(Instant::ZERO, input, &mut out);
         }
@@ -121,6 +122,7 @@ impl PoolScript {
         inputs.extend(known.into_iter().map(|one| Input::Credential {
             handle: one.handle,
             credential: Some(Box::new((*one).clone())),
+            renewed: false,
         }));
         inputs.push(Input::Loaded);
         let mut out = Vec::new();
@@ -217,13 +219,13 @@ impl PoolScript {
                 let changed = Credential {
                     disabled: what.contains(&"disabled"),
                     needs_login: what.contains(&"needs_login"),
-                    body: if what.contains(&"changed") { 2 } else { 1 },
                     priority: option(what, "priority")
                         .map_or(0, |text| text.parse().expect("a number")),
                     ..credential(id)
                 };
                 let credential = (*what != ["gone"]).then(|| Box::new(changed));
-                Input::Credential { handle: handle(id), credential }
+                let renewed = what.contains(&"changed");
+                Input::Credential { handle: handle(id), credential, renewed }
             }
             ["up", peer] => Input::Notice(Notice::Up {
                 replica: replica(peer),
@@ -523,7 +525,6 @@ pub(super) fn credential(id: &str) -> Credential {
         priority: 0,
         weight: 1,
         quota_group: None,
-        body: 1,
     }
 }
 

@@ -141,7 +141,7 @@ impl Fleet {
         for id in IDS {
             let credential = credential(id);
             let (handle, credential) = (credential.handle, Some(Box::new(credential)));
-            self.input(index, Input::Credential { handle, credential });
+            self.input(index, Input::Credential { handle, credential, renewed: false });
         }
         self.input(index, Input::Start);
         self.input(index, Input::Loaded);
