@@ -14,7 +14,7 @@ mod folders;
 mod parts;
 pub mod verify;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -137,10 +137,9 @@ pub fn run_on(
     options: &Options,
     host: impl FnOnce(&mut World, u64) -> Option<Box<dyn Host>>,
 ) -> Outcome {
-    hush_panics();
     let mut run = Run::new(plan, seed, options);
     run.host = host(&mut run.world, seed);
-    let ended = catch_unwind(AssertUnwindSafe(|| run.go()));
+    let ended = hushed(|| catch_unwind(AssertUnwindSafe(|| run.go())));
     if ended.is_err() {
         let (message, machine) = (last_panic(), run.world.turning());
         let failure = Failure::new(FailureKind::Panic, "panic", machine, message);
@@ -504,18 +503,28 @@ impl Outcome {
 
 thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+    /// Whether panics of this thread are verdicts.
+    static HUSHED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A panic of the code under test is a verdict, not a mess on the terminal.
-fn hush_panics() {
+/// A panic of the code under test is a verdict, not a mess on the terminal. Others are told as ever.
+fn hushed<R>(run: impl FnOnce() -> R) -> R {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        std::panic::set_hook(Box::new(|info| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !HUSHED.get() {
+                return told(info);
+            }
             let text = info.payload_as_str().unwrap_or("no message").to_owned();
             let place = info.location().map(ToString::to_string).unwrap_or_default();
             PANIC.with(|panic| panic.replace(format!("{text} ({place})")));
         }));
     });
+    HUSHED.set(true);
+    let done = run();
+    HUSHED.set(false);
+    done
 }
 
 pub(crate) fn last_panic() -> String {
