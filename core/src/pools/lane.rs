@@ -96,8 +96,12 @@ impl LaneState {
     /// Takes in how its members stand now: who came back is let in slowly.
     pub(super) fn judge(&mut self, judged: Vec<Judged>) {
         let before = std::mem::replace(&mut self.judged, judged);
-        for member in &self.judged {
-            let was = before.iter().find(|one| one.who == member.who);
+        let mut left = before.len() != self.judged.len();
+        for (place, member) in self.judged.iter().enumerate() {
+            // Members stand where they stood, but for the rare definition that moves them.
+            let same = before.get(place).filter(|one| one.who == member.who);
+            left |= same.is_none();
+            let was = same.or_else(|| before.iter().find(|one| one.who == member.who));
             let away = |one: &Judged| {
                 matches!(one.standing, Standing::Rests { .. } | Standing::HalfOpen { .. })
             };
@@ -107,8 +111,10 @@ impl LaneState {
                 self.ramps.insert(member.who, Ramp { limit: 1, load: Arc::default() });
             }
         }
-        let judged = &self.judged;
-        self.ramps.retain(|who, _| judged.iter().any(|member| member.who == *who));
+        if left {
+            let judged = &self.judged;
+            self.ramps.retain(|who, _| judged.iter().any(|member| member.who == *who));
+        }
     }
 
     /// An `ok` of a member that came back: it takes twice as many.

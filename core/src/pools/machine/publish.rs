@@ -2,7 +2,7 @@
 //!
 //! Only touched pools are looked at.
 
-use super::super::lane::Standing;
+use super::super::lane::{Judged, Standing};
 use super::super::rest::Condition;
 use super::super::target::Target;
 use super::super::view::{LaneView, MemberView, RestView, State};
@@ -46,11 +46,29 @@ impl Pools {
             families,
             views: pool.lanes.iter().map(|(model, state)| lane_view(model, state)).collect(),
             told: self.notices_of(name),
-            rows: pool.members.iter().map(|member| self.member_view(unix, pool, member)).collect(),
+            rows: self.rows(unix, pool),
         })
     }
 
-    fn member_view(&self, unix: u64, pool: &PoolState, member: &MemberState) -> MemberView {
+    fn rows(&self, unix: u64, pool: &PoolState) -> Vec<MemberView> {
+        let common = pool.lanes.get("");
+        // A lane has judged its members in their order, or none of them yet.
+        let judged = |place| common.and_then(|lane| lane.judged.get(place));
+        let rows = pool.members.iter().enumerate();
+        rows.map(|(place, member)| {
+            let judged = judged(place).filter(|one| one.who == member.who);
+            self.member_view(unix, pool, member, judged)
+        })
+        .collect()
+    }
+
+    fn member_view(
+        &self,
+        unix: u64,
+        pool: &PoolState,
+        member: &MemberState,
+        judged: Option<&Judged>,
+    ) -> MemberView {
         let credential = self.credentials.get(&member.who.0);
         let half_open_max = pool.definition.profile.half_open_max_ms;
         let mut rests = Vec::new();
@@ -77,7 +95,6 @@ impl Pools {
             }
         }
         let common = pool.lanes.get("");
-        let judged = common.and_then(|lane| lane.judged.iter().find(|one| one.who == member.who));
         let active = common.and_then(|lane| lane.active).is_some_and(|(who, _)| who == member.who);
         let ramping = common.is_some_and(|lane| lane.ramps.contains_key(&member.who));
         let parked_until = judged.and_then(|one| one.parked_until);
@@ -115,7 +132,7 @@ fn lane_view(model: &Arc<str>, state: &LaneState) -> LaneView {
 }
 
 /// Why a lane skips a member; `None`: it may be picked.
-fn reason(one: &super::super::lane::Judged) -> Option<super::super::view::Skipped> {
+fn reason(one: &Judged) -> Option<super::super::view::Skipped> {
     use super::super::view::Skipped;
     match one.standing {
         Standing::Off => Some(Skipped::Disabled),
