@@ -16,7 +16,7 @@ use super::breaker::Breaker;
 use super::key::Key;
 use super::queue::{Offered, Queue, Source};
 use super::view::{Drain, Snapshot, Trouble};
-use super::{Answer, Command, Errand, Event, Found, Head, Input, Look, Output, Settings};
+use super::{Answer, Command, Errand, Event, Found, Head, Input, Look, Output, Seen, Settings};
 use crate::ids::Ticket;
 use crate::limits;
 use crate::machine::{Machine, Wake};
@@ -250,8 +250,13 @@ impl Credentials {
         place.1 = Some((now, look));
         while let Some((_, Some(_))) = self.batch.looks.front() {
             let Some((key, Some((then, look)))) = self.batch.looks.pop_front() else { break };
+            let stays = canary!("credentials.waits_behind_no_record")
+                && matches!(look.seen, Seen::Invalid { .. });
             // What waited for others was found when it arrived, and not now: two looks may not come nearer.
             self.apply(then, &key, look, out);
+            if stays {
+                break;
+            }
         }
         if self.batch.next.is_empty() && self.batch.looks.is_empty() {
             let took = now.since(self.batch.began);

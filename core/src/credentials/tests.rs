@@ -380,6 +380,111 @@ fn what_a_surface_wrote_is_in_use_at_once_and_the_watcher_finds_nothing_new() {
 }
 
 #[test]
+fn what_was_missed_twice_and_is_listed_again_before_the_pass_ends_is_not_removed() {
+    check::<FolderScript>(
+        "
+        given  files=a,b
+        when   0s      start
+        then   pools hear a r1 in use
+        then   Added a r1
+        then   pools hear b r1 in use
+        then   Added b r1
+        then   pools hear that this is all
+        when   1s      remove a
+        when   1s      remove b
+        when   1s      hint a
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        when   1050ms  hint b
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        when   1100ms  tick
+        # The pass waits for b, and a is back meanwhile.
+        when   1110ms  put a 2
+        when   1120ms  hold
+        when   1120ms  rescan
+        then   Done
+        when   1120ms  tick
+        when   1150ms  tick
+        when   1160ms  release
+        then   pools hear b r2 deleted
+        then   Removed b r2
+        then   pools hear a r2 in use anew
+        then   Updated a r2
+        ",
+    );
+}
+
+#[test]
+fn what_is_found_again_is_not_removed_while_that_look_waits_for_its_turn() {
+    check::<FolderScript>(
+        "
+        given  files=a,b,c
+        when   0s      start
+        then   pools hear a r1 in use
+        then   Added a r1
+        then   pools hear b r1 in use
+        then   Added b r1
+        then   pools hear c r1 in use
+        then   Added c r1
+        then   pools hear that this is all
+        when   1s      remove a
+        when   1s      remove b
+        when   1s      hint a
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        when   1050ms  hint b
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        when   1100ms  tick
+        # Everybody is looked at again, and the look at c is slow.
+        when   1110ms  put a 2
+        when   1120ms  hold
+        when   1120ms  hint c a
+        then   Offered { queued: 2, coalesced: 0, overflowed: 0 }
+        when   1130ms  release last
+        when   2s      tick
+        when   2100ms  tick
+        when   2200ms  release
+        then   pools hear a r2 in use anew
+        then   Updated a r2
+        then   pools hear b r2 deleted
+        then   Removed b r2
+        ",
+    );
+}
+
+#[test]
+fn what_a_surface_deleted_is_not_brought_back_by_a_look_that_began_before() {
+    check::<FolderScript>(
+        "
+        given  files=a
+        when   0s      start
+        then   pools hear a r1 in use
+        then   Added a r1
+        then   pools hear that this is all
+        when   1s      delete a
+        then   pools hear a r2 deleted
+        then   Removed a r2
+        then   applied r2 changed
+        # Somebody puts it back, and it is deleted again before the look at it is answered.
+        when   2s      hold
+        when   2s      put a 2
+        when   2s      hint a
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        when   2s      delete a
+        then   applied r2 unchanged
+        when   3s      release
+        when   3s      heads
+        then   a r2 deleted
+        # What was no record and is deleted is reported no more.
+        when   4s      tear a
+        when   4s      hint a
+        then   Offered { queued: 1, coalesced: 0, overflowed: 0 }
+        when   5s      delete a
+        then   applied r2 unchanged
+        when   7s      tick
+        ",
+    );
+}
+
+#[test]
 fn switching_off_and_on_is_said_as_that() {
     check::<FolderScript>(
         "

@@ -52,7 +52,8 @@ impl Credentials {
 
     /// Takes up what a look found.
     pub(super) fn apply(&mut self, now: Instant, key: &Key, look: Look, out: &mut Vec<Output>) {
-        if self.held.get(key).is_some_and(|held| held.order >= look.order) {
+        let late = self.held.get(key).is_some_and(|held| held.order >= look.order);
+        if late && !canary!("credentials.believes_late_looks") {
             self.queue.counters.stale += 1;
             return;
         }
@@ -103,6 +104,14 @@ impl Credentials {
                 self.remove(key, look.at, look.order, out);
                 true
             }
+            // It was deleted, or no record: no look from before brings anything back.
+            Seen::Absent if newer => {
+                self.trouble_is_over(key);
+                if let Some(held) = self.held.get_mut(key) {
+                    held.order = look.order;
+                }
+                false
+            }
             // A look of the queue was quicker, and has found what was written.
             Seen::Absent | Seen::Record { .. } => false,
             Seen::Invalid { what } | Seen::Failed { what } => {
@@ -122,6 +131,7 @@ impl Credentials {
         let Fresh { order, at, digest, record, exposed } = fresh;
         let known = self.held.get(key).map(|held| held.head.clone());
         let same = known.as_ref().is_some_and(|head| !head.deleted && head.digest == digest);
+        let undated = same && !canary!("credentials.dates_what_is_the_same");
         let is_live = known.as_ref().is_some_and(|head| !head.deleted);
         if !is_live && self.live >= limits::CREDENTIALS_MAX {
             return Installed::Full;
@@ -136,7 +146,7 @@ impl Credentials {
             revision,
             deleted: false,
             digest,
-            updated_at: if same { known.as_ref().map_or(at, |head| head.updated_at) } else { at },
+            updated_at: known.as_ref().filter(|_| undated).map_or(at, |head| head.updated_at),
             record: Some(Arc::from(record)),
             exposed,
         };
@@ -202,7 +212,8 @@ impl Credentials {
 
     fn keep(&self, head: &Head, out: &mut Vec<Output>) {
         let known = self.held.get(&head.key).map(|held| &held.head);
-        if known.is_some_and(|known| known.revision == head.revision) {
+        let same = known.is_some_and(|known| known.revision == head.revision);
+        if same && !canary!("credentials.writes_what_is_the_same") {
             return;
         }
         let row = Row {

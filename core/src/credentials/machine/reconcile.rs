@@ -83,8 +83,12 @@ impl Credentials {
         let found: BTreeMap<Key, Option<Digest>> = found.into_iter().collect();
         let mut drift = 0;
         for (key, digest) in &found {
+            // K7: whatever is there, it is not missing, and no look from before says otherwise.
+            self.missing.remove(key);
+            if let Some(held) = self.held.get_mut(key) {
+                held.order = held.order.max(order);
+            }
             if self.is_as_listed(key, *digest) {
-                self.missing.remove(key);
                 self.settle(key, out);
             } else {
                 let known_to_be_none = digest.is_none() && self.troubles.contains_key(key);
@@ -122,24 +126,27 @@ impl Credentials {
 
     /// When the pass that gathers absences ends by itself: it waits for looks that are on their way.
     pub(super) fn pass_ends(&self) -> Option<Instant> {
-        let held = self.breaker.held();
-        let unsettled =
-            self.missing.iter().filter(|(key, missing)| missing.sure && !held.contains(*key));
-        let first = unsettled.map(|(_, missing)| missing.first).min()?;
+        let first = self.missed().map(|(_, missing)| missing.first).min()?;
         Some(first + limits::CREDENTIAL_ABSENCE_PASS)
+    }
+
+    /// What was missed twice and is settled by no breaker, but for what is being looked at: that look tells.
+    fn missed(&self) -> impl Iterator<Item = (&Key, &Missing)> {
+        let held = self.breaker.held();
+        let is_looked_at = |key: &Key| self.batch.looks.iter().any(|(looked, _)| looked == key);
+        let sure = self.missing.iter().filter(|(_, missing)| missing.sure);
+        sure.filter(move |(key, _)| !held.contains(*key) && !is_looked_at(key))
     }
 
     /// Removes what was missed twice, unless that is too much at once. K7.
     pub(super) fn end_pass(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let held = self.breaker.held();
         let pending = self.missing.values().any(|missing| !missing.sure);
         let over = !pending || self.pass_ends().is_some_and(|at| at <= now);
-        let gone =
-            self.missing.iter().filter(|(key, missing)| missing.sure && !held.contains(*key));
-        let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
+        let gone: Vec<Key> = self.missed().map(|(key, _)| key.clone()).collect();
         if gone.is_empty() || !over {
             return;
         }
+        let held = self.breaker.held();
         let was_open = self.breaker.is_open();
         let known = self.live - held.len().min(self.live);
         let removed = self.breaker.pass(now, known, gone);

@@ -199,6 +199,10 @@ impl FolderScript {
                 self.files.remove(*id);
                 self.wrote(now, id)
             }
+            ["release", "last"] => {
+                let (ticket, found) = self.waiting.pop_back().expect("something waits");
+                self.feed(now, Input::Found { ticket, found })
+            }
             ["release"] => {
                 self.holds = false;
                 let waiting = std::mem::take(&mut self.waiting);
