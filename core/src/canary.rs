@@ -12,6 +12,10 @@ pub const BUILT: bool = cfg!(feature = "canary");
 
 /// Every canary, in order.
 pub const CANARIES: &[&str] = &[
+    "credentials.believes_late_looks",
+    "credentials.dates_what_is_the_same",
+    "credentials.waits_behind_no_record",
+    "credentials.writes_what_is_the_same",
     "gossip.answers_final_rows",
     "kv.ends_leases_early",
     "kv.lists_the_next_namespace",

@@ -32,6 +32,30 @@ pub struct Canary {
 /// Every canary, in the order of the core's list.
 pub const CANARIES: &[Canary] = &[
     Canary {
+        name: "credentials.believes_late_looks",
+        mistake: "a look that began before a surface deleted the record brings it back",
+        breaks: &["K3"],
+        story: Some(include_str!("../../tests/scenarios/credentials/poison_and_repeats.scn")),
+    },
+    Canary {
+        name: "credentials.dates_what_is_the_same",
+        mistake: "a record that is looked at once more is as new as that look",
+        breaks: &["K9"],
+        story: Some(include_str!("../../tests/scenarios/credentials/poison_and_repeats.scn")),
+    },
+    Canary {
+        name: "credentials.waits_behind_no_record",
+        mistake: "behind a file that is no record the next ones wait for another answer",
+        breaks: &["K10"],
+        story: Some(include_str!("../../tests/scenarios/credentials/poison_and_repeats.scn")),
+    },
+    Canary {
+        name: "credentials.writes_what_is_the_same",
+        mistake: "a record that was read again after a restart is written again",
+        breaks: &["K2"],
+        story: Some(include_str!("../../tests/scenarios/credentials/edited_behind_its_back.scn")),
+    },
+    Canary {
         name: "gossip.answers_final_rows",
         mistake: "final rows are answered with rows, for ever",
         breaks: &["G-10"],

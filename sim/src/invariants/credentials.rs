@@ -1,19 +1,26 @@
 //! Promises about credentials.
 //!
 //! The folder of each machine is the truth. What a look answered is noted when its answer is handed over, on the
-//! machine's own clock, so that every removal can be asked for its evidence.
+//! machine's own clock, so that every removal can be asked for its evidence; in [`looks`], in which order that
+//! counts.
+//!
+//! Absent on purpose: events of a bus and shared stores, which nothing in a run has yet.
+
+mod looks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use quorate_core::ids::{CredentialHandle, Ticket};
 use quorate_core::limits;
 use quorate_core::node::credentials::{
-    Answer as Answered, Change, Command, Credentials, Digest, Errand, Event, Found, Key, Listing,
-    Seen,
+    Answer as Answered, Change, Command, Credentials, Digest, Errand, Event, Found, Head, Key,
+    Listing, Seen,
 };
-use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Reply, Request};
+use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Keyspace, Reply, Request};
 use quorate_core::time::Instant;
 
+use self::looks::{Around, Looks};
 use super::{Id, Ledger, Turn};
 use crate::folder::{File, digest};
 use crate::verdict::Failure;
@@ -28,22 +35,17 @@ pub struct Watch {
 /// What is known of one process.
 #[derive(Debug, Default)]
 struct Observer {
-    revisions: BTreeMap<Key, Seal>,
-    /// First and last look in a row that found nothing.
-    absent: BTreeMap<CredentialHandle, (Instant, Instant)>,
+    /// What it knew after its last turn; none before the first, in which it knows what its store kept.
+    heads: Option<BTreeMap<Key, Arc<Head>>>,
+    /// First and last look in a row that found nothing, and which look the last one was.
+    absent: BTreeMap<CredentialHandle, (Instant, Instant, u64)>,
     /// Which key a look is for.
-    looks: BTreeMap<Ticket, Key>,
+    asked: BTreeMap<Ticket, Key>,
+    looks: Looks,
     /// A surface deleted it.
     deleted: BTreeMap<CredentialHandle, u64>,
     /// An operator has accepted whatever is missing.
     accepted: bool,
-}
-
-/// What a revision stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seal {
-    revision: u64,
-    what: (bool, Digest),
 }
 
 impl Watch {
@@ -56,37 +58,17 @@ impl Watch {
         let credentials = turn.process.node.credentials();
         let Some(observer) = self.observers.get_mut(&turn.machine) else { return Ok(()) };
         let now = turn.local();
-        let mut concerned = false;
+        let first = observer.heads.is_none();
+        let before = observer.heads.take().unwrap_or_default();
+        let mut told = Told::default();
         for input in turn.inputs {
-            concerned |= observer.hear(now, input);
+            told.concerned |= observer.hear(now, &before, input);
         }
         for effect in turn.effects {
-            match effect {
-                Effect::Call { ticket, call: Call::Credential(errand) } => {
-                    if let Errand::Look { key } = errand {
-                        observer.looks.insert(*ticket, key.clone());
-                    }
-                    concerned = true;
-                }
-                Effect::Announce(Announcement::Credential(Event::Changed {
-                    handle,
-                    change: Change::Removed,
-                    ..
-                })) => {
-                    let evidence = observer.evidence(*handle);
-                    ledger.hold(Id::K7, turn.machine, evidence, || {
-                        format!("{handle} was removed without a word, and was not missed twice")
-                    })?;
-                    concerned = true;
-                }
-                Effect::Announce(Announcement::Credential(_))
-                | Effect::Reply { reply: Reply::Credential(Answered::Applied { .. }), .. } => {
-                    concerned = true;
-                }
-                _ => {}
-            }
+            observer.see(turn.machine, effect, &mut told, ledger)?;
         }
-        if !concerned {
+        if !told.concerned && !first {
+            observer.heads = Some(before);
             return Ok(());
         }
         observer.accepted = false;
@@ -94,19 +76,16 @@ impl Watch {
         ledger.hold(Id::K5, turn.machine, depth <= limits::AUTH_UPDATES_MAX, || {
             format!("{depth} credentials wait")
         })?;
-        for head in credentials.heads() {
-            let present = Seal { revision: head.revision, what: (head.deleted, head.digest) };
-            let before = observer.revisions.insert(head.key.clone(), present);
-            // Back to an old body within one turn is two steps.
-            let follows = before.is_none_or(|before| {
-                let steps = present.revision.checked_sub(before.revision);
-                let same = before.what == present.what;
-                steps.is_some_and(|steps| if same { steps != 1 } else { steps > 0 })
-            });
-            ledger.hold(Id::K1, turn.machine, follows, || {
-                format!("{} was {before:?} and is {present:?}", head.key)
-            })?;
+        let heads = credentials.heads().map(|head| (head.key.clone(), Arc::clone(head)));
+        let heads: BTreeMap<Key, Arc<Head>> = heads.collect();
+        for head in heads.values().filter(|_| !first) {
+            told.judge(turn.machine, before.get(&head.key), head, ledger)?;
         }
+        let removed = heads.iter().filter(|(_, head)| told.missed.contains(&head.handle));
+        let removed = removed.map(|(key, _)| key.clone()).collect();
+        let (machine, before, after) = (turn.machine, &before, credentials);
+        observer.looks.judge(&Around { machine, now, before, after, removed }, ledger)?;
+        observer.heads = Some(heads);
         Ok(())
     }
 
@@ -147,15 +126,103 @@ fn differs(machine: &Machine, credentials: &Credentials) -> Option<String> {
         .then(|| format!("{missing} are in use and not there, of which {held} are held"))
 }
 
+/// What a turn wrote and told of credentials.
+#[derive(Debug, Default)]
+struct Told {
+    /// Whether it was about credentials at all.
+    concerned: bool,
+    changes: BTreeMap<CredentialHandle, usize>,
+    rows: BTreeMap<CredentialHandle, usize>,
+    /// What was removed without a word.
+    missed: BTreeSet<CredentialHandle>,
+}
+
+impl Told {
+    /// K1 and K2, of one head and of what it was before.
+    fn judge(
+        &self,
+        machine: usize,
+        known: Option<&Arc<Head>>,
+        head: &Head,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let [rows, changes] = [&self.rows, &self.changes]
+            .map(|counts| counts.get(&head.handle).copied().unwrap_or_default());
+        let key = &head.key;
+        let same = known.is_some_and(|known| what(known) == what(head));
+        // Back to an old body within one turn is two changes.
+        ledger.hold(Id::K2, machine, rows == changes && !(same && changes == 1), || {
+            format!("{key} was {known:?} and is {head:?}: {rows} rows, {changes} changes")
+        })?;
+        let follows = known.is_none_or(|known| {
+            let steps = head.revision.checked_sub(known.revision);
+            steps.is_some_and(|steps| if same { steps != 1 } else { steps > 0 })
+        });
+        ledger.hold(Id::K1, machine, follows, || format!("{key} was {known:?} and is {head:?}"))
+    }
+}
+
 impl Observer {
+    /// Notes what went out.
+    fn see(
+        &mut self,
+        machine: usize,
+        effect: &Effect,
+        told: &mut Told,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        match effect {
+            Effect::Call { ticket, call: Call::Credential(errand) } => {
+                told.concerned = true;
+                if let Errand::Look { key } = errand {
+                    self.asked.insert(*ticket, key.clone());
+                    self.looks.begins(machine, *ticket, key, ledger)?;
+                }
+            }
+            Effect::Announce(Announcement::Credential(Event::Changed {
+                handle, change, ..
+            })) => {
+                told.concerned = true;
+                *told.changes.entry(*handle).or_default() += 1;
+                if *change == Change::Removed {
+                    let by_word = self.deleted.remove(handle).is_some();
+                    if !by_word {
+                        told.missed.insert(*handle);
+                    }
+                    let evidence = by_word || self.is_missed(*handle);
+                    ledger.hold(Id::K7, machine, evidence, || {
+                        format!("{handle} was removed without a word, and was not missed twice")
+                    })?;
+                }
+            }
+            Effect::Store { batch, .. } => {
+                let written = batch.iter().filter(|(_, _, value)| value.is_some());
+                let rows = written.filter_map(|(keyspace, row, _)| handle_of(*keyspace, row));
+                for handle in rows {
+                    told.concerned = true;
+                    *told.rows.entry(handle).or_default() += 1;
+                }
+            }
+            Effect::Announce(Announcement::Credential(_))
+            | Effect::Reply { reply: Reply::Credential(Answered::Applied { .. }), .. } => {
+                told.concerned = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Notes what came in; whether it is about credentials.
-    fn hear(&mut self, now: Instant, input: &Input) -> bool {
+    fn hear(&mut self, now: Instant, known: &BTreeMap<Key, Arc<Head>>, input: &Input) -> bool {
+        self.looks.hear(now, input);
         match input {
             Input::Answered { ticket, answer: Answer::Credential(found) } => {
-                let key = self.looks.remove(ticket);
+                let key = self.asked.remove(ticket);
                 match (key, found) {
-                    (Some(key), Found::Look(look)) => self.looked(now, key.handle(), &look.seen),
-                    (None, Found::Listing(Ok(listing))) => self.listed(now, listing),
+                    (Some(key), Found::Look(look)) => {
+                        self.looked(now, key.handle(), look.order, &look.seen);
+                    }
+                    (None, Found::Listing(Ok(listing))) => self.listed(now, known, listing),
                     _ => {}
                 }
                 true
@@ -163,7 +230,7 @@ impl Observer {
             Input::Request { request: Request::Credential(command), .. } => {
                 match command {
                     Command::Wrote { key, look } => {
-                        self.looked(now, key.handle(), &look.seen);
+                        self.looked(now, key.handle(), look.order, &look.seen);
                         if look.seen == Seen::Absent {
                             *self.deleted.entry(key.handle()).or_default() += 1;
                         }
@@ -180,11 +247,11 @@ impl Observer {
         }
     }
 
-    fn looked(&mut self, now: Instant, handle: CredentialHandle, seen: &Seen) {
+    fn looked(&mut self, now: Instant, handle: CredentialHandle, order: u64, seen: &Seen) {
         match seen {
             Seen::Absent => {
-                let first = self.absent.get(&handle).map_or(now, |(first, _)| *first);
-                self.absent.insert(handle, (first, now));
+                let first = self.absent.get(&handle).map_or(now, |(first, ..)| *first);
+                self.absent.insert(handle, (first, now, order));
             }
             Seen::Record { .. } | Seen::Invalid { .. } => {
                 self.absent.remove(&handle);
@@ -194,21 +261,35 @@ impl Observer {
     }
 
     /// What is not listed was looked for, and not found.
-    fn listed(&mut self, now: Instant, listing: &Listing) {
+    fn listed(&mut self, now: Instant, known: &BTreeMap<Key, Arc<Head>>, listing: &Listing) {
         let found: BTreeSet<&Key> = listing.found.iter().map(|(key, _)| key).collect();
         let missing: Vec<CredentialHandle> =
-            self.revisions.keys().filter(|key| !found.contains(key)).map(Key::handle).collect();
-        missing.into_iter().for_each(|handle| self.looked(now, handle, &Seen::Absent));
-        for key in found {
-            self.absent.remove(&key.handle());
-        }
+            known.keys().filter(|key| !found.contains(key)).map(Key::handle).collect();
+        missing
+            .into_iter()
+            .for_each(|handle| self.looked(now, handle, listing.order, &Seen::Absent));
+        // A list that began before a look says nothing against it.
+        let handles: BTreeSet<CredentialHandle> = found.into_iter().map(Key::handle).collect();
+        self.absent
+            .retain(|handle, (_, _, order)| *order > listing.order || !handles.contains(handle));
     }
 
-    fn evidence(&mut self, handle: CredentialHandle) -> bool {
-        let by_word = self.deleted.remove(&handle).is_some() || self.accepted;
+    /// Whether it was missed twice, or an operator has accepted whatever is missing.
+    fn is_missed(&self, handle: CredentialHandle) -> bool {
         let gap = limits::CREDENTIAL_ABSENCE_GAP;
-        let missed =
-            self.absent.get(&handle).is_some_and(|(first, last)| last.since(*first) >= gap);
-        by_word || missed
+        let absent = self.absent.get(&handle);
+        self.accepted || absent.is_some_and(|(first, last, _)| last.since(*first) >= gap)
     }
+}
+
+/// What a revision stands for.
+fn what(head: &Head) -> (bool, Digest) {
+    (head.deleted, head.digest)
+}
+
+/// Whose row of the local store it is, if it is one of credentials.
+fn handle_of(keyspace: Keyspace, row: &str) -> Option<CredentialHandle> {
+    let row = row.strip_prefix("credentials/").filter(|_| keyspace == Keyspace::Local)?;
+    let (tenant, id) = row.split_once('/')?;
+    Key::new(tenant, id).ok().map(|key| key.handle())
 }

@@ -75,7 +75,7 @@ pub const CLASSES: [Word; 40] = [
 ];
 
 /// What callers, operators and services do.
-pub const OPERATIONS: [Word; 32] = [
+pub const OPERATIONS: [Word; 33] = [
     word(
         "worker.add",
         &[
@@ -107,7 +107,8 @@ pub const OPERATIONS: [Word; 32] = [
     word("pool.remove", &[]),
     word("pool.add", &[]),
     word("credential.put", &["keys", "on"]),
-    word("credential.edit", &["keys", "on", "lost"]),
+    word("credential.edit", &["keys", "on", "lost", "torn"]),
+    word("credential.hint", &["keys", "on", "times"]),
     word("credential.operate", &[]),
     absent("config.publish", "config"),
     word("locks.acquire", &["keys", "on", "ttl", "wait", "hold"]),

@@ -221,6 +221,7 @@ impl Run<'_> {
                 return self.world.define_pools(machine, pools);
             }
             "credential.edit" => return self.edit(machine, wish),
+            "credential.hint" => return self.hint(machine, wish),
             "credential.put" => return self.put_credential(machine, wish),
             "credential.operate" => return self.operate(machine, wish),
             _ => {}

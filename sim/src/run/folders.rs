@@ -16,14 +16,21 @@ fn key_of(wish: &Wish<'_>) -> Key {
     Key::of_default(&id).unwrap_or_else(|error| panic!("the plan names `{id}`: {error}"))
 }
 
+fn number(wish: &Wish<'_>, name: &str) -> Option<u64> {
+    wish.keys.get(name).and_then(|text| text.parse().ok())
+}
+
 impl Run<'_> {
     /// Somebody edits the folder behind the node's back. The watcher notices, unless one in `lost` events is.
+    /// One edit in `torn` breaks off.
     pub(super) fn edit(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
         let key = key_of(wish);
-        let lost = wish.keys.get("lost").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let lost = number(wish, "lost").unwrap_or(0);
+        let torn = number(wish, "torn").is_some_and(|torn| wish.turn.is_multiple_of(torn));
         let folder = &mut self.world.machines.get_mut(machine)?.folder;
         let content = Content { number: wish.turn / 2, disabled: wish.turn.is_multiple_of(5) };
         match wish.turn % 7 {
+            _ if torn => folder.put(key.clone(), File::Torn),
             0 => folder.put(key.clone(), File::Torn),
             1 | 2 => folder.remove(&key),
             _ => folder.put(key.clone(), File::Whole(content)),
@@ -31,6 +38,13 @@ impl Run<'_> {
         let heard = lost == 0 || !wish.turn.is_multiple_of(lost);
         let keys = vec![key];
         heard.then(|| self.world.request(machine, Request::Credential(Command::Hint { keys })))?
+    }
+
+    /// The watcher says `times` times that something may have changed, and nothing has.
+    pub(super) fn hint(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
+        let times = number(wish, "times").unwrap_or(1);
+        let keys = (0..times).map(|_| key_of(wish)).collect();
+        self.world.request(machine, Request::Credential(Command::Hint { keys }))
     }
 
     /// A surface of the node writes, or deletes: the file first, and then the node hears of it.
