@@ -5,7 +5,7 @@
 //!
 //! Absent on purpose: what a rest is, and the tries themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::pick::{Gate, Lane, Load, Refused, Shares, Slot, Why};
@@ -41,6 +41,8 @@ pub(super) struct Judged {
     pub(super) slot: Option<Arc<std::sync::atomic::AtomicBool>>,
     /// Whether an `ok` of it teaches something.
     pub(super) tells: bool,
+    /// When any of this may be otherwise by time alone.
+    pub(super) wake: Option<u64>,
 }
 
 impl Judged {
@@ -75,6 +77,8 @@ pub(super) struct LaneState {
     pub(super) rested_at: u64,
     /// Whether it is of a family of models.
     pub(super) is_family: bool,
+    /// How often its members were allowed to be tried early when they were judged.
+    pub(super) early: Option<u64>,
 }
 
 /// A member that came back: how many requests it takes at once.
@@ -93,28 +97,24 @@ pub(super) struct Moved {
 }
 
 impl LaneState {
-    /// Takes in how its members stand now: who came back is let in slowly.
+    /// Takes in how all its members stand now: who came back is let in slowly.
     pub(super) fn judge(&mut self, judged: Vec<Judged>) {
         let before = std::mem::replace(&mut self.judged, judged);
-        let mut left = before.len() != self.judged.len();
-        for (place, member) in self.judged.iter().enumerate() {
-            // Members stand where they stood, but for the rare definition that moves them.
-            let same = before.get(place).filter(|one| one.who == member.who);
-            left |= same.is_none();
-            let was = same.or_else(|| before.iter().find(|one| one.who == member.who));
-            let away = |one: &Judged| {
-                matches!(one.standing, Standing::Rests { .. } | Standing::HalfOpen { .. })
-            };
-            if !member.servable() {
-                self.ramps.remove(&member.who);
-            } else if was.is_some_and(away) {
-                self.ramps.insert(member.who, Ramp { limit: 1, load: Arc::default() });
-            }
+        let before: BTreeMap<Who, Judged> =
+            before.into_iter().map(|member| (member.who, member)).collect();
+        let LaneState { judged, ramps, .. } = self;
+        for member in judged.iter() {
+            let_in(ramps, before.get(&member.who), member);
         }
-        if left {
-            let judged = &self.judged;
-            self.ramps.retain(|who, _| judged.iter().any(|member| member.who == *who));
-        }
+        let whos: BTreeSet<Who> = judged.iter().map(|member| member.who).collect();
+        ramps.retain(|who, _| whos.contains(who));
+    }
+
+    /// Takes in how one of them stands now, the others as before.
+    pub(super) fn judge_one(&mut self, place: usize, judged: Judged) {
+        let Some(member) = self.judged.get_mut(place) else { return };
+        let before = std::mem::replace(member, judged);
+        let_in(&mut self.ramps, Some(&before), member);
     }
 
     /// An `ok` of a member that came back: it takes twice as many.
@@ -282,6 +282,17 @@ impl LaneState {
                 .collect(),
             open: open.into_iter().map(small).collect(),
         }
+    }
+}
+
+/// Who came back is let in slowly; of who is away that is forgotten.
+fn let_in(ramps: &mut BTreeMap<Who, Ramp>, before: Option<&Judged>, now: &Judged) {
+    let away =
+        |one: &Judged| matches!(one.standing, Standing::Rests { .. } | Standing::HalfOpen { .. });
+    if !now.servable() {
+        ramps.remove(&now.who);
+    } else if before.is_some_and(away) {
+        ramps.insert(now.who, Ramp { limit: 1, load: Arc::default() });
     }
 }
 

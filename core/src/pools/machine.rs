@@ -1,7 +1,9 @@
 //! The machine: definitions, credentials, what every node says and what callers report meet here.
 //!
 //! Every input ends in one place, `review`: how each member of a touched pool stands in each lane, who is
-//! active, what edge that is and what a pick sees. All state changes first, then what people hear of it.
+//! active, what edge that is and what a pick sees. All state changes first, then what people hear of it. A
+//! member is judged anew when something is known of it otherwise (`touch`, `mark`), when its own time has come,
+//! and with all others when it is of the pool or of the lane; until then its last judgement holds.
 //!
 //! P-5: a lane is exhausted iff no member is servable; its edges alternate. P-14: every table keeps its bound.
 //! P-17: what time has ended is over before anything new is looked at, and `next_wake` is never later.
@@ -28,6 +30,7 @@ use super::probe::Tries;
 use super::rest::{Folded, Level};
 use super::said::{Book, ParkSaid};
 use super::target::{Reach, Subject, Target, Whom};
+use super::view::MemberView;
 use super::{Cause, Credential, Definition, Input, Name, Output, Settings, Snapshot};
 use crate::ids::{CredentialHandle, Incarnation, NodeId, Replica};
 use crate::limits;
@@ -76,6 +79,10 @@ pub struct Pools {
     /// When which pool is looked at again, Unix ms.
     due: BTreeSet<(u64, Name)>,
     touched: BTreeSet<Name>,
+    /// Members of which something is known otherwise since their pool was looked at.
+    stale: BTreeSet<CredentialHandle>,
+    /// Our clears that cover something in view.
+    covering: BTreeSet<Target>,
     /// Why what is touched in this input changes, and whether an answer proved it.
     because: (Cause, bool),
     /// Pools that the snapshot shows otherwise.
@@ -92,6 +99,10 @@ struct PoolState {
     definition: Arc<Definition>,
     from_document: bool,
     members: Vec<MemberState>,
+    /// Every member is looked at the next time.
+    stale: bool,
+    /// The lanes that members were last judged for, and which are of a family.
+    judged_for: Vec<(Arc<str>, bool)>,
     /// By model; the empty one is for all without a lane of their own.
     lanes: BTreeMap<Arc<str>, LaneState>,
     /// When it is looked at again.
@@ -105,6 +116,12 @@ struct MemberState {
     who: Who,
     weight: Option<u32>,
     load: Arc<Load>,
+    /// Models and (`true`) families that something of it rests for.
+    needs: Vec<(Arc<str>, bool)>,
+    /// When a word of ours about it is to be dropped, Unix ms.
+    drops_at: Option<u64>,
+    /// As readers see it; `None`: as it is now.
+    row: Option<Arc<MemberView>>,
 }
 
 impl Pools {
@@ -138,6 +155,8 @@ impl Pools {
             leases: Leases::default(),
             due: BTreeSet::new(),
             touched: BTreeSet::new(),
+            stale: BTreeSet::new(),
+            covering: BTreeSet::new(),
             because: (Cause::RestOver, false),
             dirty: BTreeSet::new(),
             snapshot: Snapshot::default(),
@@ -168,27 +187,37 @@ impl Pools {
 
     fn touch_all(&mut self) {
         self.touched.extend(self.pools.keys().cloned());
+        self.pools.values_mut().for_each(|pool| pool.stale = true);
     }
 
     /// Whatever is known of `whom` changed: its pools are looked at again.
-    fn touch(&mut self, (subject, _): &Whom) {
-        match subject {
-            Subject::Credential(handle) => {
-                self.touched.extend(self.pooled.get(handle).cloned());
-            }
-            Subject::Group(group) => {
-                let same = |one: &Credential| one.group() == Some(group);
-                self.touch_where(same);
-            }
-            Subject::Provider(provider) => self.touch_where(|one| one.provider == *provider),
+    fn touch(&mut self, whom: &Whom) {
+        for (handle, name) in self.members_of(whom) {
+            self.stale.insert(handle);
+            self.touched.insert(name);
         }
     }
 
-    fn touch_where(&mut self, fits: impl Fn(&Credential) -> bool) {
-        let handles = self.credentials.values().filter(|one| fits(one)).map(|one| one.handle);
-        let names = handles.filter_map(|handle| self.pooled.get(&handle).cloned());
-        let names: Vec<Name> = names.collect();
-        self.touched.extend(names);
+    /// What is known of `whom` changed, and is shown when its pools are looked at for another reason.
+    fn mark(&mut self, whom: &Whom) {
+        let members = self.members_of(whom);
+        self.stale.extend(members.into_iter().map(|(handle, _)| handle));
+    }
+
+    /// Members that something about `whom` is about, each with its pool.
+    fn members_of(&self, (subject, _): &Whom) -> Vec<(CredentialHandle, Name)> {
+        let all = || self.credentials.values();
+        let handles: Vec<CredentialHandle> = match subject {
+            Subject::Credential(handle) => vec![*handle],
+            Subject::Group(group) => {
+                all().filter(|one| one.group() == Some(group)).map(|one| one.handle).collect()
+            }
+            Subject::Provider(provider) => {
+                all().filter(|one| one.provider == *provider).map(|one| one.handle).collect()
+            }
+        };
+        let pooled = |handle| Some((handle, self.pooled.get(&handle)?.clone()));
+        handles.into_iter().filter_map(pooled).collect()
     }
 
     /// Looks at the pools whose time has come.

@@ -71,7 +71,7 @@ pub struct Pool {
     /// What readers see of each lane; the first is the common one.
     pub views: Vec<LaneView>,
     /// What readers see of each member, in the order of the definition.
-    pub rows: Vec<MemberView>,
+    pub rows: Vec<Arc<MemberView>>,
     /// What people were told of it last, by [`super::notice::Notice::what`].
     pub told: BTreeMap<Arc<str>, NoticeSaid>,
 }

@@ -202,7 +202,7 @@ impl Observer {
         ledger.hold(Id::P14, machine, bounded, || format!("{lanes} lanes"))?;
         let (at, also) = (moment(pool, unix), here(pool));
         for view in &pool.views {
-            let serves = |row: &&MemberView| {
+            let serves = |row: &&Arc<MemberView>| {
                 let of = (row.handle, row.epoch);
                 let standing = self.words.standing(at, pool, of, &view.model, &also);
                 row.state != State::Disabled && standing == Standing::Servable

@@ -158,6 +158,8 @@ impl Pools {
                 definition: Arc::new(definition.clone()),
                 from_document,
                 members: Vec::new(),
+                stale: true,
+                judged_for: Vec::new(),
                 lanes: BTreeMap::from([(Arc::from(""), LaneState::default())]),
                 due: None,
                 shown: Arc::from([]),
@@ -208,6 +210,7 @@ impl Pools {
                 }
             }
         }
+        self.stale.retain(|handle| pooled.contains_key(handle));
         self.pooled = pooled;
         for (name, list) in lists {
             let Some(pool) = self.pools.get_mut(&name) else { continue };
@@ -215,8 +218,9 @@ impl Pools {
                 pool.members.drain(..).map(|member| (member.who, member.load)).collect();
             let member = |(who, weight)| {
                 let load = before.remove(&who).unwrap_or_default();
-                MemberState { who, weight, load }
+                MemberState { who, weight, load, needs: Vec::new(), drops_at: None, row: None }
             };
+            pool.stale = true;
             pool.members = list.into_iter().map(member).collect();
             pool.shown = pool.members.iter().map(|one| show(one, &self.credentials)).collect();
             self.touched.insert(name);

@@ -70,6 +70,8 @@ impl Pools {
             book.incarnation = new.incarnation;
             book.failed = false;
         }
+        let tried: Vec<Whom> = self.tries.keys().map(|target| target.whom.clone()).collect();
+        tried.iter().for_each(|whom| self.mark(whom));
         self.await_no_more(&new.node);
         self.switching = Some(new);
     }

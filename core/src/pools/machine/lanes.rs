@@ -9,6 +9,7 @@
 //! P-1: whatever rests is seen in the lane that a request for it uses. P-14: lanes, and our own map, keep
 //! their bounds; what has ended goes first.
 
+use super::super::lane::Who;
 use super::super::rest::Condition;
 use super::super::target::{Reach, Target, words};
 use super::review::whoms;
@@ -58,33 +59,31 @@ impl PoolState {
 
 impl Pools {
     /// Drops what is over, opens lanes for what rests, and closes those that nothing was heard of for an hour.
+    /// Only members are looked at of which something is known otherwise, or may be by now.
     pub(super) fn tidy(&mut self, unix: u64, name: &Name, out: &mut Vec<Output>) {
         let Some(pool) = self.pools.get(name) else { return };
         let half_open_max = pool.definition.profile.half_open_max_ms;
-        let members = pool.members.iter();
-        let whoms: BTreeSet<Whom> = members
-            .flat_map(|member| whoms(member.who, self.credentials.get(&member.who.0)))
-            .collect();
         let forget_after = crate::time::millis(self.settings.forget_after);
-        let mut needed: BTreeSet<(Arc<str>, bool)> = BTreeSet::new();
-        for whom in whoms {
-            self.drop_clears(unix, forget_after, &whom, out);
-            self.drop_parks(unix, &whom, out);
+        let places = self.stale_places(unix, pool);
+        let whos: Vec<Who> =
+            places.iter().filter_map(|at| Some(pool.members.get(*at)?.who)).collect();
+        let mut drops: BTreeMap<Whom, u64> = BTreeMap::new();
+        let all = whos.iter().flat_map(|who| whoms(*who, self.credentials.get(&who.0)));
+        for whom in all.collect::<BTreeSet<Whom>>() {
+            let clear = self.drop_clears(unix, forget_after, &whom, out);
+            let park = self.drop_parks(unix, &whom, out);
             for target in self.spoken_of(&whom) {
                 self.drop_ended(unix, half_open_max, &target, out);
             }
-            for (reach, rest) in self.folded.get(&whom).into_iter().flatten() {
-                if rest.condition(unix, half_open_max) == Condition::Over {
-                    continue;
-                }
-                match reach {
-                    Reach::All => {}
-                    Reach::Model(model) => _ = needed.insert((Arc::clone(model), false)),
-                    Reach::Family(family) => _ = needed.insert((Arc::clone(family), true)),
-                }
-            }
+            let next = [clear, park].into_iter().flatten().min();
+            drops.extend(next.map(|at| (whom, at)));
         }
+        self.cover_on(unix, name);
+        self.stale.extend(whos.iter().map(|(handle, _)| *handle));
+        self.renew_needs(unix, name, &drops);
         let Some(pool) = self.pools.get_mut(name) else { return };
+        let needed = pool.members.iter().flat_map(|member| member.needs.iter().cloned());
+        let needed: BTreeSet<(Arc<str>, bool)> = needed.collect();
         pool.lanes.retain(|lane, state| {
             let meant = |is_family| needed.contains(&(Arc::clone(lane), is_family));
             let is_needed = meant(false) || meant(true);
@@ -95,8 +94,62 @@ impl Pools {
         for (lane, is_family) in &needed {
             pool.open(lane, *is_family, &needed);
         }
+        // What rests for a name without a lane counts in the common one.
+        let lanes = pool.lanes.iter().map(|(lane, state)| (Arc::clone(lane), state.is_family));
+        let lanes: Vec<(Arc<str>, bool)> = lanes.collect();
+        if pool.judged_for != lanes {
+            (pool.judged_for, pool.stale) = (lanes, true);
+        }
         self.drop_notices(unix, name, out);
         self.touched.remove(name);
+    }
+
+    /// Where members stand of which something is known otherwise, or may be by now.
+    pub(super) fn stale_places(&self, unix: u64, pool: &PoolState) -> Vec<usize> {
+        let over = |at: Option<u64>| at.is_some_and(|at| at <= unix);
+        let mut stale: Vec<bool> = pool
+            .members
+            .iter()
+            .map(|member| pool.stale || over(member.drops_at) || self.stale.contains(&member.who.0))
+            .collect();
+        for lane in pool.lanes.values() {
+            for (stale, judged) in stale.iter_mut().zip(&lane.judged) {
+                *stale |= over(judged.wake);
+            }
+        }
+        let rows = stale.into_iter().enumerate();
+        rows.filter(|(_, stale)| *stale).map(|(place, _)| place).collect()
+    }
+
+    /// What rests of members that were looked at now, or of which that changed meanwhile.
+    fn renew_needs(&mut self, unix: u64, name: &Name, drops: &BTreeMap<Whom, u64>) {
+        let Some(pool) = self.pools.get(name) else { return };
+        let half_open_max = pool.definition.profile.half_open_max_ms;
+        let mut renewed = Vec::new();
+        for place in self.stale_places(unix, pool) {
+            let Some(member) = pool.members.get(place) else { continue };
+            let (mut needs, mut drops_at) = (Vec::new(), None::<u64>);
+            for whom in whoms(member.who, self.credentials.get(&member.who.0)) {
+                drops_at = [drops_at, drops.get(&whom).copied()].into_iter().flatten().min();
+                for (reach, rest) in self.folded.get(&whom).into_iter().flatten() {
+                    if rest.condition(unix, half_open_max) == Condition::Over {
+                        continue;
+                    }
+                    match reach {
+                        Reach::All => {}
+                        Reach::Model(model) => needs.push((Arc::clone(model), false)),
+                        Reach::Family(family) => needs.push((Arc::clone(family), true)),
+                    }
+                }
+            }
+            renewed.push((place, needs, drops_at));
+        }
+        let Some(pool) = self.pools.get_mut(name) else { return };
+        for (place, needs, drops_at) in renewed {
+            if let Some(member) = pool.members.get_mut(place) {
+                (member.needs, member.drops_at) = (needs, drops_at);
+            }
+        }
     }
 
     /// A name in which several families rest gets a lane of its own.

@@ -18,7 +18,8 @@ impl Pools {
         }
         let unix = self.unix(now);
         for name in std::mem::take(&mut self.dirty) {
-            match self.laid_out(unix, &name) {
+            self.show_rows(unix, &name);
+            match self.laid_out(&name) {
                 Some(pool) => self.snapshot.pools.insert(name, Arc::new(pool)),
                 None => self.snapshot.pools.remove(&name),
             };
@@ -27,7 +28,7 @@ impl Pools {
         Some(Arc::new(self.snapshot.clone()))
     }
 
-    fn laid_out(&self, unix: u64, name: &Name) -> Option<Pool> {
+    fn laid_out(&self, name: &Name) -> Option<Pool> {
         let pool = self.pools.get(name)?;
         let Definition { strategy, degrade, .. } = &*pool.definition;
         let lane = |state: &LaneState| {
@@ -46,20 +47,30 @@ impl Pools {
             families,
             views: pool.lanes.iter().map(|(model, state)| lane_view(model, state)).collect(),
             told: self.notices_of(name),
-            rows: self.rows(unix, pool),
+            rows: pool.members.iter().filter_map(|member| member.row.clone()).collect(),
         })
     }
 
-    fn rows(&self, unix: u64, pool: &PoolState) -> Vec<MemberView> {
+    /// Makes the rows of those members that are seen otherwise.
+    fn show_rows(&mut self, unix: u64, name: &Name) {
+        let Some(pool) = self.pools.get(name) else { return };
         let common = pool.lanes.get("");
-        // A lane has judged its members in their order, or none of them yet.
+        // A lane has judged its members in their order.
         let judged = |place| common.and_then(|lane| lane.judged.get(place));
         let rows = pool.members.iter().enumerate();
-        rows.map(|(place, member)| {
-            let judged = judged(place).filter(|one| one.who == member.who);
-            self.member_view(unix, pool, member, judged)
-        })
-        .collect()
+        let rows = rows.filter_map(|(place, member)| {
+            let state = state_of(common, judged(place), member.who);
+            let same = member.row.as_ref().is_some_and(|row| row.state == state);
+            let row = || self.member_view(unix, pool, member, judged(place), state);
+            (!same).then(|| (place, Arc::new(row())))
+        });
+        let rows: Vec<(usize, Arc<MemberView>)> = rows.collect();
+        let Some(pool) = self.pools.get_mut(name) else { return };
+        for (place, row) in rows {
+            if let Some(member) = pool.members.get_mut(place) {
+                member.row = Some(row);
+            }
+        }
     }
 
     fn member_view(
@@ -68,6 +79,7 @@ impl Pools {
         pool: &PoolState,
         member: &MemberState,
         judged: Option<&Judged>,
+        state: State,
     ) -> MemberView {
         let credential = self.credentials.get(&member.who.0);
         let half_open_max = pool.definition.profile.half_open_max_ms;
@@ -94,19 +106,7 @@ impl Pools {
                 });
             }
         }
-        let common = pool.lanes.get("");
-        let active = common.and_then(|lane| lane.active).is_some_and(|(who, _)| who == member.who);
-        let ramping = common.is_some_and(|lane| lane.ramps.contains_key(&member.who));
         let parked_until = judged.and_then(|one| one.parked_until);
-        let state = match judged.map(|one| &one.standing) {
-            None | Some(Standing::Off) => State::Disabled,
-            Some(Standing::Rests { .. }) => State::Cooling,
-            Some(Standing::HalfOpen { .. }) => State::HalfOpen,
-            Some(Standing::Servable) if parked_until.is_some() => State::Parked,
-            Some(Standing::Servable) if ramping => State::Ramping,
-            Some(Standing::Servable) if active => State::Active,
-            Some(Standing::Servable) => State::Ready,
-        };
         let (handle, epoch) = member.who;
         let next_probe = judged.and_then(|one| match one.standing {
             Standing::HalfOpen { due, .. } => Some(due),
@@ -114,6 +114,23 @@ impl Pools {
             Standing::Off | Standing::Servable => None,
         });
         MemberView { handle, epoch, state, parked_until, next_probe, rests }
+    }
+}
+
+/// How a member stands in the lane for requests of no model.
+fn state_of(common: Option<&LaneState>, judged: Option<&Judged>, who: Who) -> State {
+    let Some(judged) = judged else { return State::Disabled };
+    let is_active = common.and_then(|lane| lane.active).is_some_and(|(active, _)| active == who);
+    match judged.standing {
+        Standing::Off => State::Disabled,
+        Standing::Rests { .. } => State::Cooling,
+        Standing::HalfOpen { .. } => State::HalfOpen,
+        Standing::Servable if judged.parked_until.is_some() => State::Parked,
+        Standing::Servable if common.is_some_and(|lane| lane.ramps.contains_key(&who)) => {
+            State::Ramping
+        }
+        Standing::Servable if is_active => State::Active,
+        Standing::Servable => State::Ready,
     }
 }
 

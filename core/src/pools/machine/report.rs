@@ -137,6 +137,7 @@ impl Pools {
             for target in levels {
                 if self.folded_rest(&target).is_none() {
                     self.levels.remove(&target);
+                    self.mark(&target.whom);
                     self.touched.insert(about.pool.clone());
                 }
             }

@@ -21,6 +21,16 @@ struct Cover {
     known: bool,
 }
 
+/// A member with what covers it.
+struct Covered {
+    place: usize,
+    who: Who,
+    weight: Option<u32>,
+    /// Whether it may be used at all.
+    on: bool,
+    cover: Cover,
+}
+
 impl PoolState {
     /// How far apart tries of who rests for long are, if they are wanted: while a lane is exhausted, and nobody
     /// has just come back.
@@ -43,32 +53,26 @@ impl Pools {
     fn review(&mut self, unix: u64, name: &Name, told: &mut Vec<Output>, out: &mut Vec<Output>) {
         self.tidy(unix, name, out);
         let Some(pool) = self.pools.get(name) else { return };
-        let (strategy, credentials) = (pool.definition.strategy, &self.credentials);
-        let shown = pool.members.iter().zip(pool.shown.iter()).map(|(member, shown)| {
-            let fresh = credentials.get(&member.who.0).cloned();
-            match fresh == shown.credential {
-                true => Arc::clone(shown),
-                false => Arc::new(Member {
-                    handle: member.who.0,
-                    epoch: member.who.1,
-                    weight: member.weight.or(fresh.as_ref().map(|one| one.weight)).unwrap_or(1),
-                    credential: fresh,
-                    load: Arc::clone(&member.load),
-                }),
-            }
-        });
-        let shown: Arc<[Arc<Member>]> = shown.collect();
+        let strategy = pool.definition.strategy;
+        let stale = self.stale_places(unix, pool);
         let lanes: Vec<Arc<str>> = pool.lanes.keys().cloned().collect();
         let mut wake: Option<u64> = None;
         let mut kept = false;
         // The common lane comes first: others are silent while it is exhausted.
         for lane in lanes {
-            let (judged, lane_wake) = self.judge_lane(unix, name, &lane);
-            wake = [wake, lane_wake].into_iter().flatten().min();
-            kept |= self.settle_lane(unix, name, &lane, judged, strategy, told);
+            self.judge_lane(unix, name, &lane, &stale);
+            let judged = self.pools.get(name).and_then(|pool| pool.lanes.get(&lane));
+            let wakes = judged.into_iter().flat_map(|lane| &lane.judged);
+            wake = wakes.filter_map(|one| one.wake).chain(wake).min();
+            kept |= self.settle_lane(unix, name, &lane, strategy, told);
         }
         let Some(pool) = self.pools.get_mut(name) else { return };
-        pool.shown = shown;
+        pool.stale = false;
+        for place in stale {
+            let Some(member) = pool.members.get_mut(place) else { continue };
+            member.row = None;
+            self.stale.remove(&member.who.0);
+        }
         if let Some(at) = pool.due.take() {
             self.due.remove(&(at, name.clone()));
         }
@@ -82,60 +86,86 @@ impl Pools {
         told.push(Output::Announce(Event::Changed { pool: name.clone() }));
     }
 
-    fn judge_lane(
-        &mut self,
-        unix: u64,
-        name: &Name,
-        lane: &Arc<str>,
-    ) -> (Vec<Judged>, Option<u64>) {
-        let Some(pool) = self.pools.get(name) else { return (Vec::new(), None) };
-        let covers = pool.members.iter().map(|member| {
+    /// Judges those members of a lane of which something may be otherwise, or all where that is of the lane.
+    fn judge_lane(&mut self, unix: u64, name: &Name, lane: &Arc<str>, stale: &[usize]) {
+        let Some(pool) = self.pools.get(name) else { return };
+        let Some(state) = pool.lanes.get(lane) else { return };
+        let known = !pool.stale && state.judged.len() == pool.members.len();
+        let every = || (0..pool.members.len()).collect::<Vec<usize>>();
+        let places = if known { stale.to_vec() } else { every() };
+        let mut covers = self.covers_of(unix, pool, lane, &places);
+        // P-15: somebody who has come back by now ends early tries in this turn, not after its edge.
+        let servable = |covers: &[Covered]| {
+            covers.iter().any(|one| one.on && one.cover.standing == Standing::Servable)
+        };
+        let changed: BTreeSet<usize> = covers.iter().map(|one| one.place).collect();
+        let others = state.judged.iter().enumerate().filter(|_| known);
+        let mut others = others.filter(|(place, _)| !changed.contains(place));
+        let serves = servable(&covers) || others.any(|(_, one)| one.servable());
+        let early = pool.early(lane, serves);
+        let all = !known || early != state.early;
+        if all && known {
+            covers = self.covers_of(unix, pool, lane, &every());
+        }
+        let judged: Vec<(usize, Judged)> =
+            covers.into_iter().map(|one| (one.place, self.judge(unix, one, early))).collect();
+        let state = self.pools.get_mut(name).and_then(|pool| pool.lanes.get_mut(lane));
+        let Some(state) = state else { return };
+        state.early = early;
+        if all {
+            state.judge(judged.into_iter().map(|(_, judged)| judged).collect());
+        } else {
+            judged.into_iter().for_each(|(place, judged)| state.judge_one(place, judged));
+        }
+    }
+
+    fn covers_of(&self, unix: u64, pool: &PoolState, lane: &str, places: &[usize]) -> Vec<Covered> {
+        let members = places.iter().filter_map(|place| Some((*place, pool.members.get(*place)?)));
+        let covers = members.map(|(place, member)| {
             let credential = self.credentials.get(&member.who.0);
             let on = credential.is_some_and(|one| !one.disabled && !one.needs_login);
-            (member.who, member.weight, on, self.cover(unix, member.who, pool, lane))
+            let cover = self.cover(unix, member.who, pool, lane);
+            Covered { place, who: member.who, weight: member.weight, on, cover }
         });
-        let covers: Vec<(Who, Option<u32>, bool, Cover)> = covers.collect();
-        // P-15: somebody who has come back by now ends early tries in this turn, not after its edge.
-        let servable =
-            covers.iter().any(|(_, _, on, cover)| *on && cover.standing == Standing::Servable);
-        let early = pool.early(lane, servable);
+        covers.collect()
+    }
+
+    fn judge(&mut self, unix: u64, covered: Covered, early: Option<u64>) -> Judged {
+        let Covered { who, weight, on, mut cover, place: _ } = covered;
         let mut wake: Option<u64> = None;
         let mut wakes = |at: Option<u64>| {
             let at = at.filter(|at| *at > unix);
             wake = [wake, at].into_iter().flatten().min();
         };
-        let mut judged = Vec::with_capacity(covers.len());
-        for (who, weight, on, mut cover) in covers {
-            let credential = self.credentials.get(&who.0).cloned();
-            let park = self.parks.get(&who).map(|park| park.until).filter(|until| *until > unix);
-            wakes(park);
-            wakes(cover.wake);
-            let mut slot = None;
-            let mut tells = cover.known && cover.standing == Standing::Servable;
-            if let Some(target) = cover.tried.take().filter(|_| on) {
-                let turn = self.turn(unix, &target, early).beside(cover.resting);
-                wakes(turn.wake);
-                if let Standing::HalfOpen { due, .. } = &mut cover.standing {
-                    *due = turn.next_at.max(*due);
-                    tells = self.is_demand_due(unix, &target);
-                    wakes(self.demand_due(&target));
-                } else if early.is_some() {
-                    tells = self.is_demand_due(unix, &target);
-                    wakes(self.demand_due(&target));
-                }
-                slot = turn.slot;
+        let credential = self.credentials.get(&who.0).cloned();
+        let park = self.parks.get(&who).map(|park| park.until).filter(|until| *until > unix);
+        wakes(park);
+        wakes(cover.wake);
+        let mut slot = None;
+        let mut tells = cover.known && cover.standing == Standing::Servable;
+        if let Some(target) = cover.tried.take().filter(|_| on) {
+            let turn = self.turn(unix, &target, early).beside(cover.resting);
+            wakes(turn.wake);
+            if let Standing::HalfOpen { due, .. } = &mut cover.standing {
+                *due = turn.next_at.max(*due);
+                tells = self.is_demand_due(unix, &target);
+                wakes(self.demand_due(&target));
+            } else if early.is_some() {
+                tells = self.is_demand_due(unix, &target);
+                wakes(self.demand_due(&target));
             }
-            judged.push(Judged {
-                who,
-                standing: if on { cover.standing } else { Standing::Off },
-                parked_until: park,
-                priority: credential.as_ref().map_or(0, |one| one.priority),
-                weight: weight.or(credential.as_ref().map(|one| one.weight)).unwrap_or(1),
-                slot,
-                tells,
-            });
+            slot = turn.slot;
         }
-        (judged, wake)
+        Judged {
+            who,
+            standing: if on { cover.standing } else { Standing::Off },
+            parked_until: park,
+            priority: credential.as_ref().map_or(0, |one| one.priority),
+            weight: weight.or(credential.as_ref().map(|one| one.weight)).unwrap_or(1),
+            slot,
+            tells,
+            wake,
+        }
     }
 
     /// What covers a member in a lane: the longest rest, else the longest half-open state.
@@ -258,7 +288,6 @@ impl Pools {
         unix: u64,
         name: &Name,
         lane: &Arc<str>,
-        judged: Vec<Judged>,
         strategy: Strategy,
         told: &mut Vec<Output>,
     ) -> bool {
@@ -272,7 +301,6 @@ impl Pools {
         let Some(state) = pool.lanes.get_mut(lane) else { return false };
         let kept = |state: &LaneState| (state.active.map(|(who, _)| who), state.told_since());
         let before = kept(state);
-        state.judge(judged);
         let rests = |one: &Judged| !matches!(one.standing, Standing::Servable | Standing::Off);
         if state.rested_at == 0 || state.judged.iter().any(rests) {
             state.rested_at = unix;

@@ -103,49 +103,74 @@ impl Pools {
         let value = clear.as_ref().map(said::blob);
         match clear {
             Some(clear) => self.own().clears.insert(target.clone(), clear),
-            None => self.own().clears.remove(target),
+            None => {
+                self.covering.remove(target);
+                self.own().clears.remove(target)
+            }
         };
         self.store("c", target, value, out);
         self.refold(target);
     }
 
-    /// Our clears that have covered nothing in view for so long that nobody can restate it any more go.
+    /// Our clears that have covered nothing in view for so long that nobody can restate it any more go; says
+    /// when the next one does.
     pub(super) fn drop_clears(
         &mut self,
         unix: u64,
         forget_after: u64,
         whom: &Whom,
         out: &mut Vec<Output>,
-    ) {
-        let Some(own) = self.books.get(&self.local.node) else { return };
+    ) -> Option<u64> {
+        let own = self.books.get(&self.local.node)?;
         let from = Target { whom: whom.clone(), reach: Reach::All };
         let ours = own.clears.range(from..).take_while(|(target, _)| target.whom == *whom);
-        let mut gone = Vec::new();
+        let (mut gone, mut next) = (Vec::new(), None::<u64>);
         for (target, clear) in ours {
             let covers = |book: &Book| book.rests.get(target).is_some_and(|rest| clear.voids(rest));
-            let since = self.covered.get(target).copied();
+            let ends = self.covered.get(target).map(|since| since.saturating_add(forget_after));
             if self.books.values().any(covers) {
                 self.covered.insert(target.clone(), unix);
-            } else if since.is_some_and(|since| unix >= since.saturating_add(forget_after)) {
-                gone.push(target.clone());
+                self.covering.insert(target.clone());
+                continue;
+            }
+            self.covering.remove(target);
+            match ends {
+                Some(at) if unix >= at => gone.push(target.clone()),
+                at => next = [next, at].into_iter().flatten().min(),
             }
         }
         for target in gone {
             self.covered.remove(&target);
             self.say_clear(&target, None, out);
         }
+        next
     }
 
-    /// Our wish about a member goes once no older one that anybody may still hold runs.
-    pub(super) fn drop_parks(&mut self, unix: u64, whom: &Whom, out: &mut Vec<Output>) {
-        let target = Target { whom: whom.clone(), reach: Reach::All };
-        let ours = self.books.get(&self.local.node).and_then(|own| own.parks.get(&target));
-        let over = |park: &&ParkSaid| {
-            park.until <= unix && park.set_at.saturating_add(PARK_MS_MAX) <= unix
-        };
-        if ours.filter(over).is_some() {
-            self.say_park(&target, None, out);
+    /// What our clears of a pool cover in view they cover now, too.
+    pub(super) fn cover_on(&mut self, unix: u64, name: &Name) {
+        let covering = self.covering.iter();
+        let of = |whom: &Whom| self.members_of(whom).iter().any(|(_, pool)| pool == name);
+        let here: Vec<Target> = covering.filter(|target| of(&target.whom)).cloned().collect();
+        for target in here {
+            self.covered.insert(target, unix);
         }
+    }
+
+    /// Our wish about a member goes once no older one that anybody may still hold runs; says when that is.
+    pub(super) fn drop_parks(
+        &mut self,
+        unix: u64,
+        whom: &Whom,
+        out: &mut Vec<Output>,
+    ) -> Option<u64> {
+        let target = Target { whom: whom.clone(), reach: Reach::All };
+        let ours = self.books.get(&self.local.node).and_then(|own| own.parks.get(&target))?;
+        let over_at = ours.until.max(ours.set_at.saturating_add(PARK_MS_MAX));
+        if over_at > unix {
+            return Some(over_at);
+        }
+        self.say_park(&target, None, out);
+        None
     }
 
     pub(super) fn say_park(
@@ -342,6 +367,7 @@ impl Pools {
         out: &mut Vec<Output>,
     ) -> bool {
         self.levels.remove(target);
+        self.mark(&target.whom);
         let Some(folded) = self.folded_rest(target) else { return false };
         let origins = folded.origins.clone();
         let half_open_max = u64::MAX / 2;

@@ -78,7 +78,8 @@ fn shown(rows: Vec<MemberView>, views: Vec<LaneView>, told: &[(&str, &str, u64)]
     let said = |(what, kind, of): &(&str, &str, u64)| {
         (Arc::from(*what), NoticeSaid { of: of * 60_000, kind: Arc::from(*kind) })
     };
-    (pool.rows, pool.views) = (rows, views);
+    pool.rows = rows.into_iter().map(Arc::new).collect();
+    pool.views = views;
     pool.told = told.iter().map(said).collect();
     snapshot
 }

@@ -244,7 +244,7 @@ fn skipped_because(skipped: Skipped, off: impl FnOnce() -> &'static str) -> Valu
 }
 
 /// Every member of every pool, with its provider.
-fn members(surface: &Surface) -> Vec<(String, String, MemberView)> {
+fn members(surface: &Surface) -> Vec<(String, String, Arc<MemberView>)> {
     let snapshot = snapshot(surface);
     let rows = snapshot.pools.values().flat_map(|pool| {
         pool.rows.iter().zip(pool.members.iter()).map(|(row, member)| {
@@ -255,8 +255,8 @@ fn members(surface: &Surface) -> Vec<(String, String, MemberView)> {
     rows.collect()
 }
 
-fn by_provider(surface: &Surface) -> BTreeMap<String, Vec<MemberView>> {
-    let mut providers: BTreeMap<String, Vec<MemberView>> = BTreeMap::new();
+fn by_provider(surface: &Surface) -> BTreeMap<String, Vec<Arc<MemberView>>> {
+    let mut providers: BTreeMap<String, Vec<Arc<MemberView>>> = BTreeMap::new();
     for (_, provider, row) in members(surface) {
         providers.entry(provider).or_default().push(row);
     }
@@ -274,7 +274,7 @@ fn cooldowns(mut call: Call) -> Outcome {
     let now = surface.host.wall().0;
     let (mut in_cooldown, mut periods) = (Vec::new(), serde_json::Map::new());
     for (provider, rows) in by_provider(surface) {
-        if !rows.iter().all(cooling) {
+        if !rows.iter().all(|row| cooling(row)) {
             continue;
         }
         let rests = || rows.iter().flat_map(|row| &row.rests);
