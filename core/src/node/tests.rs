@@ -9,8 +9,9 @@ use super::*;
 use crate::ids::{ClusterId, ConnectionId};
 use crate::membership::State;
 use crate::wire::datagram::{Kind, Writer};
-use crate::wire::frame::FrameReader;
-use crate::wire::message::Retired;
+use crate::wire::frame::{Class, Frame, FrameReader};
+use crate::wire::message::{Control, Ping, Retired};
+use crate::wire::segment::Topic;
 
 /// A network without loss and with one latency for everything.
 struct World {
@@ -249,4 +250,52 @@ fn whoever_hears_that_the_log_is_led_reads_so_too() {
     let status = world.nodes[&address(0)].published().raft.load();
     assert_eq!((status.term, &status.leader), (*term, leader));
     assert_eq!(status.state, crate::raft::Standing::Leader);
+}
+
+/// How much `index` has of the facts of n0: through where, and from where tombstones are kept.
+fn facts_of_n0(world: &World, index: u16) -> (u64, u64) {
+    let n0 = world.nodes[&address(0)].local();
+    let progress = world.nodes[&address(index)].maps().progress(Topic::FACTS, n0);
+    let progress = progress.expect("both know the facts of n0");
+    (progress.complete, progress.floor)
+}
+
+/// A ping of one node to the other, which arrives at once.
+fn ping(world: &mut World, from: u16, ping: Ping) {
+    let (&(at, connection), _) = world
+        .pipes
+        .iter()
+        .find(|((at, _), (other, _))| *at != address(from) && *other == address(from))
+        .expect("they have a link");
+    let payload = crate::wire::encode(&Control::Ping(ping)).into();
+    let frame = Frame { class: Class::Control, reply: false, sequence: 0, payload };
+    world.turn(at, Input::Frame { connection, frame });
+}
+
+#[test]
+fn a_ping_alone_raises_the_floor_of_an_owner_and_that_of_a_reader() {
+    let mut world = World::new(2);
+    world.run(Instant::from_millis(10_000));
+    let node = world.nodes.get_mut(&address(0)).expect("it runs");
+    let delete = replica::Input::Write { topic: Topic::FACTS, key: "versions".into(), value: None };
+    node.steps.push_back(Step::Maps(delete));
+    world.turn(address(0), Input::Wake);
+    let (head, floor) = facts_of_n0(&world, 0);
+    assert!(floor < head, "the deletion at {head} is kept, the floor is {floor}");
+    let heard = |complete: u64, floor: u64| {
+        let row = |sequence: u64| match sequence {
+            0 => Vec::new().into(),
+            _ => vec![(Topic::FACTS, sequence)].into(),
+        };
+        Ping { number: 7, complete: row(complete), floors: row(floor) }
+    };
+    ping(&mut world, 1, heard(head - 1, 0));
+    assert_eq!(facts_of_n0(&world, 0), (head, floor), "the deletion is not known there yet");
+    ping(&mut world, 1, heard(head, 0));
+    assert_eq!(facts_of_n0(&world, 0), (head, head));
+    world.run(world.now + 2 * LATENCY);
+    let (complete, floor) = facts_of_n0(&world, 1);
+    assert!(complete == head && floor < head, "{complete} {floor}");
+    ping(&mut world, 0, heard(0, head));
+    assert_eq!(facts_of_n0(&world, 1), (head, head));
 }
