@@ -111,14 +111,17 @@ fn an_account_without_a_key_is_not_tried_and_a_pool_of_such_says_so() {
 fn for_want_of_capacity_no_account_of_the_same_provider_is_asked() {
     let overloaded = r#"{"error":{"type":"overloaded_error","message":"overloaded"}}"#;
     let provider = Provider::start(|_, stream| answer(stream, 529, &[], overloaded));
-    // Whoever rests may be asked here, so that nothing but the rule keeps the second one from it.
+    // Whoever rests may be asked here, the soonest one back first and of those the first one: so that nothing but
+    // the rule keeps the first from it, the second is the one that is asked.
     let mut a = node(&provider, ["k1", "k2"], "degrade = \"forward\"\n");
     serves(&mut a);
+    let rotated = a.ask("POST", "/v1/pools/codex/rotate", None).expect("the node answers");
+    assert_eq!(rotated.status, 200, "{}", rotated.body);
     let body = json!({"model": "m"});
     let answer = a.ask("POST", "/gateway/codex/v1/chat", Some(&body)).expect("the node answers");
     assert_eq!(answer.status, 529, "{}", answer.head);
     let keys: Vec<String> = provider.seen().iter().map(|seen| seen.key().to_owned()).collect();
-    assert_eq!(keys, ["k1"]);
+    assert_eq!(keys, ["k2"]);
 }
 
 /// The most memory that a process has had, in KiB.
