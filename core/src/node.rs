@@ -157,6 +157,9 @@ impl Node {
             self.flush_raft(now, out);
             self.flush_kv(now, out);
         }
+        if self.pools.is_touched() {
+            self.flush_pools(now, out);
+        }
         if self.gossip.awaits_flush(now) {
             self.flush_gossip(now, out);
             self.settle(now, out);

@@ -1,8 +1,9 @@
 //! The machine: definitions, credentials, what every node says and what callers report meet here.
 //!
-//! Every input ends in one place, `review`: how each member of a touched pool stands in each lane, who is
-//! active, what edge that is and what a pick sees. All state changes first, then what people hear of it. A
-//! member is judged anew when something is known of it otherwise (`touch`, `mark`), when its own time has come,
+//! Every turn ends in one place, `review`: how each member of a touched pool stands in each lane, who is
+//! active, what edge that is and what a pick sees. All state changes first, then what people hear of it: what
+//! peers say comes word by word, and a rest whose clear is the next word is nobody's news. A member is judged
+//! anew when something is known of it otherwise (`touch`, `mark`), when its own time has come,
 //! and with all others when it is of the pool or of the lane; until then its last judgement holds.
 //!
 //! P-5: a lane is exhausted iff no member is servable; its edges alternate. P-14: every table keeps its bound.
@@ -78,12 +79,13 @@ pub struct Pools {
     leases: Leases,
     /// When which pool is looked at again, Unix ms.
     due: BTreeSet<(u64, Name)>,
-    touched: BTreeSet<Name>,
+    /// Pools to be looked at before the turn ends, each with why, and whether an answer proved it.
+    touched: BTreeMap<Name, (Cause, bool)>,
     /// Members of which something is known otherwise since their pool was looked at.
     stale: BTreeSet<CredentialHandle>,
     /// Our clears that cover something in view.
     covering: BTreeSet<Target>,
-    /// Why what is touched in this input changes, and whether an answer proved it.
+    /// Why what is touched just now changes, and whether an answer proved it.
     because: (Cause, bool),
     /// Pools that the snapshot shows otherwise.
     dirty: BTreeSet<Name>,
@@ -154,7 +156,7 @@ impl Pools {
             demands: 0,
             leases: Leases::default(),
             due: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
             stale: BTreeSet::new(),
             covering: BTreeSet::new(),
             because: (Cause::RestOver, false),
@@ -185,8 +187,17 @@ impl Pools {
         }
     }
 
+    /// Has a pool looked at. Of several causes in a turn that one counts which waits for no other node's word.
+    fn look_at(&mut self, name: Name) {
+        let because = self.because;
+        let rank = |(cause, proved)| (proved, cause == Cause::Cleared);
+        let said = self.touched.entry(name).or_insert(because);
+        *said = if rank(*said) > rank(because) { *said } else { because };
+    }
+
     fn touch_all(&mut self) {
-        self.touched.extend(self.pools.keys().cloned());
+        let names: Vec<Name> = self.pools.keys().cloned().collect();
+        names.into_iter().for_each(|name| self.look_at(name));
         self.pools.values_mut().for_each(|pool| pool.stale = true);
     }
 
@@ -194,7 +205,7 @@ impl Pools {
     fn touch(&mut self, whom: &Whom) {
         for (handle, name) in self.members_of(whom) {
             self.stale.insert(handle);
-            self.touched.insert(name);
+            self.look_at(name);
         }
     }
 
@@ -220,26 +231,33 @@ impl Pools {
         handles.into_iter().filter_map(pooled).collect()
     }
 
-    /// Looks at the pools whose time has come.
+    /// P-17: looks at the pools whose time has come.
     fn elapse(&mut self, now: Instant, out: &mut Vec<Output>) {
         let unix = self.unix(now);
         self.leases.expire(unix);
-        self.because = (Cause::RestOver, false);
-        while let Some((at, name)) = self.due.first() {
-            if *at > unix {
-                break;
-            }
-            self.touched.insert(name.clone());
-            self.due.pop_first();
+        let mut any = false;
+        while self.due.first().is_some_and(|(at, _)| *at <= unix)
+            && let Some((_, name)) = self.due.pop_first()
+        {
+            any = true;
+            self.look_at(name);
         }
-        self.review_touched(unix, out);
+        if any {
+            self.review_touched(unix, out);
+            self.because = (Cause::RestOver, false);
+        }
+    }
+
+    /// Ends a turn: what it touched is judged, and told.
+    pub fn flush(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.review_touched(self.unix(now), out);
+        self.assert_invariants();
     }
 
     fn assert_invariants(&self) {
         assert!(self.pools.len() <= limits::POOLS_MAX, "P-14: {} pools", self.pools.len());
         let own = self.books.get(&self.local.node).map_or(0, Book::len);
         assert!(own <= limits::POOL_ENTRIES_MAX, "P-14: {own} entries in our own map");
-        assert!(self.touched.is_empty(), "P-17: {:?} were not looked at", self.touched);
         assert!(
             self.due.len() <= self.pools.len(),
             "P-18: {} timers for {} pools",
@@ -258,6 +276,7 @@ impl Machine for Pools {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        self.because = (Cause::RestOver, false);
         if let Input::Clock { unix } = input {
             // What was over by the clock before alone is not over.
             self.clock(now, unix);
@@ -295,9 +314,6 @@ impl Machine for Pools {
             }
             Input::Clock { .. } | Input::Tick => {}
         }
-        let unix = self.unix(now);
-        self.review_touched(unix, out);
-        self.assert_invariants();
     }
 
     fn next_wake(&self) -> Option<Wake> {

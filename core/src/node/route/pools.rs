@@ -3,6 +3,7 @@
 use super::{Announcement, Effect, Keyspace, Node, Reply, Step};
 use crate::node::Question;
 use crate::node::misbehaviour::Domain;
+use crate::time::Instant;
 use crate::wire::segment::Topic;
 use crate::{pools, replica};
 
@@ -30,6 +31,14 @@ impl Node {
                 self.misbehaved(Domain::Pools, Some(peer), what, out)
             }
         }
+    }
+
+    /// Ends the turn of the pools: what the batch changed is judged once.
+    pub(in crate::node) fn flush_pools(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let mut outputs = Vec::new();
+        self.pools.flush(now, &mut outputs);
+        outputs.into_iter().for_each(|output| self.pools_say(output, out));
+        self.settle(now, out);
     }
 
     pub(super) fn pools_step(&mut self, input: pools::Input) {

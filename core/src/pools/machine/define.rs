@@ -223,7 +223,7 @@ impl Pools {
             pool.stale = true;
             pool.members = list.into_iter().map(member).collect();
             pool.shown = pool.members.iter().map(|one| show(one, &self.credentials)).collect();
-            self.touched.insert(name);
+            self.look_at(name);
         }
     }
 

@@ -36,6 +36,11 @@ impl Pools {
             self.because = (clear.cause, clear.cause == Cause::Success);
         }
         self.shared(unix, &owner, &said, out);
+        if let Said::Notice(of, _) = &said
+            && let Some(pool) = pool_of(of)
+        {
+            self.look_at(pool);
+        }
         let book = self.books.entry(owner.node.clone()).or_default();
         book.incarnation = owner.incarnation;
         let former = if let Said::Rest(target, None) = &said {
@@ -43,9 +48,6 @@ impl Pools {
         } else {
             None
         };
-        if let Said::Notice(of, _) = &said {
-            self.touched.extend(pool_of(of).filter(|pool| self.pools.contains_key(pool)));
-        }
         let Some(target) = book.hear(unix, said) else { return };
         self.refold(&target);
         if let Some(rest) = former.filter(|_| self.switching.as_ref() == Some(&owner)) {

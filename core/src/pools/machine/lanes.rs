@@ -162,7 +162,7 @@ impl Pools {
         }
         let open = pool.lanes.keys().map(|lane| (Arc::clone(lane), false)).collect();
         pool.open(model, false, &open);
-        self.touched.insert(name.clone());
+        self.look_at(name.clone());
     }
 
     /// Every target of `whom` of which anybody rests, or of which we say anything that may end.

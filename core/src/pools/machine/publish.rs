@@ -13,6 +13,7 @@ use super::*;
 impl Pools {
     /// Lays out what the turn touched; `None` if nothing was.
     pub fn publish(&mut self, now: Instant) -> Option<Arc<Snapshot>> {
+        assert!(self.touched.is_empty(), "P-17: {:?} were not looked at", self.touched);
         if self.dirty.is_empty() {
             return None;
         }

@@ -138,7 +138,7 @@ impl Pools {
                 if self.folded_rest(&target).is_none() {
                     self.levels.remove(&target);
                     self.mark(&target.whom);
-                    self.touched.insert(about.pool.clone());
+                    self.look_at(about.pool.clone());
                 }
             }
         }
@@ -146,7 +146,7 @@ impl Pools {
             let lane = pool.lane_of(&about.model);
             let news = |lane: &mut LaneState| lane.proved(&about.who) || lane.held.is_some();
             if pool.lanes.get_mut(&lane).is_some_and(news) {
-                self.touched.insert(about.pool.clone());
+                self.look_at(about.pool.clone());
             }
         }
         applied

@@ -44,7 +44,8 @@ impl PoolState {
 impl Pools {
     pub(super) fn review_touched(&mut self, unix: u64, out: &mut Vec<Output>) {
         let mut told = Vec::new();
-        while let Some(name) = self.touched.pop_first() {
+        while let Some((name, because)) = self.touched.pop_first() {
+            self.because = because;
             self.review(unix, &name, &mut told, out);
         }
         out.append(&mut told);

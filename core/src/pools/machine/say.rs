@@ -203,7 +203,9 @@ impl Pools {
         let key = crate::wire::segment::Key::from(format!("n/{of}"));
         out.push(Output::Persist { key: format!("{SAID}{key}"), value: value.clone() });
         out.push(Output::Write { key, value });
-        self.touched.extend(pool_of(of).filter(|pool| self.pools.contains_key(pool)));
+        if let Some(pool) = pool_of(of) {
+            self.look_at(pool);
+        }
     }
 
     /// A sink took what was told of a pool: nobody else tells it again.

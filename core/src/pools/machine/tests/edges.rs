@@ -396,6 +396,26 @@ fn an_answer_tells_of_a_recovery_whoever_is_awaited() {
 }
 
 #[test]
+fn what_comes_and_goes_within_a_turn_is_nobodys_news() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   0ms     up n2
+        when   0ms     up n3
+        when   1s      peer n3 c/@a {'covers':[{'node':'n2','incarnation':1,'sequence':1}],'cause':'success'}
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        when   2s      more peer n3 forgets c/@a
+        when   2s      peer n2 forgets r/@a
+        when   2s      pick
+        then   a
+        when   3s      more peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        when   3s      tick
+        then   failover * a to b rate_limited
+        ",
+    );
+}
+
+#[test]
 fn while_maps_are_dropped_and_read_anew_nobody_recovers() {
     check::<PoolScript>(
         "

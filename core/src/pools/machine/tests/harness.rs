@@ -4,6 +4,7 @@
 //! is printed are those of the script's clock. `429 a 60s` is a throttle of a that states a wait, `429 a` one
 //! that states none; `quota`, `billing`, `auth`, `denied`, `overloaded`, `ok`, `transient` likewise, each
 //! with `model=m`, `scope=`, `sent=<instant>`, `epoch=`, `probe`. `pick` shows who is picked.
+//! After `more` the turn goes on.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,8 @@ pub(super) struct PoolScript {
     local: Replica,
     names: BTreeMap<CredentialHandle, String>,
     held: Vec<Picked>,
+    /// What the turn has said so far.
+    more: Vec<Output>,
 }
 
 impl Script for PoolScript {
@@ -53,7 +56,8 @@ impl Script for PoolScript {
         let local = replica("n1/1");
         let pools = Pools::new(settings.clone(), local.clone(), &BTreeMap::new());
         let (store, names) = (BTreeMap::new(), BTreeMap::new());
-        let mut script = PoolScript { pools, settings, store, local, names, held: Vec::new() };
+        let (held, more) = (Vec::new(), Vec::new());
+        let mut script = PoolScript { pools, settings, store, local, names, held, more };
         let groups: String = given.get("groups", String::new());
         let groups: BTreeMap<&str, &str> =
             groups.split(',').filter_map(|pair| pair.split_once(':')).collect();
@@ -77,6 +81,7 @@ impl Script for PoolScript {
         if given.get("loaded", true) {
             script.pools.handle(Instant::ZERO, Input::Loaded, &mut out);
         }
+        script.pools.flush(Instant::ZERO, &mut out);
         script.keep(&out);
         script
     }
@@ -95,10 +100,16 @@ impl Script for PoolScript {
                 let wake = self.pools.next_wake();
                 return vec![wake.map_or_else(|| "never".to_owned(), |wake| wake.at.to_string())];
             }
+            ["more", words @ ..] => {
+                let input = self.input(now, words);
+                self.pools.handle(now, input, &mut self.more);
+                return Vec::new();
+            }
             _ => self.input(now, words),
         };
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.more);
         self.pools.handle(now, input, &mut out);
+        self.pools.flush(now, &mut out);
         self.pools.publish(now);
         self.keep(&out);
         out.into_iter().filter_map(|output| self.print(output)).collect()
@@ -129,6 +140,7 @@ impl PoolScript {
         for input in inputs {
             self.pools.handle(now, input, &mut out);
         }
+        self.pools.flush(now, &mut out);
         self.pools.publish(now);
         self.keep(&out);
         out.into_iter().filter_map(|output| self.print(output)).collect()

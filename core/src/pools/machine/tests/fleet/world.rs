@@ -469,6 +469,7 @@ impl Fleet {
         let mut out = Vec::new();
         let host = &mut self.hosts[index];
         host.pools.handle(at, input, &mut out);
+        host.pools.flush(at, &mut out);
         host.pools.publish(at);
         assert_eq!(parks, host.pools.parks, "P-4: nobody parks here");
         if let Some(pool) = host.pools.pools.get(&name("p")) {
