@@ -128,13 +128,7 @@ impl Observer {
         let gone = row.is_none_or(|row| row.state == State::Disabled);
         let parked = self.words.parked(unix, of) || words.parked(unix, of);
         let rested = before != Standing::Servable || after != Standing::Servable;
-        // What came and went within one turn is seen neither before nor after it, and peers say much at once.
-        let several = turn.inputs.len() > 1
-            || turn
-                .inputs
-                .iter()
-                .any(|one| matches!(one, Input::Frame { .. } | Input::Datagram { .. }));
-        let why = gone || parked || rested || several;
+        let why = gone || parked || rested;
         ledger.hold(Id::P3, turn.machine, failover && why, || {
             format!("`{lane}` leaves {from} ({class:?}), which is preferred")
         })
