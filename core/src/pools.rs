@@ -117,6 +117,9 @@ pub enum Input {
     Dropped { owner: Replica, last: Vec<(Key, Blob)> },
     /// A newer life's map took the place of an older one's.
     Switched { old: Replica, new: Replica },
+    /// We slept so long that everybody has forgotten us: all that others said is unsaid at once. Their maps'
+    /// ends follow.
+    Slept,
     /// What membership noticed.
     Notice(Notice),
     /// From now on we are `replica`.

@@ -305,6 +305,7 @@ impl Machine for Pools {
             }
             Input::Dropped { owner, last: _ } => self.dropped(unix, &owner, out),
             Input::Switched { old, new } => self.switched(&old, new),
+            Input::Slept => self.slept(),
             Input::Notice(notice) => self.noticed(unix, notice, out),
             Input::Raised { replica } => self.raised(replica),
             Input::Reload { settings } => self.reload(*settings, out),

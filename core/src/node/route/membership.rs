@@ -11,7 +11,7 @@ use crate::wire::datagram::Kind;
 use crate::wire::message::{Control, Gossip, Retired};
 use crate::wire::segment::Topic;
 use crate::wire::{Blob, Transport, encode};
-use crate::{gossip, link, membership, replica};
+use crate::{gossip, link, membership, pools, replica};
 
 impl Node {
     pub(super) fn membership_says(&mut self, output: membership::Output, out: &mut Vec<Effect>) {
@@ -41,11 +41,7 @@ impl Node {
             Output::DialSeed { address } => self.link_step(link::Input::DialSeed { address }),
             Output::Persist { incarnation, fences } => self.persist(incarnation, fences, out),
             Output::Raised { replica } => self.raised(replica, out),
-            Output::Slept => {
-                self.steps.push_back(Step::Maps(replica::Input::Slept));
-                self.steps.push_back(Step::Gossip(gossip::Input::Slept));
-                self.link_step(link::Input::Slept);
-            }
+            Output::Slept => self.slept(),
             Output::Notice(notice) => self.notice(notice, out),
             Output::LookFor { replica, address } => {
                 self.link_step(link::Input::LookFor { replica, address });
@@ -100,6 +96,14 @@ impl Node {
         );
         let ticket = self.ask(Question::Persist(incarnation));
         out.push(Effect::Store { ticket, batch });
+    }
+
+    /// All that others said goes: for the pools by one word, then map by map.
+    fn slept(&mut self) {
+        self.pools_step(pools::Input::Slept);
+        self.steps.push_back(Step::Maps(replica::Input::Slept));
+        self.steps.push_back(Step::Gossip(gossip::Input::Slept));
+        self.link_step(link::Input::Slept);
     }
 
     pub(super) fn send_retired(

@@ -92,6 +92,15 @@ impl Pools {
         }
     }
 
+    /// What others said in the life that everybody has forgotten is not said anew, either.
+    pub(super) fn slept(&mut self) {
+        let others: Vec<NodeId> =
+            self.books.keys().filter(|node| **node != self.local.node).cloned().collect();
+        let gone: Vec<Book> = others.iter().filter_map(|node| self.books.remove(node)).collect();
+        self.awaited.extend(others.into_iter().filter(|node| self.members.contains_key(node)));
+        gone.iter().flat_map(Book::targets).for_each(|target| self.refold(&target));
+    }
+
     /// Who there is decides whose words count after a restart.
     fn keep_exhausted(&self, out: &mut Vec<Output>) {
         for (name, pool) in &self.pools {

@@ -416,6 +416,26 @@ fn what_comes_and_goes_within_a_turn_is_nobodys_news() {
 }
 
 #[test]
+fn who_slept_tells_nothing_of_a_rest_whose_clear_is_dropped_with_it() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   0ms     up n2
+        when   0ms     up n3
+        when   1s      peer n3 c/@a {'covers':[{'node':'n2','incarnation':1,'sequence':1}],'cause':'success'}
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        when   2s      pick
+        then   a
+        when   300s    slept
+        when   300s    dropped n3
+        when   300s    dropped n2
+        when   301s    pick
+        then   a
+        ",
+    );
+}
+
+#[test]
 fn while_maps_are_dropped_and_read_anew_nobody_recovers() {
     check::<PoolScript>(
         "

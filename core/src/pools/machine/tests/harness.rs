@@ -256,6 +256,7 @@ impl PoolScript {
                 let (key, value) = ("".into(), Some(Blob::default()));
                 Input::Changed { owner: replica(peer), key, value }
             }
+            ["slept"] => Input::Slept,
             ["dropped", peer] => Input::Dropped { owner: replica(peer), last: Vec::new() },
             ["peer", peer, "forgets", key] => self.peer(peer, key, None),
             ["peer", peer, key, value] => self.peer(peer, key, Some(value)),
