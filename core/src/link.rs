@@ -56,7 +56,6 @@ use std::time::Duration;
 
 use crate::fences::Fences;
 use crate::ids::{ClusterId, ConnectionId, Incarnation, NodeId, Notice, Replica, Ticket};
-use crate::limits;
 use crate::machine::{Machine, Wake};
 use crate::random::Rng;
 use crate::time::Instant;
@@ -99,6 +98,8 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// Handshakes at a time.
     pub accepts_max: usize,
+    /// Fences kept: as many as membership keeps.
+    pub fences_max: usize,
     /// Wire versions that are spoken, lowest and highest.
     pub protocol: (u16, u16),
 }
@@ -249,6 +250,7 @@ impl Links {
         rng: Rng,
     ) -> Links {
         Links {
+            fences: Fences::new(settings.fences_max),
             settings,
             local,
             born,
@@ -256,7 +258,6 @@ impl Links {
             peers: BTreeMap::new(),
             connections: BTreeMap::new(),
             accepting: BTreeMap::new(),
-            fences: Fences::new(limits::FENCES_MAX),
             shunned: BTreeMap::new(),
             agenda: Agenda::default(),
             asks: Asks::default(),

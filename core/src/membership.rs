@@ -35,7 +35,6 @@ mod contact;
 mod corrections;
 mod counts;
 mod facts;
-mod fences;
 mod leave;
 mod raise;
 mod screen;
@@ -51,6 +50,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::fences::Fences;
 use crate::ids::{Incarnation, NodeId, Notice, Replica, Ticket};
 use crate::machine::{Machine, Wake};
 use crate::random::Rng;
@@ -60,7 +60,6 @@ use crate::wire::segment::Key;
 use crate::wire::{Blob, Transport};
 
 use counts::{Drops, Events};
-use fences::Fences;
 use leave::Leave;
 use raise::Raise;
 use seeds::Seeds;
@@ -173,7 +172,7 @@ impl Membership {
         Membership {
             swim: Swim::new(identity.clone(), &settings, rng.child("swim")),
             seeds: Seeds::new(&settings.join, now, rng.child("seeds")),
-            fences: Fences::new(fences, settings.fences_max),
+            fences: Fences::restored(fences, settings.fences_max),
             joined: settings.join.is_empty(),
             join_deadline: now + JOIN_PATIENCE,
             sync_at: now + settings.sync_interval,
@@ -289,7 +288,7 @@ impl Membership {
 
     /// The highest life of `node` that is refused everywhere.
     pub fn fence(&self, node: &NodeId) -> Option<Incarnation> {
-        self.fences.get(node)
+        self.fences.of(node)
     }
 
     /// The health score, 0 (well) to 8.

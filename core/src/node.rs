@@ -115,7 +115,8 @@ impl Node {
             now,
             rng.child("membership"),
         );
-        let links = Links::new(settings.link, local.clone(), incarnation, now, rng.child("link"));
+        let link = link::Settings { fences_max: bounds.fences_max, ..settings.link };
+        let links = Links::new(link, local.clone(), incarnation, now, rng.child("link"));
         let maps = Maps::new(local.clone(), registrations, bounds);
         let gossip = Gossip::new(settings.gossip, local.clone(), now, rng.child("gossip"));
         let kept = kept(image);

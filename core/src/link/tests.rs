@@ -37,6 +37,7 @@ impl Script for LinkScript {
             redial_min: given.millis("redial_ms", 50),
             queue_bytes_max: given.get("queue_bytes", limits::QUEUE_BYTES_MAX),
             accepts_max: given.get("accepts", limits::ACCEPTS_MAX),
+            fences_max: given.get("fences", limits::FENCES_MAX),
             ..settings(&local.node)
         };
         let born = local.incarnation;
@@ -114,6 +115,7 @@ fn settings(node: &NodeId) -> Settings {
         redial_max: seconds(5),
         queue_bytes_max: limits::QUEUE_BYTES_MAX,
         accepts_max: limits::ACCEPTS_MAX,
+        fences_max: limits::FENCES_MAX,
         protocol: PROTOCOL,
     }
 }

@@ -123,7 +123,7 @@ impl Membership {
         address: Option<SocketAddr>,
         out: &mut Vec<Output>,
     ) {
-        let Some(fence) = self.fences.get(node) else { return };
+        let Some(fence) = self.fences.of(node) else { return };
         if self.may_notice(now, node) {
             sometimes!("membership.retired_told");
             let notice = Retired { node: node.clone(), fence };

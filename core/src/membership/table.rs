@@ -317,7 +317,8 @@ impl Membership {
 
     /// Nothing of `replica` is accepted any more.
     fn forget(&mut self, replica: &Replica, out: &mut Vec<Output>) {
-        if self.fences.raise(replica) {
+        let (node, life) = (&replica.node, replica.incarnation);
+        if canary!("membership.forgets_fences") || self.fences.raise(node, life) {
             sometimes!("membership.forgotten");
             self.events.forgotten += 1;
             self.persist(out);

@@ -299,6 +299,7 @@ fn link_defaults(cluster: ClusterId, address: SocketAddr) -> link::Settings {
         redial_max: Duration::from_secs(5),
         queue_bytes_max: limits::QUEUE_BYTES_MAX,
         accepts_max: limits::ACCEPTS_MAX,
+        fences_max: limits::FENCES_MAX,
         protocol: PROTOCOL,
     }
 }

@@ -56,7 +56,7 @@ impl Maps {
     }
 
     fn appear(&mut self, now: Instant, replica: Replica, born: Incarnation, out: &mut Vec<Output>) {
-        let fenced = self.fences.of(&replica.node) >= Some(replica.incarnation);
+        let fenced = self.fences.holds(&replica);
         let known = self.nodes.get(&replica.node);
         let old = known.is_some_and(|known| known.incarnation >= replica.incarnation);
         if replica.node == self.local.node || fenced || old {

@@ -195,7 +195,7 @@ impl Maps {
         }
         for copy in std::iter::once(&view.shown).chain(next) {
             copy.check(self.settings.tombstones_max)?;
-            if self.fences.of(node) >= Some(copy.replica().incarnation) {
+            if self.fences.holds(copy.replica()) {
                 return Err(format!("RP-6: {} is fenced", copy.replica()));
             }
         }

@@ -24,6 +24,22 @@ fn somebody_unknown_who_can_greet_is_connected() {
 }
 
 #[test]
+fn a_life_whose_fence_had_no_room_is_welcome_again() {
+    check::<LinkScript>(
+        "
+        given  local=m/3 fences=1
+        when   0ms     forgotten y 7
+        when   1ms     forgotten x 2
+        when   2ms     member y/7
+        when   3ms     accepted a1 y
+        when   3ms     frame a1 hello y/7
+        then   write a1 welcome m/3 protocol=1
+        then   up y/7 at 10.0.0.121:7420
+        ",
+    );
+}
+
+#[test]
 fn each_refusal_of_a_hello_is_told_and_a_stranger_hears_nothing() {
     check::<LinkScript>(
         "
