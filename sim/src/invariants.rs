@@ -387,7 +387,7 @@ impl Checks {
             self.membership.slept(turn.machine);
             self.replica.slept(turn);
             self.workers.slept(turn.machine);
-            self.pools.slept(turn);
+            self.pools.slept(turn.machine);
             self.links.slept(turn.machine);
         }
         let ledger = &mut self.ledger;

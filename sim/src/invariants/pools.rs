@@ -58,6 +58,8 @@ struct Observer {
     people: People,
     /// When time alone changes what is shown, Unix ms.
     soonest: Option<u64>,
+    /// It drops what others said in this turn; by that it still judged what came before.
+    slept: bool,
 }
 
 impl Watch {
@@ -67,10 +69,9 @@ impl Watch {
     }
 
     /// A process drops what it remembers of others.
-    pub(super) fn slept(&mut self, turn: &Turn<'_>) {
-        let own = &turn.process.node.local().node;
-        if let Some(observer) = self.observers.get_mut(&turn.machine) {
-            observer.words.forget_others(own);
+    pub(super) fn slept(&mut self, machine: usize) {
+        if let Some(observer) = self.observers.get_mut(&machine) {
+            observer.slept = true;
         }
     }
 
@@ -101,6 +102,9 @@ impl Watch {
         observer.tries(turn, unix, ledger)?;
         observer.acts(turn, &snapshot, unix, ledger)?;
         observer.people.turn(turn, &snapshot, ledger)?;
+        if std::mem::take(&mut observer.slept) {
+            observer.words.forget_others(&turn.process.node.local().node);
+        }
         let (former, maps) = (observer.unix, turn.process.node.maps());
         let touched = &turn.process.touched;
         let moved = touched.all
