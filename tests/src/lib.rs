@@ -22,6 +22,17 @@ pub fn not_tested(what: &str, why: &str) {
     writeln!(std::io::stderr(), "NOT TESTED: {what}: {why}").expect("somebody reads");
 }
 
+/// The median, the worst of ten and of a hundred, and the worst of all that was measured.
+pub fn spread(mut took: Vec<Duration>) -> String {
+    took.sort_unstable();
+    let at = |percent: usize| {
+        let place = (took.len() * percent).div_ceil(100).saturating_sub(1);
+        took.get(place).copied().unwrap_or_default()
+    };
+    let [p50, p90, p99, most] = [50, 90, 99, 100].map(at);
+    format!("{} times: p50 {p50:?}, p90 {p90:?}, p99 {p99:?}, max {most:?}", took.len())
+}
+
 /// Waits until `condition` gives a value; the panic names what was waited for and the last `state`.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Result<T, String>) -> T {

@@ -5,10 +5,11 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use quorate_tests::backend::Backend;
 use quorate_tests::node::{Directory, Node, TOKEN, free_address};
-use quorate_tests::{eventually, http};
+use quorate_tests::{eventually, http, spread};
 use serde_json::json;
 
 /// Three nodes of one cluster, ready, that see each other.
@@ -261,3 +262,48 @@ fn a_second_process_on_the_same_directory_ends_at_once_and_the_first_lives_on() 
     assert_eq!(refused.status.code(), Some(78), "{words}");
     a.sees_members(&["a alive"]);
 }
+
+/// How long it takes until picks at the last of five nodes follow what one was told: a figure, and no condition.
+#[test]
+#[ignore = "a measurement: cargo test --release -p quorate-tests --test processes -- --ignored --nocapture"]
+fn measures_how_long_picks_at_the_last_of_five_nodes_take_to_follow() {
+    let names = ["a", "b", "c", "d", "e"];
+    let mut nodes: Vec<Node> = Vec::new();
+    for name in names {
+        let seeds: Vec<_> = nodes.iter().take(2).map(|node| node.peers).collect();
+        nodes.push(Node::new(name, &seeds, ""));
+    }
+    nodes.iter_mut().for_each(Node::start);
+    let alive = names.map(|name| format!("{name} alive"));
+    let alive = alive.each_ref().map(String::as_str);
+    nodes.iter().for_each(|node| node.sees_members(&alive));
+    let [owner, others @ ..] = nodes.as_slice() else { panic!("five of them") };
+
+    let backend = Backend::start();
+    let registered = owner.ask("POST", "/v1/workers", Some(&spec(&backend))).expect("it answers");
+    assert_eq!(registered.status, 201, "{}", registered.body);
+    let id = registered.json()["id"].as_str().expect("an id").to_owned();
+    let picks = |node: &Node| {
+        let picked = node.ask("POST", "/v1/workers/pick", Some(&json!({"model": "m"})));
+        picked.expect("it answers").status == 200
+    };
+    eventually("everybody picks the worker", || match nodes.iter().all(picks) {
+        true => Ok(()),
+        false => Err("not yet".to_owned()),
+    });
+    let mut took: Vec<Duration> = Vec::new();
+    for turn in 0..REPETITIONS {
+        let (verb, wanted) = if turn % 2 == 0 { ("drain", false) } else { ("undrain", true) };
+        let path = format!("/v1/workers/{id}/{verb}");
+        let told = owner.ask("POST", &path, None).expect("it answers");
+        assert_eq!(told.status, 200, "{}", told.body);
+        let began = Instant::now();
+        for node in others {
+            while picks(node) != wanted {}
+        }
+        took.push(began.elapsed());
+    }
+    println!("until picks at the last of five nodes followed, {}", spread(took));
+}
+
+const REPETITIONS: usize = 500;

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_tests::eventually;
 use quorate_tests::node::Node;
+use quorate_tests::{eventually, spread};
 use serde_json::{Value, json};
 
 const POOL: &str = "[pools.p]\nmembers = [\"one\", \"two\"]\n";
@@ -118,16 +118,7 @@ fn measures_how_long_the_last_of_five_nodes_takes_to_obey() {
             while states(node).expect("it answers").contains(&"cooling".to_owned()) {}
         }
     }
-    took.sort_unstable();
-    let at = |percent: usize| took[(took.len() * percent).div_ceil(100) - 1];
-    println!(
-        "until the last of {} nodes showed it, over {REPETITIONS} times: p50 {:?}, p90 {:?}, p99 {:?}, max {:?}",
-        nodes.len(),
-        at(50),
-        at(90),
-        at(99),
-        at(100)
-    );
+    println!("until the last of {} nodes showed it, {}", nodes.len(), spread(took));
 }
 
 const REPETITIONS: usize = 500;
