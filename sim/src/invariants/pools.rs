@@ -7,6 +7,7 @@
 //! bodies of credentials; P-13, which is the gateway's.
 
 mod acts;
+mod lives;
 mod people;
 mod picks;
 mod tries;
@@ -101,6 +102,7 @@ impl Watch {
         observer.edges(turn, &snapshot, ledger)?;
         observer.tries(turn, unix, ledger)?;
         observer.acts(turn, &snapshot, unix, ledger)?;
+        observer.lives(turn, unix, ledger)?;
         observer.people.turn(turn, &snapshot, ledger)?;
         if std::mem::take(&mut observer.slept) {
             observer.words.forget_others(&turn.process.node.local().node);
