@@ -182,6 +182,7 @@ impl Observer {
                 format!("what ended at {:?} is shown at {unix}", self.soonest)
             });
         }
+        self.pointers(turn, &snapshot, ledger)?;
         self.soonest = None;
         // A pool that comes again begins open.
         self.edges.retain(|(pool, _), _| snapshot.pool(pool.as_str()).is_some());

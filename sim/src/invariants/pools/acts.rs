@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quorate_core::ids::CredentialHandle;
-use quorate_core::node::pools::view::State;
+use quorate_core::node::pools::view::{LaneView, State};
 use quorate_core::node::pools::{Answer, Class, Command, Event, Name, Profile, Snapshot, Strategy};
 use quorate_core::node::{Announcement, Effect, Input, Reply, Request};
 use quorate_core::wire::segment::Topic;
@@ -132,6 +132,44 @@ impl Observer {
         ledger.hold(Id::P3, turn.machine, failover && why, || {
             format!("`{lane}` leaves {from} ({class:?}), which is preferred")
         })
+    }
+
+    /// P-3: the pointer of a lane is where it was, but for the moves that were told.
+    pub(super) fn pointers(
+        &self,
+        turn: &Turn<'_>,
+        snapshot: &Snapshot,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let Some(before) = self.shown.as_ref().filter(|_| turn.inputs.len() <= 1) else {
+            return Ok(()); // A pool may have gone and come again.
+        };
+        for pool in snapshot.pools.values() {
+            let former = before.pool(pool.name.as_str());
+            let common = pool.views.first().and_then(|view| view.active);
+            for view in &pool.views {
+                let same = |one: &&LaneView| one.model == view.model;
+                let was = former.and_then(|former| former.views.iter().find(same)?.active);
+                let Some(was) = was else { continue };
+                let told = turn.effects.iter().fold(was, |at, effect| match effect {
+                    Effect::Announce(Announcement::Pool(Event::Failover {
+                        pool: of,
+                        lane,
+                        from,
+                        to,
+                        ..
+                    })) if *of == pool.name && *lane == view.model && *from == at => *to,
+                    _ => at,
+                });
+                // A lane that went and came again begins where the common one is.
+                let anew = !view.model.is_empty() && view.active == common;
+                ledger.hold(Id::P3, turn.machine, view.active == Some(told) || anew, || {
+                    let (lane, is) = (&view.model, view.active);
+                    format!("`{lane}` was said to be at {told}, and is at {is:?}")
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// P-4: who asks for a park writes no rest, and what an answer teaches parks nobody.

@@ -1,8 +1,8 @@
-//! What callers got from a pick: P-1 and P-15, and the count of calls that should never have been.
+//! What callers got from a pick: P-1, P-3 and P-15, and the count of calls that should never have been.
 
 use quorate_core::ids::CredentialHandle;
 use quorate_core::node::pools::view::State;
-use quorate_core::node::pools::{Picked, Pool, Refused, Why};
+use quorate_core::node::pools::{Picked, Pool, Refused, Strategy, Why};
 
 use super::super::{Id, Ledger};
 use super::words::{Moment, Standing, speaks_of};
@@ -65,7 +65,8 @@ impl Watch {
                 let asked = picked.probe && observer.asked(&call, of);
                 let other = observer.serves(&call, at).is_some();
                 self.calls.cooling += u64::from(rests && !asked && other);
-                observer.sent(&call, of, picked.probe, ledger)
+                observer.sent(&call, of, picked.probe, ledger)?;
+                if picked.probe { Ok(()) } else { observer.passed_over(&call, of, ledger) }
             }
             Err(refused) => {
                 self.calls.refused += 1;
@@ -91,6 +92,37 @@ impl Observer {
         let rows = call.pool.rows.iter().filter(|row| row.state != State::Disabled);
         let mut members = rows.map(|row| (row.handle, row.epoch));
         members.find(|of| self.standing(call, at, *of) == Standing::Servable).map(|of| of.0)
+    }
+
+    /// P-3: with `failover` nobody else is asked while whoever is active can serve.
+    fn passed_over(
+        &self,
+        call: &Call<'_>,
+        of: (CredentialHandle, u64),
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let Call { machine, pool, model, .. } = *call;
+        let lane = pool.lane(Some(model));
+        let own = pool.lanes.iter().find(|(_, one)| std::ptr::eq(&***one, lane));
+        let name = own.map_or("", |(name, _)| name);
+        let view = pool.views.iter().find(|view| *view.model == *name);
+        let active = view.and_then(|view| view.active);
+        let place = pool.rows.iter().position(|row| Some(row.handle) == active);
+        let row = place.and_then(|place| pool.rows.get(place));
+        let Some(row) = row.filter(|_| pool.definition.strategy == Strategy::Failover) else {
+            return Ok(());
+        };
+        // What its last turn could not know yet is no fault of it.
+        let at = moment(pool, self.unix);
+        let active = (row.handle, row.epoch);
+        let serves = row.state != State::Disabled
+            && !self.words.parked(self.unix, active)
+            && self.standing(call, at, active) == Standing::Servable;
+        // Who came back a moment ago takes a few requests at once, and others take the rest.
+        let gated = lane.gates.iter().any(|gate| Some(gate.position as usize) == place);
+        ledger.hold(Id::P3, machine, !serves || gated || of == active, || {
+            format!("{} is asked for `{model}`, while {} is active and could serve", of.0, active.0)
+        })
     }
 
     /// Whether an operator wants a member tried: then it is, whatever rests.
