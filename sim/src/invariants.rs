@@ -169,7 +169,7 @@ promises! {
     P8 "P-8" Step "what is shown to rest is what the maps say, and all of it",
     P10 "P-10" Step "of a lane people hear once that it is exhausted, and once that it is back",
     P11 "P-11" Step "a login is reset for a recovery of a pool that is there and names it, one run at a time",
-    P14 "P-14" Step "a pool has no more lanes than it may have",
+    P14 "P-14" Step "a pool has no more lanes, and a member no more targets, than it may have",
     P15 "P-15" Step "no try goes to a member before its rest allows one",
     P16 "P-16" Step "a rest lies within the clamp of its class, and a stated wait within 31 d",
     P17 "P-17" Step "what time ends is shown as over, and the node wakes for it",

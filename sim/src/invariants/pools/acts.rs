@@ -1,15 +1,16 @@
-//! What a turn did, by what came into it: P-3, P-4, P-5's edges, P-7 and P-16.
+//! What a turn did, by what came into it: P-3, P-4, P-5's edges, P-7, P-14's targets and P-16.
 
 use std::sync::Arc;
 
 use quorate_core::ids::CredentialHandle;
+use quorate_core::limits;
 use quorate_core::node::pools::view::{LaneView, State};
 use quorate_core::node::pools::{Answer, Class, Command, Event, Name, Profile, Snapshot, Strategy};
 use quorate_core::node::{Announcement, Effect, Input, Reply, Request};
 use quorate_core::wire::segment::Topic;
 
 use super::super::{Id, Ledger, Turn};
-use super::words::{STATED_MS_MAX, Standing};
+use super::words::{STATED_MS_MAX, Standing, reach};
 use super::{Observer, Watch, here, moment};
 use crate::verdict::Failure;
 
@@ -85,7 +86,11 @@ impl Observer {
         for effect in turn.effects {
             let Effect::Announce(Announcement::Pool(event)) = effect else { continue };
             match event {
-                Event::Rested { pool, class, rest_until, stated_reset, .. } if !clocked => {
+                Event::Rested { pool, class, scope, rest_until, stated_reset, .. } => {
+                    self.targets(turn, scope, unix, ledger)?;
+                    if clocked {
+                        continue;
+                    }
                     let pool = snapshot.pool(pool.as_str());
                     let profile =
                         pool.map_or_else(Profile::default, |pool| pool.definition.profile);
@@ -170,6 +175,36 @@ impl Observer {
             }
         }
         Ok(())
+    }
+
+    /// P-14: of a member with as many targets as it may have the whole rests, and no further one.
+    fn targets(
+        &self,
+        turn: &Turn<'_>,
+        target: &str,
+        unix: u64,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        // What else came in may have ended some.
+        let alone = turn.inputs.len() == 1 && !self.words.rests.contains_key(target);
+        if !alone || reach(target).is_none() || target.starts_with("p:") {
+            return Ok(());
+        }
+        let rest = target.splitn(3, '/').nth(2).unwrap_or_default();
+        let member = target.strip_suffix(rest).unwrap_or(target);
+        let others = |words: &super::Words| {
+            let of = words.rests.keys().filter(|one| one.starts_with(member));
+            of.filter(|one| **one != *target).count()
+        };
+        let mut known = others(&self.words);
+        if known >= limits::POOL_TARGETS_MAX {
+            let mut words = super::Words::default();
+            words.read(turn.process.node.maps(), unix);
+            known = known.min(others(&words));
+        }
+        ledger.hold(Id::P14, turn.machine, known < limits::POOL_TARGETS_MAX, || {
+            format!("{target} rests beside {known} others of its member")
+        })
     }
 
     /// P-4: who asks for a park writes no rest, and what an answer teaches parks nobody.

@@ -332,7 +332,7 @@ fn is_of(target: &str, of: (CredentialHandle, u64)) -> bool {
 }
 
 /// Of which kind of name a target is, and of which; nothing where it is of all models.
-fn reach(target: &str) -> Option<(&str, &str)> {
+pub(super) fn reach(target: &str) -> Option<(&str, &str)> {
     target.splitn(3, '/').nth(2)?.split_once(':')
 }
 
