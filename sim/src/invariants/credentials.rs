@@ -19,6 +19,7 @@ use quorate_core::node::credentials::{
 };
 use quorate_core::node::{Announcement, Answer, Call, Effect, Input, Keyspace, Reply, Request};
 use quorate_core::time::Instant;
+use quorate_core::wire::Blob;
 
 use self::looks::{Around, Looks};
 use super::{Id, Ledger, Turn};
@@ -30,6 +31,8 @@ use crate::world::machine::Machine;
 #[derive(Debug, Default)]
 pub struct Watch {
     observers: BTreeMap<usize, Observer>,
+    /// By machine and row of its store: what each value that was ever written stands for.
+    kept: BTreeMap<(usize, String), BTreeMap<Blob, Arc<Head>>>,
 }
 
 /// What is known of one process.
@@ -71,7 +74,7 @@ impl Watch {
             observer.heads = Some(before);
             return Ok(());
         }
-        observer.accepted = false;
+        let accepted = std::mem::take(&mut observer.accepted);
         let depth = credentials.depth();
         ledger.hold(Id::K5, turn.machine, depth <= limits::AUTH_UPDATES_MAX, || {
             format!("{depth} credentials wait")
@@ -80,6 +83,17 @@ impl Watch {
         let heads: BTreeMap<Key, Arc<Head>> = heads.collect();
         for head in heads.values().filter(|_| !first) {
             told.judge(turn.machine, before.get(&head.key), head, ledger)?;
+        }
+        if turn.inputs.len() == 1 && !accepted {
+            told.at_once(turn.machine, &heads, ledger)?;
+        }
+        if first {
+            outlived(turn, &self.kept, &heads, ledger)?;
+        }
+        for (row, value) in std::mem::take(&mut told.written) {
+            let head = key_of(&row).and_then(|key| heads.get(&key));
+            let values = self.kept.entry((turn.machine, row)).or_default();
+            values.extend(head.map(|head| (value, Arc::clone(head))));
         }
         let removed = heads.iter().filter(|(_, head)| told.missed.contains(&head.handle));
         let removed = removed.map(|(key, _)| key.clone()).collect();
@@ -109,6 +123,30 @@ impl Watch {
     }
 }
 
+/// K1, of one life and the next: what the store kept is known again, or something later.
+fn outlived(
+    turn: &Turn<'_>,
+    kept: &BTreeMap<(usize, String), BTreeMap<Blob, Arc<Head>>>,
+    heads: &BTreeMap<Key, Arc<Head>>,
+    ledger: &mut Ledger,
+) -> Result<(), Failure> {
+    let disk = turn.machines.get(turn.machine).and_then(|machine| machine.disk.as_ref());
+    for ((keyspace, row), value) in disk.iter().flat_map(|disk| disk.image()) {
+        let local = *keyspace == Keyspace::Local;
+        let values = kept.get(&(turn.machine, row.clone())).filter(|_| local);
+        let Some(was) = values.and_then(|values| values.get(value)) else { continue };
+        let head = heads.get(&was.key);
+        let follows = head.is_some_and(|head| {
+            head.revision > was.revision
+                || (head.revision == was.revision && what(head) == what(was))
+        });
+        ledger.hold(Id::K1, turn.machine, follows, || {
+            format!("a former life kept {was:?}, and this one knows {head:?}")
+        })?;
+    }
+    Ok(())
+}
+
 /// What of the node's view is not what its folder holds.
 fn differs(machine: &Machine, credentials: &Credentials) -> Option<String> {
     for (key, file) in machine.folder.files() {
@@ -133,6 +171,8 @@ struct Told {
     concerned: bool,
     changes: BTreeMap<CredentialHandle, usize>,
     rows: BTreeMap<CredentialHandle, usize>,
+    /// The last value of each row.
+    written: BTreeMap<String, Blob>,
     /// What was removed without a word.
     missed: BTreeSet<CredentialHandle>,
 }
@@ -159,6 +199,23 @@ impl Told {
             steps.is_some_and(|steps| if same { steps != 1 } else { steps > 0 })
         });
         ledger.hold(Id::K1, machine, follows, || format!("{key} was {known:?} and is {head:?}"))
+    }
+
+    /// K7: without a word at most a fifth goes at once, or three.
+    fn at_once(
+        &self,
+        machine: usize,
+        heads: &BTreeMap<Key, Arc<Head>>,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let gone = self.missed.len();
+        let known = heads.values().filter(|head| !head.deleted).count() + gone;
+        if gone == 0 {
+            return Ok(());
+        }
+        ledger.hold(Id::K7, machine, gone <= ALWAYS_MAX.max(known / SHARE), || {
+            format!("{gone} of {known} were removed at once, without a word")
+        })
     }
 }
 
@@ -196,11 +253,12 @@ impl Observer {
                 }
             }
             Effect::Store { batch, .. } => {
-                let written = batch.iter().filter(|(_, _, value)| value.is_some());
-                let rows = written.filter_map(|(keyspace, row, _)| handle_of(*keyspace, row));
-                for handle in rows {
+                for (keyspace, row, value) in batch {
+                    let key = key_of(row).filter(|_| *keyspace == Keyspace::Local);
+                    let Some((key, value)) = key.zip(value.as_ref()) else { continue };
                     told.concerned = true;
-                    *told.rows.entry(handle).or_default() += 1;
+                    *told.rows.entry(key.handle()).or_default() += 1;
+                    told.written.insert(row.clone(), value.clone());
                 }
             }
             Effect::Announce(Announcement::Credential(_))
@@ -288,8 +346,11 @@ fn what(head: &Head) -> (bool, Digest) {
 }
 
 /// Whose row of the local store it is, if it is one of credentials.
-fn handle_of(keyspace: Keyspace, row: &str) -> Option<CredentialHandle> {
-    let row = row.strip_prefix("credentials/").filter(|_| keyspace == Keyspace::Local)?;
-    let (tenant, id) = row.split_once('/')?;
-    Key::new(tenant, id).ok().map(|key| key.handle())
+fn key_of(row: &str) -> Option<Key> {
+    let (tenant, id) = row.strip_prefix("credentials/")?.split_once('/')?;
+    Key::new(tenant, id).ok()
 }
+
+/// So many may always be missed at once, and else one in so many: `credentials.md` §3.
+const ALWAYS_MAX: usize = 3;
+const SHARE: usize = 5;

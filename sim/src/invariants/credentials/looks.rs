@@ -122,6 +122,7 @@ impl Looks {
                 *often.entry(one.key.clone()).or_default() += 1;
             }
         }
+        let mut found = BTreeSet::new();
         for news in counted {
             let one = match news {
                 News::Look(one) => one,
@@ -136,7 +137,18 @@ impl Looks {
             if alone {
                 one.judge(late, around, ledger)?;
             }
+            if !late && matches!(one.look.seen, Seen::Record { .. }) {
+                found.insert(one.key.clone());
+            }
             self.count(one, late, around);
+        }
+        // Whatever else a turn did, no record comes back that was not found in it.
+        for (key, _) in around.before.iter().filter(|(key, head)| {
+            head.deleted && around.after.head(key).is_some_and(|head| !head.deleted)
+        }) {
+            ledger.hold(Id::K3, around.machine, found.contains(key), || {
+                format!("{key} was deleted, and is back without having been found")
+            })?;
         }
         self.invalid.retain(|key, _| !around.removed.contains(key));
         self.tell(around, ledger)
