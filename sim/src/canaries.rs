@@ -44,6 +44,18 @@ pub const CANARIES: &[Canary] = &[
         story: Some(include_str!("../../tests/scenarios/credentials/poison_and_repeats.scn")),
     },
     Canary {
+        name: "credentials.forgets_revisions",
+        mistake: "whoever starts counts revisions from the beginning",
+        breaks: &["K1"],
+        story: Some(include_str!("../../tests/scenarios/credentials/edited_behind_its_back.scn")),
+    },
+    Canary {
+        name: "credentials.lets_a_folder_go",
+        mistake: "whatever is missed twice goes, be it a whole folder",
+        breaks: &["K7"],
+        story: Some(include_str!("../../tests/scenarios/credentials/empty_listing.scn")),
+    },
+    Canary {
         name: "credentials.waits_behind_no_record",
         mistake: "behind a file that is no record the next ones wait for another answer",
         breaks: &["K10"],
@@ -122,6 +134,18 @@ pub const CANARIES: &[Canary] = &[
         story: Some(include_str!("../../tests/scenarios/pools/all_limited.scn")),
     },
     Canary {
+        name: "pools.forgets_rests",
+        mistake: "whoever starts does not say what its store keeps of rests",
+        breaks: &["P-2"],
+        story: Some(include_str!("../../tests/scenarios/pools/restarts_keep_rests.scn")),
+    },
+    Canary {
+        name: "pools.passes_over_the_active",
+        mistake: "with failover the first account that can serve is asked, whoever is active",
+        breaks: &["P-3"],
+        story: Some(include_str!("../../tests/scenarios/pools/long_quota.scn")),
+    },
+    Canary {
         name: "pools.picks_who_rests",
         mistake: "a member that rests is picked like any other",
         breaks: &["P-1"],
@@ -132,6 +156,12 @@ pub const CANARIES: &[Canary] = &[
         mistake: "a login is reset while it is being reset",
         breaks: &["P-11"],
         story: Some(include_str!("../../tests/scenarios/pools/removed_while_exhausted.scn")),
+    },
+    Canary {
+        name: "pools.rests_for_any_number_of_models",
+        mistake: "an account that is refused for many models rests for each of them",
+        breaks: &["P-14"],
+        story: Some(include_str!("../../tests/scenarios/pools/more_models_than_lanes.scn")),
     },
     Canary {
         name: "pools.sees_no_clears",

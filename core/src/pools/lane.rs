@@ -240,6 +240,7 @@ impl LaneState {
         let small = |place: usize| u32::try_from(place).expect("a pool has few members");
         let active = self.active.map(|(_, place)| place);
         let start = open.iter().position(|place| Some(*place) == active).unwrap_or(0);
+        let start = if canary!("pools.passes_over_the_active") { 0 } else { start };
         let shares = match strategy {
             Strategy::Weighted => Shares::of(open.iter().filter_map(row).map(|one| one.weight)),
             Strategy::Failover

@@ -184,6 +184,7 @@ impl Pools {
         let full = known.is_some_and(|reaches| {
             reaches.len() >= limits::POOL_TARGETS_MAX && !reaches.contains_key(&reach)
         });
+        let full = full && !canary!("pools.rests_for_any_number_of_models");
         Some(Target { whom, reach: if full { Reach::All } else { reach } })
     }
 
