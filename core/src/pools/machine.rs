@@ -55,6 +55,8 @@ pub struct Pools {
     /// Unix ms less this clock's ms, as the host last said.
     wall: i128,
     credentials: BTreeMap<CredentialHandle, Arc<Credential>>,
+    /// Since when a credential has another body than it had, Unix ms.
+    renewed: BTreeMap<CredentialHandle, u64>,
     pools: BTreeMap<Name, PoolState>,
     pooled: BTreeMap<CredentialHandle, Name>,
     /// What each author says, ourselves included.
@@ -140,6 +142,7 @@ impl Pools {
             loaded: false,
             wall: 0,
             credentials: BTreeMap::new(),
+            renewed: BTreeMap::new(),
             pools: BTreeMap::new(),
             pooled: BTreeMap::new(),
             books,

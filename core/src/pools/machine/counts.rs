@@ -89,4 +89,4 @@ const SCOPES: [&str; 3] = ["credential", "model", "family"];
 const SOURCES: [&str; 5] = ["header", "body", "message", "default", "operator"];
 const OUTCOMES: [&str; 2] = ["answered", "wasted"];
 const REJECTED: [&str; 2] = [Rejected::Unusable.name(), Rejected::Daily.name()];
-const REASONS: [&str; 4] = ["departed", "epoch", "expired", "full"];
+const REASONS: [&str; 5] = ["departed", "epoch", "expired", "full", "renewed"];

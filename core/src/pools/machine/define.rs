@@ -236,6 +236,9 @@ impl Pools {
             Some(after) => self.credentials.insert(handle, after),
             None => self.credentials.remove(&handle),
         };
+        if !self.credentials.contains_key(&handle) {
+            self.renewed.remove(&handle);
+        }
         if before != after {
             self.enlist();
         }
@@ -243,6 +246,7 @@ impl Pools {
 
     /// P-2: another body is another answer to whether the upstream takes it.
     pub(super) fn renewed(&mut self, unix: u64, handle: CredentialHandle, out: &mut Vec<Output>) {
+        self.renewed.insert(handle, unix);
         let of = |epoch| (Subject::Credential(handle), epoch);
         let rests = self.folded.range(of(0)..=of(u64::MAX));
         let rests = rests.flat_map(|(whom, reaches)| reaches.iter().map(move |row| (whom, row)));

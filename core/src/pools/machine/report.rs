@@ -197,6 +197,11 @@ impl Pools {
         out: &mut Vec<Output>,
     ) -> bool {
         let Some(target) = self.target(about, verdict) else { return false };
+        let renewed = self.renewed.get(&about.who.0).is_some_and(|at| about.sent <= *at);
+        if renewed && verdict.class.needs_proof() {
+            self.counters.ignored("renewed"); // It says what became of the body before.
+            return false;
+        }
         let running = self
             .folded_rest(&target)
             .filter(|rest| rest.condition(unix, about.profile.half_open_max_ms) != Condition::Over);

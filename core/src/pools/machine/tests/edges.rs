@@ -57,6 +57,30 @@ fn what_only_proof_ends_opens_no_lane() {
 }
 
 #[test]
+fn a_refusal_of_the_body_before_says_nothing_of_this_one() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   5s      credential a changed
+        when   6s      auth a sent=5s
+        then   taught nothing
+        when   6s      counted pool_reports_ignored_total
+        then   One(reason, renewed) 1
+        # A window to wait for is the account's, whatever the body.
+        when   7s      429 a 60s sent=4s
+        then   says r/a *
+        then   rests a * rate_limited until 67s of 67s
+        then   failover * a to b rate_limited
+        when   67s     tick
+        then   unsays r/a *
+        when   70s     auth a sent=69s
+        then   says r/a *
+        then   rests a * auth_failed until 370s
+        ",
+    );
+}
+
+#[test]
 fn another_body_ends_what_only_proof_ends_though_the_credential_was_gone_for_a_while() {
     check::<PoolScript>(
         "
