@@ -37,6 +37,7 @@ fn name() -> Name {
 
 fn do_with(pools: &mut Pools, now: Instant, input: Input) {
     pools.handle(now, input, &mut Vec::new());
+    pools.flush(now, &mut Vec::new());
 }
 
 /// A pool of `members` accounts, of which every second rests for ten minutes if `half_rests`.

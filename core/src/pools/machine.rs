@@ -55,8 +55,8 @@ pub struct Pools {
     /// Unix ms less this clock's ms, as the host last said.
     wall: i128,
     credentials: BTreeMap<CredentialHandle, Arc<Credential>>,
-    /// Since when a credential has another body than it had, Unix ms.
-    renewed: BTreeMap<CredentialHandle, u64>,
+    /// Since when a credential has another body than it had.
+    renewed: BTreeMap<CredentialHandle, Instant>,
     pools: BTreeMap<Name, PoolState>,
     pooled: BTreeMap<CredentialHandle, Name>,
     /// What each author says, ourselves included.
@@ -74,6 +74,10 @@ pub struct Pools {
     /// Whose maps are not here again since the start, or since they were dropped: till then it is not known
     /// that nobody rests any more.
     awaited: BTreeSet<NodeId>,
+    /// Whoever is not here by then, when all have forgotten it, is awaited no more.
+    awaits_until: Option<Instant>,
+    /// We slept until this turn: what others said before is not said anew.
+    asleep: bool,
     /// A life that took another's place, while the inputs that say what differs are being heard.
     switching: Option<Replica>,
     sequence: u64,
@@ -154,6 +158,8 @@ impl Pools {
             members,
             met: BTreeMap::new(),
             awaited: BTreeSet::new(),
+            awaits_until: None,
+            asleep: false,
             switching: None,
             sequence: 0,
             demands: 0,
@@ -190,12 +196,15 @@ impl Pools {
         }
     }
 
-    /// Has a pool looked at. Of several causes in a turn that one counts which waits for no other node's word.
+    /// Has a pool looked at. Of several causes in a turn that one counts which waits for no other node's word,
+    /// else the first; that time has passed is none beside another one.
     fn look_at(&mut self, name: Name) {
         let because = self.because;
-        let rank = |(cause, proved)| (proved, cause == Cause::Cleared);
+        let rank = |(cause, proved)| (proved, cause == Cause::Cleared, cause != Cause::RestOver);
         let said = self.touched.entry(name).or_insert(because);
-        *said = if rank(*said) > rank(because) { *said } else { because };
+        if rank(because) > rank(*said) {
+            *said = because;
+        }
     }
 
     fn touch_all(&mut self) {
@@ -234,26 +243,27 @@ impl Pools {
         handles.into_iter().filter_map(pooled).collect()
     }
 
-    /// P-17: looks at the pools whose time has come.
+    /// P-17: looks at the pools whose time has come, and at no other before the turn ends.
     fn elapse(&mut self, now: Instant, out: &mut Vec<Output>) {
         let unix = self.unix(now);
         self.leases.expire(unix);
-        let mut any = false;
+        if self.awaits_until.is_some_and(|until| until <= now) {
+            self.awaited.clear();
+            self.awaits_until = None;
+            self.touch_all();
+        }
         while self.due.first().is_some_and(|(at, _)| *at <= unix)
             && let Some((_, name)) = self.due.pop_first()
         {
-            any = true;
-            self.look_at(name);
-        }
-        if any {
-            self.review_touched(unix, out);
-            self.because = (Cause::RestOver, false);
+            self.look_at(name.clone());
+            self.review_now(unix, &name, out);
         }
     }
 
     /// Ends a turn: what it touched is judged, and told.
     pub fn flush(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.review_touched(self.unix(now), out);
+        self.asleep = false;
         self.assert_invariants();
     }
 
@@ -295,6 +305,7 @@ impl Machine for Pools {
             Input::Credential { handle, credential, renewed } => {
                 self.credential(handle, credential.map(|one| *one));
                 if renewed {
+                    self.renewed.insert(handle, now);
                     self.renewed(unix, handle, out);
                 }
             }
@@ -308,7 +319,7 @@ impl Machine for Pools {
             }
             Input::Dropped { owner, last: _ } => self.dropped(unix, &owner, out),
             Input::Switched { old, new } => self.switched(&old, new),
-            Input::Slept => self.slept(),
+            Input::Slept => self.slept(unix),
             Input::Notice(notice) => self.noticed(unix, notice, out),
             Input::Raised { replica } => self.raised(replica),
             Input::Reload { settings } => self.reload(*settings, out),
@@ -318,11 +329,15 @@ impl Machine for Pools {
             }
             Input::Clock { .. } | Input::Tick => {}
         }
+        let awaits_until = self.awaits_until.unwrap_or(now + self.settings.forget_after);
+        self.awaits_until = (!self.awaited.is_empty()).then_some(awaits_until);
     }
 
     fn next_wake(&self) -> Option<Wake> {
-        let (at, _) = self.due.first()?;
-        Some(Wake { at: self.instant(*at), what: "a pool's member rests no longer" })
+        let due = self.due.first().map(|(at, _)| self.instant(*at));
+        let due = due.map(|at| Wake { at, what: "a pool's member rests no longer" });
+        let awaits = self.awaits_until;
+        Wake::earlier(due, awaits.map(|at| Wake { at, what: "nobody's words are awaited" }))
     }
 }
 

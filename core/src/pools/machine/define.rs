@@ -246,7 +246,6 @@ impl Pools {
 
     /// P-2: another body is another answer to whether the upstream takes it.
     pub(super) fn renewed(&mut self, unix: u64, handle: CredentialHandle, out: &mut Vec<Output>) {
-        self.renewed.insert(handle, unix);
         let of = |epoch| (Subject::Credential(handle), epoch);
         let rests = self.folded.range(of(0)..=of(u64::MAX));
         let rests = rests.flat_map(|(whom, reaches)| reaches.iter().map(move |row| (whom, row)));

@@ -2,7 +2,7 @@
 //!
 //! P-8: the view is a fold of what is held. Whoever is first by hash restates what a node that is gone said.
 
-use super::super::said::{self, NoticeSaid, ParkSaid, RestSaid, Said};
+use super::super::said::{self, ClearSaid, NoticeSaid, ParkSaid, RestSaid, Said};
 use super::super::{Cause, Event, rest};
 use super::*;
 use crate::ids::{Notice, Reason};
@@ -32,7 +32,9 @@ impl Pools {
             let what = "a rest beyond what any answer may ask for";
             out.push(Output::Misbehaved { peer: owner.node.clone(), what });
         }
-        if let Said::Clear(_, Some(clear)) = &said {
+        if let Said::Clear(target, Some(clear)) = &said
+            && self.ends_a_rest(target, clear)
+        {
             self.because = (clear.cause, clear.cause == Cause::Success);
         }
         self.shared(unix, &owner, &said, out);
@@ -85,20 +87,48 @@ impl Pools {
         if self.members.contains_key(&owner.node) {
             self.awaited.insert(owner.node.clone());
         }
-        self.restate(unix, &owner.node, out);
+        if !self.asleep {
+            self.restate(unix, &owner.node, out);
+        }
         let Some(book) = self.books.remove(&owner.node) else { return };
+        self.covered_until_now(unix, &book);
         for target in book.targets() {
             self.refold(&target);
         }
     }
 
-    /// What others said in the life that everybody has forgotten is not said anew, either.
-    pub(super) fn slept(&mut self) {
-        let others: Vec<NodeId> =
-            self.books.keys().filter(|node| **node != self.local.node).cloned().collect();
-        let gone: Vec<Book> = others.iter().filter_map(|node| self.books.remove(node)).collect();
-        self.awaited.extend(others.into_iter().filter(|node| self.members.contains_key(node)));
-        gone.iter().flat_map(Book::targets).for_each(|target| self.refold(&target));
+    /// What others said in the life that everybody has forgotten is not said anew, either. Who they are is heard
+    /// again of those that are there.
+    pub(super) fn slept(&mut self, unix: u64) {
+        self.asleep = true;
+        let own = self.books.remove(&self.local.node).unwrap_or_default();
+        let others = std::mem::take(&mut self.books);
+        self.books.insert(self.local.node.clone(), own);
+        let members = std::mem::take(&mut self.members);
+        self.members.insert(self.local.node.clone(), self.local.incarnation);
+        self.met.clear();
+        self.awaited.extend(others.keys().filter(|node| members.contains_key(*node)).cloned());
+        for book in others.values() {
+            self.covered_until_now(unix, book);
+            book.targets().iter().for_each(|target| self.refold(target));
+        }
+    }
+
+    /// Of what somebody said who is gone our clears are needed for as long as it may come again.
+    fn covered_until_now(&mut self, unix: u64, book: &Book) {
+        let Some(own) = self.books.get(&self.local.node) else { return };
+        let covers = |target: &Target, rest| {
+            own.clears.get(target).is_some_and(|clear: &ClearSaid| clear.voids(rest))
+        };
+        let covered = book.rests.iter().filter(|(target, rest)| covers(target, rest));
+        let covered: Vec<Target> = covered.map(|(target, _)| target.clone()).collect();
+        self.covered.extend(covered.into_iter().map(|target| (target, unix)));
+    }
+
+    /// Whether a clear covers what counts until now. One that covers nothing here is news of nothing.
+    fn ends_a_rest(&self, target: &Target, clear: &ClearSaid) -> bool {
+        let rests = self.books.values().filter_map(|book| book.rests.get(target));
+        rests.into_iter().any(|rest| clear.voids(rest) && !self.is_voided(target, rest))
     }
 
     /// Who there is decides whose words count after a restart.
@@ -146,7 +176,14 @@ impl Pools {
                     self.restate(unix, &replica.node, out);
                 }
             }
-            Notice::Forgotten { node, .. } => return self.await_no_more(&node),
+            Notice::Forgotten { node, fence } => {
+                let over = self.members.get(&node).is_some_and(|life| *life <= fence);
+                if over && node != self.local.node {
+                    self.members.remove(&node);
+                    self.met.remove(&node);
+                }
+                self.await_no_more(&node);
+            }
             Notice::Suspect { .. } | Notice::Refuted { .. } | Notice::Departed { .. } => return,
         }
         // Who sends the next try may be somebody else now.

@@ -78,6 +78,7 @@ impl Pools {
 
     /// Acts on the very pointer that picks use.
     fn rotate(&mut self, unix: u64, pool: Name, out: &mut Vec<Output>) -> Result<Answer, Refusal> {
+        self.review_now(unix, &pool, out);
         let Some(state) = self.pools.get(&pool) else { return Err(Refusal::NoPool { pool }) };
         let lane = state.lanes.get("");
         let active = lane.and_then(|lane| lane.active).map(|(who, _)| who);
@@ -87,7 +88,7 @@ impl Pools {
             return Err(Refusal::NowhereToRotate { pool });
         };
         let until = self.park(unix, &pool, from.0, Some(ROTATE), out)?;
-        self.review_touched(unix, out);
+        self.review_now(unix, &pool, out);
         let active = self.pools.get(&pool).and_then(|state| state.lanes.get("")?.active);
         let to = active.map_or(from.0, |(who, _)| who.0);
         Ok(Answer::Rotated { from: from.0, to, parked_until: UnixTime(until) })

@@ -31,6 +31,8 @@ struct About {
     who: Who,
     model: Arc<str>,
     sent: u64,
+    /// Sent with a body that the credential has no more.
+    of_former: bool,
     profile: Profile,
     group: Option<Arc<str>>,
     provider: Arc<str>,
@@ -104,6 +106,7 @@ impl Pools {
             who,
             model: model.unwrap_or_default(),
             sent,
+            of_former: self.renewed.get(&report.credential).is_some_and(|at| report.sent_at <= *at),
             profile: known?.0,
             group: credential.and_then(|one| one.group().cloned()),
             provider: credential.map(|one| Arc::clone(&one.provider)).unwrap_or_default(),
@@ -144,7 +147,9 @@ impl Pools {
         }
         if let Some(pool) = self.pools.get_mut(&about.pool) {
             let lane = pool.lane_of(&about.model);
-            let news = |lane: &mut LaneState| lane.proved(&about.who) || lane.held.is_some();
+            let news = |lane: &mut LaneState| {
+                lane.proved(&about.who) || lane.held.is_some() || lane.exhausted.is_some()
+            };
             if pool.lanes.get_mut(&lane).is_some_and(news) {
                 self.look_at(about.pool.clone());
             }
@@ -197,8 +202,7 @@ impl Pools {
         out: &mut Vec<Output>,
     ) -> bool {
         let Some(target) = self.target(about, verdict) else { return false };
-        let renewed = self.renewed.get(&about.who.0).is_some_and(|at| about.sent <= *at);
-        if renewed && verdict.class.needs_proof() {
+        if about.of_former && verdict.class.needs_proof() {
             self.counters.ignored("renewed"); // It says what became of the body before.
             return false;
         }
@@ -295,6 +299,7 @@ impl Pools {
         model: &Arc<str>,
         out: &mut Vec<Output>,
     ) -> bool {
+        self.review_now(unix, pool, out);
         let Some((target, turn)) = self.tried(unix, who, pool, model) else { return false };
         if turn.slot.is_none() {
             return false;

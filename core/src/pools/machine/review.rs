@@ -51,6 +51,16 @@ impl Pools {
         out.append(&mut told);
     }
 
+    /// Judges one pool before the turn ends, if the turn touched it: something asks how it stands now.
+    pub(super) fn review_now(&mut self, unix: u64, name: &Name, out: &mut Vec<Output>) {
+        let Some(because) = self.touched.remove(name) else { return };
+        let after = std::mem::replace(&mut self.because, because);
+        let mut told = Vec::new();
+        self.review(unix, name, &mut told, out);
+        out.append(&mut told);
+        self.because = after;
+    }
+
     fn review(&mut self, unix: u64, name: &Name, told: &mut Vec<Output>, out: &mut Vec<Output>) {
         self.tidy(unix, name, out);
         let Some(pool) = self.pools.get(name) else { return };

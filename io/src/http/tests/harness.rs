@@ -219,6 +219,7 @@ impl World {
         });
         let published = Arc::new(published());
         let mut pools = pools(codex);
+        pools.flush(host.now(), &mut Vec::new());
         if let Some(snapshot) = pools.publish(host.now()) {
             published.pools.store(snapshot);
         }
@@ -357,6 +358,7 @@ fn decide(
 ) -> Reply {
     let mut out = Vec::new();
     pools.handle(now, pools::Input::Command { ticket: Ticket(1), command }, &mut out);
+    pools.flush(now, &mut out);
     if let Some(snapshot) = pools.publish(now) {
         published.pools.store(snapshot);
     }

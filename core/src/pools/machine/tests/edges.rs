@@ -460,6 +460,50 @@ fn who_slept_tells_nothing_of_a_rest_whose_clear_is_dropped_with_it() {
 }
 
 #[test]
+fn a_clear_of_a_peer_that_ends_nothing_here_is_no_news() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   0ms     up n2
+        when   0ms     up n3
+        when   1s      peer n3 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n3','incarnation':1,'sequence':1}}
+        then   exhausted * until 600s
+        when   10s     restart
+        when   10s     up n2
+        when   10s     up n3
+        # It is of an earlier rest, and n3's word is not here again.
+        when   11s     peer n2 c/@a {'covers':[{'node':'n2','incarnation':1,'sequence':1}],'cause':'success'}
+        when   11s     ready n2
+        when   12s     peer n3 r/@a {'class':'rate_limited','source':'default','rest_until':@600000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n3','incarnation':1,'sequence':1}}
+        when   12s     ready n3
+        when   13s     pick
+        then   nobody: exhausted, in 587s
+        when   14s     peer n2 c/@a {'covers':[{'node':'n3','incarnation':1,'sequence':1}],'cause':'success'}
+        then   recovered * by a Success confirmed
+        ",
+    );
+}
+
+#[test]
+fn nobody_is_awaited_for_longer_than_anything_is_remembered() {
+    check::<PoolScript>(
+        "
+        given  members=a
+        when   0ms     up n2
+        when   1s      peer n2 r/@a {'class':'rate_limited','source':'default','rest_until':@60000,'n':1,'since':@1000,'evidence':'','origin':{'node':'n2','incarnation':1,'sequence':1}}
+        then   exhausted * until 60s
+        # n2 leaves meanwhile: nobody speaks of it any more.
+        when   10s     restart
+        when   70s     tick
+        when   70s     wake
+        then   1810s
+        when   1810s   tick
+        then   recovered * by a RestOver presumed
+        ",
+    );
+}
+
+#[test]
 fn while_maps_are_dropped_and_read_anew_nobody_recovers() {
     check::<PoolScript>(
         "

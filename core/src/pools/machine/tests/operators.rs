@@ -111,6 +111,20 @@ fn a_provider_is_cooled_and_recovered_as_a_whole() {
 }
 
 #[test]
+fn a_rotation_knows_what_its_turn_has_brought() {
+    check::<PoolScript>(
+        "
+        given  members=a,b
+        when   1s      more 429 b 60s
+        when   1s      rotate
+        then   says r/b *
+        then   rests b * rate_limited until 61s of 61s
+        then   refused nowhere_to_rotate
+        ",
+    );
+}
+
+#[test]
 fn a_credential_that_is_switched_off_is_not_servable_whatever_its_rests_say() {
     check::<PoolScript>(
         "
