@@ -125,7 +125,8 @@ impl Node {
         let workers = Workers::new(workers, local.clone(), &kept);
         let credentials = Credentials::new(settings.credentials, &kept);
         let pools = Pools::new(pools, local.clone(), &kept);
-        let raft = Raft::new(settings.raft, local.clone(), &rows(image), now, rng.child("raft"));
+        let raft = raft::Settings { fences_max: bounds.fences_max, ..settings.raft };
+        let raft = Raft::new(raft, local.clone(), &rows(image), now, rng.child("raft"));
         let raft = raft.expect("RF-12: hosts check the log before they start a node");
         let published = Arc::new(Published::new(local.clone(), now));
         Node {

@@ -15,6 +15,7 @@ mod secret;
 mod show;
 
 pub use catalogue::Owner;
+pub(crate) use catalogue::is_live;
 pub use layers::{Layers, Place, Sources};
 pub use read::{Config, HttpConfig, Outward, TokenConfig, read_keyring};
 pub use secret::{Secret, SecretError};

@@ -108,9 +108,12 @@ fn a_node_shows_itself_drains_reloads_and_is_looked_at() {
     assert_eq!(reloaded["needs_restart"].as_array().map(Vec::len), Some(0), "{reloaded}");
     let text = std::fs::read_to_string(a.config()).expect("its own file");
     let other = text.replace(&a.http.to_string(), &free_address().to_string());
+    let other = other.replace("forget_after_ms = 5000", "forget_after_ms = 90000");
+    let other = other + "\n[kv]\ndeadline_ms = 900\n";
     std::fs::write(a.config(), other).expect("its own file");
     let reloaded = a.run(&["node", "reload", "--output", "json"]).json();
-    assert_eq!(reloaded["needs_restart"][0], "listen.http", "{reloaded}");
+    let keys = serde_json::json!(["listen.http", "membership.forget_after_ms"]);
+    assert_eq!(reloaded["needs_restart"], keys, "{reloaded}");
     std::fs::write(a.config(), format!("{text}\nnonsense = 1\n")).expect("its own file");
     let refused = a.run(&["node", "reload"]);
     assert!(refused.code == Some(2) && refused.words.contains("config_invalid"), "{refused:?}");

@@ -51,6 +51,18 @@ pub struct Setting {
     set: fn(&mut Settings, u64),
 }
 
+impl Setting {
+    /// What `settings` have of it.
+    pub fn of(&self, settings: &Settings) -> u64 {
+        (self.get)(settings)
+    }
+
+    /// Gives `settings` what `others` have of it.
+    pub fn keep(&self, settings: &mut Settings, others: &Settings) {
+        (self.set)(settings, (self.get)(others));
+    }
+}
+
 /// Why a setting was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
@@ -153,7 +165,7 @@ pub const SETTINGS: &[Setting] = &[
     millis!("membership.forget_after_ms", 5_000..=30 * 24 * HOUR, membership.forget_after, "how long a failed node is remembered"),
     number!("membership.indirect_probes", Count, 1..=16, membership.indirect_probes, "helpers asked for an indirect probe"),
     millis!("membership.leave_timeout_ms", 100..=HOUR, membership.leave_timeout, "how long a leave may take"),
-    number!("membership.members_max", Count, 2..=4096, membership.members_max, "members known, departed ones included"),
+    number!("membership.members_max", Count, 2..=2048, membership.members_max, "members known, departed ones included"),
     millis!("membership.probe_interval_ms", 20..=HOUR, membership.probe_interval, "time between two probes"),
     millis!("membership.probe_timeout_ms", 5..=HOUR, membership.probe_timeout, "wait for a direct acknowledgement"),
     millis!("membership.restart_grace_ms", 0..=HOUR, membership.restart_grace, "how long the death of a restarting node is withheld"),

@@ -116,10 +116,15 @@ const KEYS: &[Key] = &[
     key("workers.remove_failed_after_ms", Millis(30 * DAY_MS), "0", Fleet, true, "removes own workers that failed for so long; 0 is never"),
 ];
 
+/// Whether a number takes effect while the node runs: the consistent store takes its own, no other protocol does.
+pub(crate) fn is_live(setting: &Setting) -> bool {
+    setting.key.starts_with("kv.")
+}
+
 /// Every key, in order.
 pub(super) fn keys() -> Vec<Key> {
     let numbers = SETTINGS.iter().map(|setting| {
-        key(setting.key, Kind::Number(setting), "", Owner::Fleet, false, setting.about)
+        key(setting.key, Kind::Number(setting), "", Owner::Fleet, is_live(setting), setting.about)
     });
     let mut keys: Vec<Key> = KEYS.iter().copied().chain(numbers).collect();
     keys.sort_by_key(|key| key.path);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use quorate_core::node::Request;
+use quorate_core::node::settings::{SETTINGS, Setting};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -29,7 +30,7 @@ use super::{Running, ServeSettings, StartError, advertised, release, start};
 use crate::access::{Access, Scope, StaticToken};
 use crate::audit::{Audit, AuditError, Record};
 use crate::clock;
-use crate::config::{Config, Problem, Sources, TokenConfig};
+use crate::config::{self, Config, Problem, Sources, TokenConfig};
 use crate::health::Phase;
 use crate::http::{self, HttpSettings, Listener, Parts, Surface};
 use crate::log::{self, Format, Log};
@@ -347,6 +348,9 @@ impl Process {
     /// `config`, but for what needs a restart: that stays as it runs.
     fn merged(&self, mut config: Config) -> Config {
         let present = &self.config;
+        for number in fixed_numbers() {
+            number.keep(&mut config.node, &present.node);
+        }
         config.node.membership.node = present.node.membership.node.clone();
         config.node.membership.address = present.node.membership.address;
         config.node.membership.http = present.node.membership.http.clone();
@@ -540,7 +544,14 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("notices.sinks", old.outward.sinks != new.outward.sinks),
         ("chat.telegram", old.outward.chat != new.outward.chat),
     ];
-    keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    let numbers =
+        fixed_numbers().map(|number| (number.key, number.of(&old.node) != number.of(&new.node)));
+    keys.into_iter().chain(numbers).filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+/// Numbers of protocols that stay as they are while the node runs.
+fn fixed_numbers() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| !config::is_live(setting))
 }
 
 fn write_dump(directory: &Path, text: &str) -> io::Result<PathBuf> {
