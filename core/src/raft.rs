@@ -44,7 +44,8 @@ mod transfer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
-use crate::ids::{Incarnation, MemberId, NodeId, Notice, Reason, Replica, Ticket};
+use crate::fences::Fences;
+use crate::ids::{MemberId, NodeId, Notice, Reason, Replica, Ticket};
 use crate::machine::{Machine, Wake};
 use crate::random::Rng;
 use crate::time::Instant;
@@ -129,7 +130,7 @@ pub struct Raft {
     /// Where copies are that no configuration here names yet.
     routes: BTreeMap<MemberId, NodeId>,
     heard: BTreeMap<MemberId, Instant>,
-    gone: BTreeMap<NodeId, Incarnation>,
+    gone: Fences,
     tick_at: Option<Instant>,
     campaign_at: Option<Instant>,
     /// When followers are told of what is committed, unless something is sent to them before.
@@ -160,6 +161,7 @@ impl Raft {
         let still_for = founding::STILL_TICKS * settings.tick;
         let founders = Founders::new(founder, promise, still_for, now, rng.child("founding"));
         let reads = Reads::from(rng.child("reads").word());
+        let fences_max = settings.fences_max;
         let mut raft = Raft {
             requests: Requests::new(&local),
             settings,
@@ -194,7 +196,7 @@ impl Raft {
             peers: BTreeMap::new(),
             routes: BTreeMap::new(),
             heard: BTreeMap::new(),
-            gone: BTreeMap::new(),
+            gone: Fences::new(fences_max),
             tick_at: None,
             campaign_at: None,
             notice_at: None,

@@ -32,6 +32,8 @@ pub struct Settings {
     pub trailing_entries: u64,
     /// How long a failed member may return.
     pub dead_grace: Duration,
+    /// Fences kept: as many as membership keeps.
+    pub fences_max: usize,
     /// One tick.
     pub tick: Duration,
     /// Ticks between heartbeats.
@@ -53,6 +55,7 @@ impl Settings {
             snapshot_bytes: 64 * 1024 * 1024,
             trailing_entries: 4096,
             dead_grace: Duration::from_secs(30),
+            fences_max: limits::FENCES_MAX,
             tick: Duration::from_millis(100),
             heartbeat_ticks: 3,
             election_ticks: 20,

@@ -437,10 +437,7 @@ impl Raft {
                 }
             }
             Notice::Forgotten { node, fence } => {
-                self.gone.insert(node, fence);
-                while self.gone.len() > crate::limits::FENCES_MAX {
-                    self.gone.pop_first();
-                }
+                self.gone.raise(&node, fence);
             }
             Notice::Up { .. }
             | Notice::Suspect { .. }

@@ -105,10 +105,8 @@ impl Raft {
 
     /// A requester whom membership has forgotten.
     fn forgotten(&self) -> Option<Replica> {
-        let gone = |replica: &&Replica| {
-            self.gone.get(&replica.node).is_some_and(|fence| replica.incarnation <= *fence)
-        };
-        self.state.table.requesters.keys().find(gone).cloned()
+        let requesters = self.state.table.requesters.keys();
+        requesters.into_iter().find(|replica| self.gone.holds(replica)).cloned()
     }
 
     /// A joint configuration ends as soon as it is in force.

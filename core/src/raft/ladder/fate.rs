@@ -43,7 +43,7 @@ impl View {
         if standing == Some(Standing::Left) || facts.is_some_and(|facts| facts.member != Some(id)) {
             Fate::Gone
         } else if failed_for.is_some_and(|ago| ago >= self.dead_grace)
-            || member.silent >= LOST_AFTER
+            || (failed_for.is_none() && member.silent >= LOST_AFTER)
         {
             Fate::Lost
         } else if failed_for.is_some() || member.silent >= SILENT_AFTER {
@@ -66,7 +66,8 @@ impl View {
     }
 }
 
-/// Silence towards the leader after which a voter is lost although membership believes in it.
+/// Silence towards the leader after which a voter is lost although membership believes in it. Whom membership
+/// holds failed has the operator's grace, however long that is.
 const LOST_AFTER: Duration = Duration::from_secs(60);
 /// Silence after which a voter does not count. The reason: the shortest election timeout; whoever is
 /// silent longer may be starting an election.

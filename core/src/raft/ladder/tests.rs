@@ -82,7 +82,7 @@ fn described(words: &[&str]) -> View {
         genesis: GENESIS,
         voters_max: voters_max(number("max", 0)),
         standbys_max: number("standbys", 4),
-        dead_grace: Duration::from_secs(30),
+        dead_grace: Duration::from_secs(value("grace").parse().unwrap_or(30)),
     };
     for word in list("nodes") {
         let (word, priority) = word.split_once(':').unwrap_or((word, "100"));

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::world::{World, name};
+use crate::ids::Incarnation;
 
 fn up(world: &mut World, to: usize, of: usize) {
     let (born, address) = (Incarnation(1), "127.0.0.1:7420".parse().expect("an address"));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::*;
 use super::world::{Told, World, millis, name};
+use crate::ids::Incarnation;
 use crate::wire::raft::{Change, ChangeStep};
 
 const WAIT: std::time::Duration = std::time::Duration::from_secs(5);

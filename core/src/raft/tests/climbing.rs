@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::world::{World, millis, name};
+use crate::ids::Incarnation;
 
 /// `count` nodes that know of each other; the first forms the log alone.
 fn cluster(seed: u64, count: usize) -> World {

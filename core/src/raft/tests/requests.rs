@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::world::{Told, World, millis};
+use crate::ids::Incarnation;
 use crate::wire::raft::MessageKind;
 
 const WAIT: std::time::Duration = std::time::Duration::from_secs(5);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::world::{World, name};
+use crate::ids::Incarnation;
 use crate::limits::MEMBERS_MAX;
 use crate::wire::raft::{Message, MessageKind};
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::super::durable::{self, Rows};
 use super::super::*;
+use crate::ids::Incarnation;
 use crate::wire::raft::{Message, MessageKind};
 
 /// A service: the texts that were applied, in order.

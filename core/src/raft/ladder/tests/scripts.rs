@@ -57,6 +57,26 @@ fn a_leader_that_has_heard_of_few_so_far_takes_no_vote_away() {
 }
 
 #[test]
+fn who_failed_keeps_its_place_for_the_grace_however_long_it_is_silent() {
+    check::<LadderScript>(
+        "
+        when   0s      plan nodes=a,b,c,d voters=a*,b,c ready=d lost=c mute=c
+        then   swap c for d
+        then   finish the joint change
+        then   unsettled
+        when   0s      plan nodes=a,b,c,d voters=a*,b,c ready=d lost=c mute=c grace=600
+        then   settled
+        # Membership believes in it: then silence alone must do.
+        when   0s      plan nodes=a,b,c,d voters=a*,b,c ready=d mute=c grace=600
+        then   swap c for d
+        then   finish the joint change
+        then   add c as standby
+        then   unsettled
+        ",
+    );
+}
+
+#[test]
 fn zones_fill_evenly_then_priority_then_habit_then_names() {
     check::<LadderScript>(
         "
