@@ -1,8 +1,8 @@
-//! Which lives are over for good: membership's table, and what links and maps keep of it, so that a handshake
-//! or a segment is answered without asking.
+//! Which lives are over for good: membership's table, and what links, maps and the log keep of it, so that a
+//! handshake or a segment is answered without asking.
 //!
-//! M-2: a fence never falls. A table is bounded; what was fenced longest ago goes first, and is counted. All
-//! three hear of the same lives and keep as many, so that none refuses whom membership has let in again.
+//! M-2: a fence never falls. A table is bounded; what was fenced longest ago goes first, and is counted. All of
+//! them hear of the same lives and keep as many, so that none refuses whom membership has let in again.
 
 use std::collections::BTreeMap;
 

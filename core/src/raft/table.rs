@@ -142,7 +142,7 @@ impl Table {
             .retain(|one, _| one.node != replica.node || one.incarnation > replica.incarnation);
         let fence = self.retired.entry(replica.node.clone()).or_insert(replica.incarnation);
         *fence = (*fence).max(replica.incarnation);
-        // Their requests are refused by membership as well, which never forgets a fence sooner.
+        // Their requests are refused by membership as well, for as long as it has room for their fences.
         while self.retired.len() > limits::RAFT_REQUESTERS_MAX {
             self.retired.pop_first();
         }
