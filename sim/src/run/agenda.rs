@@ -302,10 +302,11 @@ impl Run<'_> {
         self.world.pool_request(machine, &model, wish.turn)
     }
 
-    /// Reads a snapshot, as a thread of a host does. Every second pick leaves out what the one before it
-    /// would have taken.
+    /// Reads a snapshot, as a thread of a host does: none of them runs in a process that stands still. Every second
+    /// pick leaves out what the one before it would have taken.
     fn pick(&mut self, machine: usize, wish: &Wish<'_>) -> Option<Ticket> {
-        let process = self.world.machine(machine).process.as_ref()?;
+        let host = Some(self.world.machine(machine)).filter(|host| host.runs());
+        let process = host?.process.as_ref()?;
         let snapshot = process.node.published().workers.load_full();
         let mut query = wish.query();
         if wish.turn.is_multiple_of(2) {

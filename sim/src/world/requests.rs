@@ -26,9 +26,10 @@ pub(super) struct Flight {
 }
 
 impl World {
-    /// A caller at `machine` wants an account for `model` (empty: none is named).
+    /// A caller at `machine` wants an account for `model` (empty: none is named). It is a thread of the process, and
+    /// stands still with it.
     pub fn pool_request(&mut self, machine: usize, model: &str, turn: u64) -> Option<Ticket> {
-        let host = self.machines.get(machine)?;
+        let host = self.machines.get(machine).filter(|host| host.runs())?;
         let process = host.process.as_ref()?;
         let number = process.number;
         let snapshot = process.node.published().pools.load_full();
