@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use quorate_core::ids::{CredentialHandle, Incarnation, NodeId};
 use quorate_core::limits;
-use quorate_core::node::Input;
 use quorate_core::node::membership::State as Liveness;
 use quorate_core::node::pools::view::{MemberView, State};
 use quorate_core::node::pools::{LeaseId, Name, Pool, Snapshot};
@@ -93,12 +92,7 @@ impl Watch {
         let snapshot = turn.process.node.published().pools.load_full();
         let unix = snapshot.unix(turn.local());
         let latest = self.latest.entry(turn.process.replica.node.clone()).or_default();
-        // Whoever was stopped hears all at once, also of a clock that was ahead for a while.
-        let heard = turn.inputs.iter().filter_map(|input| match input {
-            Input::Clock { unix } => Some(unix.0),
-            _ => None,
-        });
-        *latest = heard.fold((*latest).max(unix), u64::max);
+        *latest = (*latest).max(unix);
         observer.edges(turn, &snapshot, ledger)?;
         observer.tries(turn, unix, ledger)?;
         observer.acts(turn, &snapshot, unix, ledger)?;

@@ -113,10 +113,14 @@ impl World {
         }
     }
 
-    /// A host reads the wall clock at a start, and once a second.
+    /// A host reads the wall clock at a start, and once a second, unless it stands still or is not done with a turn.
     pub fn read_wall(&mut self, machine: usize) {
-        let number = self.machine(machine).process.as_ref().map(|process| process.number);
-        if let Some((number, clock)) = number.zip(self.parted(machine)) {
+        let now = self.now;
+        let host = Some(self.machine(machine)).filter(|host| host.runs());
+        let process = host.and_then(|host| host.process.as_ref());
+        let number = process.filter(|process| process.busy_until <= now).map(|one| one.number);
+        let Some(number) = number else { return };
+        if let Some(clock) = self.parted(machine) {
             self.input(machine, number, clock);
         }
     }
