@@ -306,7 +306,7 @@ impl Membership {
         self.leave.is_some()
     }
 
-    /// Whether somebody could not be taken in because the table is full.
+    /// Whether somebody who is here was ignored because the table is full, and nobody made room since.
     pub fn members_full(&self) -> bool {
         self.full && self.rows.len() + 1 >= self.settings.members_max
     }

@@ -141,7 +141,7 @@ impl Membership {
         let full = 1 + self.rows.len() + strangers.len() >= self.settings.members_max;
         if full && (news.state() == Seen::Down || !self.make_room(now, out)) {
             self.drops.full += 1;
-            self.full = true;
+            self.full |= news.state() != Seen::Down;
             return false;
         }
         strangers.insert(replica.node.clone());

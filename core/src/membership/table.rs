@@ -404,6 +404,7 @@ impl Membership {
 
     fn let_go(&mut self, now: Instant, node: &NodeId, out: &mut Vec<Output>) {
         let row = self.rows.remove(node).expect("who is let go has a row");
+        self.full = false;
         self.departing.remove(node);
         self.swim.remove(now, node);
         self.forget(&row.replica, out);

@@ -59,6 +59,8 @@ pub struct Members {
     pub rows: imbl::OrdMap<NodeId, Arc<membership::Member>>,
     /// The health score, 0 (well) to 8.
     pub score: u32,
+    /// Whether somebody was ignored for whom there is no room.
+    pub full: bool,
     /// When this was published.
     pub at: Instant,
 }
@@ -86,6 +88,7 @@ impl Published {
             draining: false,
             rows: imbl::OrdMap::new(),
             score: 0,
+            full: false,
             at: now,
         };
         Published {
@@ -145,6 +148,7 @@ impl Node {
         let membership = &self.membership;
         let same = self.touched.members.is_empty()
             && shown.score == membership.score()
+            && shown.full == membership.members_full()
             && shown.joined == membership.joined()
             && shown.leaving == membership.leaving()
             && shown.draining == self.draining
@@ -168,6 +172,7 @@ impl Node {
             draining: self.draining,
             rows,
             score: membership.score(),
+            full: membership.members_full(),
             at: now,
         }));
     }

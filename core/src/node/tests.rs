@@ -52,10 +52,15 @@ impl World {
     }
 
     fn boot(&mut self, index: u16, incarnation: u64) {
+        self.boot_for(index, incarnation, limits::MEMBERS_MAX);
+    }
+
+    fn boot_for(&mut self, index: u16, incarnation: u64, members_max: usize) {
         let name = format!("n{index}").parse().expect("a node id");
         let cluster = ClusterId("test".into());
         let mut settings = Settings::new(name, cluster, address(index), Profile::Lan);
         settings.membership.join = vec!["seed:1".to_owned()];
+        settings.membership.members_max = members_max;
         let seed = [u8::try_from(index).expect("few nodes"); 32];
         let node = Node::boot(settings, Incarnation(incarnation), &Image::new(), seed, self.now);
         self.nodes.insert(address(index), node);
@@ -165,6 +170,24 @@ fn nodes_with_one_seed_find_each_other_and_read_each_others_facts() {
         assert_eq!(node.links().snapshot(world.now).links.len(), 4);
     }
     assert!(world.datagram_bytes_max + limits::SEAL_BYTES <= limits::DATAGRAM_BYTES_MAX);
+}
+
+#[test]
+fn a_node_without_room_for_somebody_says_so_until_there_is() {
+    let mut world = World::new(0);
+    for index in 0..2 {
+        world.boot_for(index, 1, 2);
+    }
+    let full = |world: &World| world.nodes[&address(0)].published().members.load().full;
+    world.run(Instant::from_millis(10_000));
+    assert!(!full(&world), "everybody who is there has a place");
+    world.boot(2, 1);
+    world.run(Instant::from_millis(20_000));
+    assert!(full(&world), "n2 has none");
+    world.nodes.remove(&address(1));
+    world.run(Instant::from_millis(40_000));
+    assert_eq!(world.states(0), ["n0", "n2"].map(|name| (name.to_owned(), State::Alive)));
+    assert!(!full(&world), "n2 took that of n1");
 }
 
 #[test]

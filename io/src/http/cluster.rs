@@ -80,7 +80,7 @@ fn condition(surface: &Surface, members: &Members) -> (&'static str, Vec<String>
     if members.score > 0 {
         reasons.push(format!("this node is slow itself: score {} of 8", members.score));
     }
-    if members.rows.len() >= quorate_core::limits::MEMBERS_MAX {
+    if members.full {
         reasons.push("members_full: new nodes are ignored".to_owned());
     }
     if surface.handle.published().workers.load().refused_full > 0 {

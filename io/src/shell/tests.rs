@@ -105,6 +105,7 @@ pub(crate) fn published(local: Replica, at: Instant) -> Published {
         draining: false,
         rows: Default::default(),
         score: 0,
+        full: false,
         at,
     };
     Published {

@@ -504,6 +504,7 @@ pub(crate) fn published() -> Published {
         draining: false,
         rows: rows.into_iter().collect(),
         score: 0,
+        full: false,
         at: Instant::ZERO,
     };
     let mut workers = Snapshot::default();

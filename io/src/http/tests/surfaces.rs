@@ -199,6 +199,12 @@ async fn the_cluster_says_how_it_is_and_why() {
     let health = world.get("/v1/cluster/health").await.json();
     assert_eq!(health["reasons"], json!(["n2 is suspected", "n2: nothing arrives by link"]));
     world.set_members(|members| {
+        members.rows.insert(node("n2"), Arc::new(member("n2", State::Alive)));
+        members.full = true;
+    });
+    let health = world.get("/v1/cluster/health").await.json();
+    assert_eq!(health["reasons"], json!(["members_full: new nodes are ignored"]));
+    world.set_members(|members| {
         members.rows.remove(&node("n2"));
     });
     assert_eq!(world.get("/v1/cluster").await.json()["health"], "alone");
