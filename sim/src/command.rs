@@ -301,7 +301,7 @@ fn swarm(
     let cpu = swarm::cpu_seconds();
     let left = leave::leave(out, &world, args.backend, &summary.failures, jobs);
     summary.shrunk = left.map_err(|error| format!("{}: {error}", out.display()))?;
-    let again = |seed| args.again(seed);
+    let again = |(seed, _)| args.again(seed);
     if json {
         say(&summary.json("swarm", cpu, &again, Some(out)).to_string());
     } else {

@@ -46,13 +46,16 @@ impl Plans for Within<'_> {
     }
 }
 
+/// A run: its seed and, where there are several plans, the place of its own.
+pub type RunId = (u64, usize);
+
 /// What came of a set of seeds.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// Seeds that ran, and their hashes.
-    pub hashes: BTreeMap<u64, u64>,
+    /// What ran, and the hashes of it.
+    pub hashes: BTreeMap<RunId, u64>,
     /// Runs in which something did not hold.
-    pub failures: BTreeMap<u64, Outcome>,
+    pub failures: BTreeMap<RunId, Outcome>,
     /// Virtual time of all.
     pub virtual_us: u64,
     /// Inputs of all nodes of all.
@@ -74,7 +77,8 @@ pub struct Summary {
 impl Summary {
     /// Adds a run.
     pub fn add(&mut self, outcome: Outcome) {
-        self.hashes.insert(outcome.seed, outcome.hash);
+        let run = (outcome.seed, 0);
+        self.hashes.insert(run, outcome.hash);
         self.virtual_us += outcome.virtual_us;
         self.events += outcome.events;
         self.faults.add(&outcome.faults);
@@ -83,8 +87,19 @@ impl Summary {
         self.calls.add(outcome.calls);
         self.converged.extend(outcome.converged);
         if outcome.failure.is_some() {
-            self.failures.insert(outcome.seed, outcome);
+            self.failures.insert(run, outcome);
         }
+    }
+
+    /// The same runs, of the plan that has this place among several.
+    #[must_use]
+    pub fn of_plan(mut self, place: usize) -> Summary {
+        fn moved<T>(runs: BTreeMap<RunId, T>, place: usize) -> BTreeMap<RunId, T> {
+            runs.into_iter().map(|((seed, _), of)| ((seed, place), of)).collect()
+        }
+        self.hashes = moved(self.hashes, place);
+        self.failures = moved(self.failures, place);
+        self
     }
 
     /// Adds another set.
@@ -110,16 +125,17 @@ impl Summary {
         self.failures.is_empty() && !self.hashes.is_empty()
     }
 
-    /// The one object of `--json`. `again` writes the command that repeats a seed.
+    /// The one object of `--json`. `again` writes the command that repeats a run.
     pub fn json(
         &self,
         command: &str,
         cpu: f64,
-        again: &dyn Fn(u64) -> String,
+        again: &dyn Fn(RunId) -> String,
         out: Option<&Path>,
     ) -> Value {
+        let failures = self.failures.iter();
         let failures: Vec<Value> =
-            self.failures.values().map(|outcome| self.failure_json(outcome, again, out)).collect();
+            failures.map(|(run, outcome)| self.failure_json(outcome, again(*run), out)).collect();
         let virtual_seconds = self.virtual_us as f64 / 1e6;
         let faults: BTreeMap<_, _> = self.faults.all().collect();
         let levels = Level::ALL.map(|level| (level.name(), self.faults.total(level)));
@@ -128,7 +144,7 @@ impl Summary {
             Level::ALL.into_iter().flat_map(|level| self.faults.rare(level)).collect();
         json!({
             "format": 1, "command": command, "build": crate::build(), "seeds": self.hashes.len(),
-            "first_seed": self.hashes.keys().next(), "failures": failures,
+            "first_seed": self.hashes.keys().next().map(|(seed, _)| seed), "failures": failures,
             "virtual_seconds": virtual_seconds, "cpu_seconds": cpu,
             "compression": ratio(virtual_seconds, cpu), "events": self.events,
             "events_per_cpu_second": ratio(self.events as f64, cpu).round(),
@@ -145,12 +161,7 @@ impl Summary {
         })
     }
 
-    fn failure_json(
-        &self,
-        outcome: &Outcome,
-        again: &dyn Fn(u64) -> String,
-        out: Option<&Path>,
-    ) -> Value {
+    fn failure_json(&self, outcome: &Outcome, again: String, out: Option<&Path>) -> Value {
         let Some(failure) = &outcome.failure else { return Value::Null };
         let place = |name: &str| out.map(|out| leave::left_in(out, outcome.seed).join(name));
         let shrunk = place("small.scn").filter(|_| self.shrunk.contains(&outcome.seed));
@@ -158,7 +169,7 @@ impl Summary {
             "seed": outcome.seed, "kind": failure.kind.name(), "id": failure.id, "at_us": failure.at,
             "event": failure.event,
             "node": failure.machine.map(|machine| crate::settings::node_id(machine).to_string()),
-            "message": failure.message, "command": again(outcome.seed), "plan": place("plan.scn"),
+            "message": failure.message, "command": again, "plan": place("plan.scn"),
             "shrunk": shrunk, "trace": place("trace.jsonl"),
         })
     }

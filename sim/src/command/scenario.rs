@@ -30,13 +30,14 @@ pub(super) fn run(
     let mut all = Summary::default();
     let mut clean = true;
     let mut commands = BTreeMap::new();
-    let mut heard = |(file, plan): &(PathBuf, Plan), one: Summary| {
+    let mut heard = |place: usize, (file, plan): &(PathBuf, Plan), one: Summary| {
         clean &= one.is_clean();
         if !json {
             say(&line(plan, &one));
         }
-        for seed in one.failures.keys() {
-            commands.insert(*seed, again(file, backend, *seed));
+        let one = one.of_plan(place);
+        for run in one.failures.keys() {
+            commands.insert(*run, again(file, backend, run.0));
         }
         all.join(one);
     };
@@ -45,14 +46,15 @@ pub(super) fn run(
         swarm::swarm(plan, backend, seeds, jobs, &|_: &Outcome| {})
     };
     if backend == Backend::Direct {
-        plans.iter().for_each(|file| heard(file, one(file, jobs)));
+        plans.iter().enumerate().for_each(|(place, file)| heard(place, file, one(file, jobs)));
     } else {
         // Few seeds of many files: whole files run beside each other.
         let ran = beside(&plans, jobs, &|file| one(file, 1));
-        plans.iter().zip(ran).for_each(|(file, one)| heard(file, one));
+        let ran = plans.iter().zip(ran).enumerate();
+        ran.for_each(|(place, (file, one))| heard(place, file, one));
     }
     if json {
-        let again = |seed| commands.get(&seed).cloned().unwrap_or_default();
+        let again = |run| commands.get(&run).cloned().unwrap_or_default();
         say(&all.json("scenario", swarm::cpu_seconds(), &again, None).to_string());
     } else if backend != Backend::Direct {
         left_out.iter().for_each(|line| say(line));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::Plans;
+use super::{Plans, RunId};
 use crate::backend::Backend;
 use crate::plan::Plan;
 use crate::run::{self, Options, Outcome};
@@ -36,10 +36,10 @@ pub fn leave(
     out: &Path,
     plans: &dyn Plans,
     backend: Backend,
-    failures: &BTreeMap<u64, Outcome>,
+    failures: &BTreeMap<RunId, Outcome>,
     jobs: usize,
 ) -> std::io::Result<BTreeSet<u64>> {
-    for (place, seed) in failures.keys().enumerate() {
+    for (place, (seed, _)) in failures.keys().enumerate() {
         let folder = left_in(out, *seed);
         std::fs::create_dir_all(&folder)?;
         let plan = named(plans.of(*seed), &folder.join("plan.scn"));
@@ -79,9 +79,9 @@ fn take(queue: &Mutex<Vec<u64>>) -> Option<u64> {
 }
 
 /// The first seed of each broken promise.
-fn kinds(failures: &BTreeMap<u64, Outcome>) -> BTreeMap<(&'static str, String), u64> {
+fn kinds(failures: &BTreeMap<RunId, Outcome>) -> BTreeMap<(&'static str, String), u64> {
     let mut kinds = BTreeMap::new();
-    for (seed, outcome) in failures {
+    for ((seed, _), outcome) in failures {
         if let Some(Failure { kind, id, .. }) = &outcome.failure {
             kinds.entry((kind.name(), id.clone())).or_insert(*seed);
         }
