@@ -78,6 +78,13 @@ fn authority() -> &'static Path {
     })
 }
 
+/// Where reports of long runs are kept, in the target folder of the test.
+pub fn reports() -> PathBuf {
+    let reports = profile_folder().parent().expect("target/<profile>").join("sim");
+    std::fs::create_dir_all(&reports).expect("a target folder can be written");
+    reports
+}
+
 fn profile_folder() -> PathBuf {
     let test = std::env::current_exe().expect("a test is a program");
     test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned()
