@@ -104,8 +104,13 @@ impl Kv {
         if !std::mem::take(&mut self.touched) {
             return None;
         }
-        let (state, copy) = (self.state.clone(), self.copy);
-        Some(View { state, copy, log_time: self.log_time(now), served: Arc::clone(&self.served) })
+        Some(View {
+            state: self.state.clone(),
+            copy: self.copy,
+            log_time: self.log_time(now),
+            deadline: self.settings.deadline,
+            served: Arc::clone(&self.served),
+        })
     }
 
     /// The log's time by now: what it was, and what has passed here since. Never more than the leader's.
@@ -331,6 +336,7 @@ impl Machine for Kv {
             Input::Reload { settings } => {
                 self.watches.resize(&settings);
                 self.settings = *settings;
+                self.touched = true;
             }
             Input::Tick => {}
         }

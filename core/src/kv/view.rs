@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::Version;
 use super::ask::{Question, Told, tell};
@@ -17,6 +18,8 @@ pub struct View {
     pub copy: bool,
     /// The log's time when this was published.
     pub log_time: u64,
+    /// How long a call waits, where the caller does not say.
+    pub deadline: Duration,
     /// What readers were told from here.
     pub(super) served: Arc<Served>,
 }

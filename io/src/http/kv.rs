@@ -36,14 +36,25 @@ pub(super) fn routes() -> Vec<Route> {
 /// Statuses of everything that goes through the log, besides those of every route.
 const LOGGED: &[u16] = &[200, 404, 409, 412, 413, 422];
 
+/// How much longer the node's own answer at the end of its deadline is waited for.
+const HEARD: Duration = Duration::from_secs(2);
+
 /// Asks the node for something of the store.
 async fn ask(call: &Call, request: kv::Request) -> Result<Done, Problem> {
-    ask_within(call, request, WITHIN).await
+    ask_within(call, request, WITHIN + HEARD).await
 }
 
-async fn ask_within(call: &Call, request: kv::Request, within: Duration) -> Result<Done, Problem> {
-    let request = Request::Kv { request: Box::new(request), within: None, once: call.once };
-    match call.surface.handle.ask(request, within).await.map_err(unanswered)? {
+async fn ask_within(
+    call: &Call,
+    request: kv::Request,
+    patience: Duration,
+) -> Result<Done, Problem> {
+    // A configured deadline beyond what a surface waits is cut for the node as well: it alone knows whether
+    // something may have happened.
+    let deadline = call.surface.handle.published().kv.load().deadline;
+    let within = (deadline > WITHIN).then_some(WITHIN);
+    let request = Request::Kv { request: Box::new(request), within, once: call.once };
+    match call.surface.handle.ask(request, patience).await.map_err(unanswered)? {
         Reply::Kv(Done::Failed(failure)) => Err(failed(call, &failure)),
         Reply::Kv(done) => Ok(done),
         reply @ (Reply::Done

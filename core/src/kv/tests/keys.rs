@@ -1,7 +1,12 @@
 //! Every row of the table of operations.
 
+use std::time::Duration;
+
 use super::harness::KvScript;
+use crate::kv::{Input, Kv, Settings};
+use crate::machine::Machine;
 use crate::script::check;
+use crate::time::Instant;
 
 #[test]
 fn a_put_is_a_new_version_and_a_deletion_resets_it() {
@@ -378,4 +383,16 @@ fn history_that_weighs_too_much_goes_early() {
         then   r4 from 2, bytes (119, 238)
         ",
     );
+}
+
+#[test]
+fn the_view_says_how_long_calls_wait_and_follows_a_reload() {
+    let mut kv = Kv::new(Settings::default());
+    let seconds = Duration::from_secs;
+    let shown = kv.publish(Instant::ZERO).map(|view| view.deadline);
+    assert_eq!(shown, Some(seconds(5)));
+    let settings = Box::new(Settings { deadline: seconds(40), ..Settings::default() });
+    kv.handle(Instant::ZERO, Input::Reload { settings }, &mut Vec::new());
+    let shown = kv.publish(Instant::ZERO).map(|view| view.deadline);
+    assert_eq!(shown, Some(seconds(40)));
 }

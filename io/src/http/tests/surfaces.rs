@@ -60,6 +60,23 @@ async fn what_may_be_old_is_read_without_a_word_to_the_loop_and_what_is_to_come_
     assert!(matches!(world.last_wish(), Some(Request::Kv { .. })), "only the node knows when");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_store_has_its_deadline_but_no_longer_than_a_surface_waits_and_is_heard_at_its_end() {
+    let world = World::new();
+    for (seconds, cut) in [(5, None), (25, None), (40, Some(25))] {
+        let mut view = quorate_core::node::kv::View::default();
+        view.deadline = Duration::from_secs(seconds);
+        world.published.kv.store(Arc::new(view));
+        world.script.lock().expect("free").mute = true;
+        let began = tokio::time::Instant::now();
+        assert_eq!(world.get("/v1/kv/app/color").await.code(), "ambiguous");
+        let waited = began.elapsed().as_secs();
+        assert!((26..29).contains(&waited), "{waited} s at {seconds} s");
+        let Some(Request::Kv { within, .. }) = world.last_wish() else { panic!("nothing asked") };
+        assert_eq!(within, cut.map(Duration::from_secs), "at {seconds} s");
+    }
+}
+
 #[tokio::test]
 async fn every_readable_answer_is_as_it_is_described() {
     let world = World::new();
