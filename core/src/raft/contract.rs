@@ -68,6 +68,12 @@ impl Settings {
         let low = self.election_ticks.max(4 * heartbeat);
         Timing { heartbeat, election: (low, 2 * low) }
     }
+
+    /// The shortest time without a leader before an election.
+    pub(super) fn election_min(&self) -> Duration {
+        let ticks = self.timing().election.0;
+        self.tick.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
+    }
 }
 
 impl Default for Settings {

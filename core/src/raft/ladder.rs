@@ -68,6 +68,9 @@ pub struct View {
     pub standbys_max: usize,
     /// How long a failed node may return.
     pub dead_grace: Duration,
+    /// Silence after which a voter does not count: the shortest election timeout. Whoever is silent longer
+    /// may be starting an election.
+    pub silent_after: Duration,
 }
 
 /// A member of the configuration, as the leader sees it.

@@ -206,6 +206,7 @@ impl Raft {
             voters_max: usize::from(self.state.voters_max),
             standbys_max: self.settings.standbys_max,
             dead_grace: self.settings.dead_grace,
+            silent_after: self.settings.election_min(),
         })
     }
 

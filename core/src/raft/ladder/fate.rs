@@ -43,10 +43,10 @@ impl View {
         if standing == Some(Standing::Left) || facts.is_some_and(|facts| facts.member != Some(id)) {
             Fate::Gone
         } else if failed_for.is_some_and(|ago| ago >= self.dead_grace)
-            || (failed_for.is_none() && member.silent >= LOST_AFTER)
+            || (failed_for.is_none() && member.silent >= LOST_AFTER.max(self.silent_after))
         {
             Fate::Lost
-        } else if failed_for.is_some() || member.silent >= SILENT_AFTER {
+        } else if failed_for.is_some() || member.silent >= self.silent_after {
             Fate::Silent
         } else {
             Fate::Live
@@ -69,8 +69,5 @@ impl View {
 /// Silence towards the leader after which a voter is lost although membership believes in it. Whom membership
 /// holds failed has the operator's grace, however long that is.
 const LOST_AFTER: Duration = Duration::from_secs(60);
-/// Silence after which a voter does not count. The reason: the shortest election timeout; whoever is
-/// silent longer may be starting an election.
-const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// How long a learner stays caught up before it votes: one burst does not make it one of ours.
 const READY_AFTER: Duration = Duration::from_secs(2);

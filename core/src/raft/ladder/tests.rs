@@ -83,6 +83,7 @@ fn described(words: &[&str]) -> View {
         voters_max: voters_max(number("max", 0)),
         standbys_max: number("standbys", 4),
         dead_grace: Duration::from_secs(value("grace").parse().unwrap_or(30)),
+        silent_after: Duration::from_secs(value("patience").parse().unwrap_or(2)),
     };
     for word in list("nodes") {
         let (word, priority) = word.split_once(':').unwrap_or((word, "100"));

@@ -1,12 +1,19 @@
 //! The ladder at work: members come, go and are replaced without anybody's hand.
 
+use std::time::Duration;
+
 use super::super::*;
 use super::world::{World, millis, name};
 use crate::ids::Incarnation;
 
 /// `count` nodes that know of each other; the first forms the log alone.
 fn cluster(seed: u64, count: usize) -> World {
+    cluster_of(seed, count, Settings::new().tick)
+}
+
+fn cluster_of(seed: u64, count: usize, tick: Duration) -> World {
     let mut world = World::new(seed, count);
+    world.settings.tick = tick;
     world.climbs = true;
     world.begin(1);
     for index in 0..count {
@@ -123,5 +130,18 @@ fn a_voter_that_counts_as_lost_is_replaced_within_three_seconds_whenever_the_lad
         let configuration = world.node(leader).configuration();
         let replaced = configuration.voters.len() == 5 && !configuration.votes(member);
         assert!(replaced, "shift {shift}: {:?}", world.node(leader).status(world.now));
+    }
+}
+
+#[test]
+fn voters_that_answer_count_however_rare_the_heartbeats_are() {
+    let mut world = cluster_of(1, 3, millis(800));
+    wait_for(&mut world, "three vote", |world| voters(world).len() == 3);
+    world.run(millis(30_000));
+    for _ in 0..100 {
+        world.run(millis(100));
+        let leader = world.node(world.leader().expect("somebody leads"));
+        let view = leader.view(world.now).expect("it leads");
+        assert!(ladder::settled(&view), "{:?}", view.members);
     }
 }

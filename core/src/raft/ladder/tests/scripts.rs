@@ -77,6 +77,21 @@ fn who_failed_keeps_its_place_for_the_grace_however_long_it_is_silent() {
 }
 
 #[test]
+fn who_is_silent_for_less_than_an_election_takes_counts() {
+    check::<LadderScript>(
+        "
+        when   0s      plan nodes=a,b,c voters=a*,b,c quiet=b,c
+        then   unsettled
+        when   0s      plan nodes=a,b,c voters=a*,b,c quiet=b,c patience=6
+        then   settled
+        # Nobody is lost before it is silent.
+        when   0s      plan nodes=a,b,c,d voters=a*,b,c ready=d mute=c patience=80
+        then   settled
+        ",
+    );
+}
+
+#[test]
 fn zones_fill_evenly_then_priority_then_habit_then_names() {
     check::<LadderScript>(
         "
