@@ -110,6 +110,8 @@ pub struct Settings {
     pub members_max: usize,
     /// Fences kept.
     pub fences_max: usize,
+    /// The longest that a dial of a seed takes: all that links give it.
+    pub dial_timeout: Duration,
 }
 
 /// Who is here, as one node sees it.
@@ -171,7 +173,7 @@ impl Membership {
         let identity = Identity { replica, born: incarnation, address: settings.address };
         Membership {
             swim: Swim::new(identity.clone(), &settings, rng.child("swim")),
-            seeds: Seeds::new(&settings.join, now, rng.child("seeds")),
+            seeds: Seeds::new(&settings.join, settings.dial_timeout, now, rng.child("seeds")),
             fences: Fences::restored(fences, settings.fences_max),
             joined: settings.join.is_empty(),
             join_deadline: now + JOIN_PATIENCE,

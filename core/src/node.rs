@@ -108,13 +108,11 @@ impl Node {
             fences_max: settings.membership.fences_max,
             ready_timeout: settings.ready_timeout,
         };
-        let membership = Membership::new(
-            settings.membership,
-            incarnation,
-            fences(image),
-            now,
-            rng.child("membership"),
-        );
+        let mut membership = settings.membership;
+        // All of a dial and all of its handshake: whatever comes of one is known by then.
+        membership.dial_timeout = settings.link.connect_timeout + settings.link.handshake_timeout;
+        let membership =
+            Membership::new(membership, incarnation, fences(image), now, rng.child("membership"));
         let link = link::Settings { fences_max: bounds.fences_max, ..settings.link };
         let links = Links::new(link, local.clone(), incarnation, now, rng.child("link"));
         let maps = Maps::new(local.clone(), registrations, bounds);

@@ -66,6 +66,8 @@ pub(super) struct Seeds {
     seeds: BTreeMap<String, Tried>,
     resolving: BTreeSet<String>,
     dialling: BTreeMap<SocketAddr, (String, Instant)>,
+    /// After this long a dial of which nothing was heard may be repeated.
+    dial_timeout: Duration,
     delay: Duration,
     attempt_at: Option<Instant>,
     bridge_at: Instant,
@@ -75,7 +77,12 @@ pub(super) struct Seeds {
 }
 
 impl Seeds {
-    pub(super) fn new(join: &[String], now: Instant, mut rng: Rng) -> Seeds {
+    pub(super) fn new(
+        join: &[String],
+        dial_timeout: Duration,
+        now: Instant,
+        mut rng: Rng,
+    ) -> Seeds {
         let seeds =
             join.iter().take(limits::SEEDS_MAX).map(|seed| (seed.clone(), Tried::default()));
         let seeds = seeds.collect();
@@ -85,6 +92,7 @@ impl Seeds {
             seeds,
             resolving: BTreeSet::new(),
             dialling: BTreeMap::new(),
+            dial_timeout,
             delay: DELAY_MIN,
             attempt_at: None,
             bridge_at,
@@ -195,7 +203,7 @@ impl Seeds {
         }
         for address in addresses.into_iter().take(limits::ADDRESSES_PER_SEED_MAX) {
             if !known(&address) && !self.dialling.contains_key(&address) {
-                self.dialling.insert(address, (seed.to_owned(), now + DIAL_TIMEOUT));
+                self.dialling.insert(address, (seed.to_owned(), now + self.dial_timeout));
                 out.push(Output::DialSeed { address });
             }
         }
@@ -230,8 +238,6 @@ const DELAY_MIN: Duration = Duration::from_millis(500);
 const DELAY_MAX: Duration = Duration::from_secs(8);
 const JITTER_PERCENT: u32 = 20;
 const BRIDGE_INTERVAL: Duration = Duration::from_secs(60);
-/// After this long a dial of which nothing was heard may be repeated.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const HOST_BYTES_MAX: usize = 253;
 const FOREVER: Instant = Instant::from_micros(u64::MAX);
 
@@ -239,6 +245,8 @@ const FOREVER: Instant = Instant::from_micros(u64::MAX);
 mod tests {
     use super::*;
     use proptest::prelude::{prop_assert_eq, proptest};
+
+    const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
     proptest! {
         #[test]
@@ -273,7 +281,7 @@ mod tests {
     #[test]
     fn a_bridge_leads_to_a_seed_that_is_not_all_members() {
         let join = ["a:1".to_owned(), "b:1".to_owned(), "c:1".to_owned()];
-        let mut seeds = Seeds::new(&join, Instant::ZERO, Rng::from_number(1));
+        let mut seeds = Seeds::new(&join, DIAL_TIMEOUT, Instant::ZERO, Rng::from_number(1));
         let address = |low| SocketAddr::from(([10, 0, 0, low], 1));
         let (known, mut out) = (|known: &SocketAddr| *known != address(2), Vec::new());
         seeds.attempt(&join, &mut out);
@@ -290,7 +298,8 @@ mod tests {
 
     #[test]
     fn who_is_born_again_while_it_is_alone_waits_for_nothing() {
-        let mut seeds = Seeds::new(&["a:1".into()], Instant::ZERO, Rng::from_number(1));
+        let mut seeds =
+            Seeds::new(&["a:1".into()], DIAL_TIMEOUT, Instant::ZERO, Rng::from_number(1));
         seeds.pursue(Instant::ZERO, true);
         let mut now = Instant::ZERO;
         for _ in 0..8 {
@@ -308,7 +317,8 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_from_half_a_second_to_eight() {
-        let mut seeds = Seeds::new(&["a:1".into()], Instant::ZERO, Rng::from_number(1));
+        let mut seeds =
+            Seeds::new(&["a:1".into()], DIAL_TIMEOUT, Instant::ZERO, Rng::from_number(1));
         seeds.pursue(Instant::ZERO, true);
         let (mut now, mut waits) = (Instant::ZERO, Vec::new());
         for _ in 0..8 {

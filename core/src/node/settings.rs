@@ -271,6 +271,7 @@ fn membership_defaults(
         leave_timeout: Duration::from_secs(15),
         members_max: limits::MEMBERS_MAX,
         fences_max: limits::FENCES_MAX,
+        dial_timeout: Duration::from_secs(10),
     }
 }
 

@@ -25,9 +25,15 @@ struct World {
     accepted: u64,
     announced: VecDeque<(SocketAddr, Announcement)>,
     datagram_bytes_max: usize,
+    /// What the name of the seed stands for.
+    seed: SocketAddr,
 }
 
 const LATENCY: Duration = Duration::from_micros(200);
+
+/// Where dials end by their deadline alone.
+const NOWHERE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 1);
 
 fn address(index: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7000 + index))
@@ -44,6 +50,7 @@ impl World {
             accepted: 0,
             announced: VecDeque::new(),
             datagram_bytes_max: 0,
+            seed: address(0),
         };
         for index in 0..count {
             world.boot(index, 1);
@@ -52,15 +59,15 @@ impl World {
     }
 
     fn boot(&mut self, index: u16, incarnation: u64) {
-        self.boot_for(index, incarnation, limits::MEMBERS_MAX);
+        self.boot_with(index, incarnation, |_| {});
     }
 
-    fn boot_for(&mut self, index: u16, incarnation: u64, members_max: usize) {
+    fn boot_with(&mut self, index: u16, incarnation: u64, change: impl Fn(&mut Settings)) {
         let name = format!("n{index}").parse().expect("a node id");
         let cluster = ClusterId("test".into());
         let mut settings = Settings::new(name, cluster, address(index), Profile::Lan);
         settings.membership.join = vec!["seed:1".to_owned()];
-        settings.membership.members_max = members_max;
+        change(&mut settings);
         let seed = [u8::try_from(index).expect("few nodes"); 32];
         let node = Node::boot(settings, Incarnation(incarnation), &Image::new(), seed, self.now);
         self.nodes.insert(address(index), node);
@@ -125,7 +132,7 @@ impl World {
             }
             Effect::Store { ticket, .. } => self.send(from, Input::Stored { ticket }),
             Effect::Call { ticket, call: Call::Resolve { .. } } => {
-                let answer = Answer::Resolved(vec![address(0)]);
+                let answer = Answer::Resolved(vec![self.seed]);
                 self.send(from, Input::Answered { ticket, answer });
             }
             Effect::Call { .. } | Effect::Reply { .. } => {}
@@ -134,6 +141,9 @@ impl World {
     }
 
     fn connect(&mut self, from: SocketAddr, connection: ConnectionId, to: SocketAddr) {
+        if to == NOWHERE {
+            return; // No answer of any kind.
+        }
         if !self.nodes.contains_key(&to) {
             return self.send(from, Input::ConnectFailed { connection });
         }
@@ -176,7 +186,7 @@ fn nodes_with_one_seed_find_each_other_and_read_each_others_facts() {
 fn a_node_without_room_for_somebody_says_so_until_there_is() {
     let mut world = World::new(0);
     for index in 0..2 {
-        world.boot_for(index, 1, 2);
+        world.boot_with(index, 1, |settings| settings.membership.members_max = 2);
     }
     let full = |world: &World| world.nodes[&address(0)].published().members.load().full;
     world.run(Instant::from_millis(10_000));
@@ -188,6 +198,23 @@ fn a_node_without_room_for_somebody_says_so_until_there_is() {
     world.run(Instant::from_millis(40_000));
     assert_eq!(world.states(0), ["n0", "n2"].map(|name| (name.to_owned(), State::Alive)));
     assert!(!full(&world), "n2 took that of n1");
+}
+
+#[test]
+fn the_end_of_a_dial_is_told_however_long_links_may_dial() {
+    let mut world = World::new(1);
+    world.seed = NOWHERE;
+    world.boot_with(1, 1, |settings| settings.link.connect_timeout = Duration::from_secs(20));
+    world.run(Instant::from_millis(11_000));
+    world.seed = address(0);
+    world.run(Instant::from_millis(19_900));
+    assert_eq!(world.states(1).len(), 2, "it met n0 meanwhile");
+    world.announced.clear();
+    world.run(Instant::from_millis(20_500));
+    let failed = |(at, announcement): &(SocketAddr, Announcement)| {
+        *at == address(1) && matches!(announcement, Announcement::JoinFailed { .. })
+    };
+    assert!(world.announced.iter().any(failed), "{:?}", world.announced);
 }
 
 #[test]

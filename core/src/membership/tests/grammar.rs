@@ -26,6 +26,7 @@ impl Script for MembershipScript {
             fences_max: settings.get("fences_max", 16),
             forget_after: settings.millis("forget_after_ms", 1_800_000),
             restart_grace: settings.millis("restart_grace_ms", 30_000),
+            dial_timeout: settings.millis("dial_timeout_ms", 10_000),
             sync_interval: settings.millis("sync_interval_ms", 3_600_000),
             ..world::settings("a", address("a"), join)
         };

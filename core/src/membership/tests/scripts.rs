@@ -31,6 +31,27 @@ fn at_the_start_a_node_says_everything_about_itself_and_tries_its_seeds() {
 }
 
 #[test]
+fn a_dial_of_a_seed_is_awaited_for_as_long_as_links_try() {
+    check::<MembershipScript>(
+        "
+        given  join=seed:7420 dial_timeout_ms=20000
+        when   1ms     resolved seed:7420 10.0.0.2:7420
+        then   dial 10.0.0.2:7420
+        when   15s     run
+        then   0.5s resolve seed:7420
+        then   1.3s resolve seed:7420
+        then   3.4s resolve seed:7420
+        then   6.9s resolve seed:7420
+        then   14.0s resolve seed:7420
+        when   15s     resolved seed:7420 10.0.0.3:7420
+        then   dial 10.0.0.3:7420
+        when   16s     seed_failed 10.0.0.2:7420 failed
+        then   join failed seed:7420 1
+        ",
+    );
+}
+
+#[test]
 fn a_link_is_met_with_a_list_and_an_announcement_and_ends_the_search() {
     check::<MembershipScript>(
         "

@@ -29,6 +29,7 @@ pub(super) fn settings(name: &str, address: SocketAddr, join: Vec<String>) -> Se
         leave_timeout: Duration::from_secs(15),
         members_max: 2048,
         fences_max: 65_536,
+        dial_timeout: Duration::from_secs(10),
     }
 }
 
