@@ -123,6 +123,8 @@ pub struct Membership {
     rows: BTreeMap<NodeId, Row>,
     facts: BTreeMap<NodeId, facts::Facts>,
     fences: Fences,
+    /// Whose fences are durable, or were asked to be.
+    kept: BTreeSet<NodeId>,
     raise: Raise,
     seeds: Seeds,
     leave: Option<Leave>,
@@ -174,6 +176,7 @@ impl Membership {
         Membership {
             swim: Swim::new(identity.clone(), &settings, rng.child("swim")),
             seeds: Seeds::new(&settings.join, settings.dial_timeout, now, rng.child("seeds")),
+            kept: fences.keys().cloned().collect(),
             fences: Fences::restored(fences, settings.fences_max),
             joined: settings.join.is_empty(),
             join_deadline: now + JOIN_PATIENCE,
@@ -457,7 +460,12 @@ pub enum Output {
     DialSeed { address: SocketAddr },
     /// Make the incarnation and the fences durable; nothing that carries an identity leaves before
     /// `Input::Persisted`.
-    Persist { incarnation: Incarnation, fences: BTreeMap<NodeId, Incarnation> },
+    Persist {
+        incarnation: Incarnation,
+        fences: BTreeMap<NodeId, Incarnation>,
+        /// Whose fences made room for others: nothing of them is kept.
+        dropped: BTreeSet<NodeId>,
+    },
     /// From now on this node is `replica`: every machine mints anew under it.
     Raised { replica: Replica },
     /// The loop slept beyond `forget_after`: every foreign map and link is dropped.

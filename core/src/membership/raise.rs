@@ -68,9 +68,11 @@ impl Membership {
     }
 
     /// Asks for incarnation and fences to be made durable.
-    pub(super) fn persist(&self, out: &mut Vec<Output>) {
+    pub(super) fn persist(&mut self, out: &mut Vec<Output>) {
         let (incarnation, fences) = (self.newest(), self.fences.image());
-        out.push(Output::Persist { incarnation, fences });
+        let kept = std::mem::replace(&mut self.kept, fences.keys().cloned().collect());
+        let dropped = kept.into_iter().filter(|node| !fences.contains_key(node)).collect();
+        out.push(Output::Persist { incarnation, fences, dropped });
     }
 
     pub(super) fn persisted(

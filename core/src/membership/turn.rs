@@ -19,6 +19,9 @@ impl Membership {
         if !self.started {
             self.started = true;
             self.write_facts(out);
+            if self.kept.len() > self.fences.len() {
+                self.persist(out);
+            }
             self.seeds.pursue(now, true);
             self.try_seeds(now, out);
         }

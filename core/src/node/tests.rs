@@ -349,3 +349,29 @@ fn a_ping_alone_raises_the_floor_of_an_owner_and_that_of_a_reader() {
     ping(&mut world, 0, heard(0, head));
     assert_eq!(facts_of_n0(&world, 1), (head, head));
 }
+
+#[test]
+fn a_store_keeps_no_more_fences_than_the_table_holds() {
+    let names: Vec<NodeId> = ["b", "c", "d"].map(|name| name.parse().expect("a node id")).into();
+    let key = |name: &NodeId| (Keyspace::Meta, format!("{FENCE_PREFIX}{name}"));
+    let mut image: Image =
+        names.iter().map(|name| (key(name), Blob::from(crate::wire::encode(&7_u64)))).collect();
+    let own = "a".parse().expect("a node id");
+    let mut settings = Settings::new(own, ClusterId("test".into()), address(0), Profile::Lan);
+    settings.membership.fences_max = 2;
+    let now = Instant::from_millis(1);
+    let mut node = Node::boot(settings, Incarnation(1), &image, [0; 32], now);
+    let mut effects = Vec::new();
+    node.handle(now, Input::Start, &mut effects);
+    for effect in effects {
+        let Effect::Store { batch, .. } = effect else { continue };
+        for (keyspace, row, value) in batch {
+            match value {
+                Some(value) => image.insert((keyspace, row), value),
+                None => image.remove(&(keyspace, row)),
+            };
+        }
+    }
+    let kept: Vec<bool> = names.iter().map(|name| image.contains_key(&key(name))).collect();
+    assert_eq!(kept, [false, true, true]);
+}

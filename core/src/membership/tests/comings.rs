@@ -461,7 +461,7 @@ fn who_was_evicted_stays_so_when_its_fence_made_room_for_others() {
         then   fact evict/b 3
         then   answer 1 done
         when   3ms     evict 2 c
-        then   persist 5 fences c/1
+        then   persist 5 fences c/1 not b
         then   forgotten c/1
         then   fact evict/c 1
         then   answer 2 done

@@ -286,9 +286,10 @@ fn print(output: &Output) -> String {
         }
         Output::Resolve { seed } => format!("resolve {seed}"),
         Output::DialSeed { address } => format!("dial {address}"),
-        Output::Persist { incarnation, fences } => {
+        Output::Persist { incarnation, fences, dropped } => {
             let fences = fences.iter().map(|(node, fence)| format!(" {node}/{fence}"));
-            format!("persist {incarnation} fences{}", fences.collect::<String>())
+            let dropped = dropped.iter().map(|node| format!(" not {node}"));
+            format!("persist {incarnation} fences{}", fences.chain(dropped).collect::<String>())
         }
         Output::Raised { replica } => format!("raised {replica}"),
         Output::Slept => "slept".to_owned(),

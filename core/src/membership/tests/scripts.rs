@@ -520,6 +520,31 @@ fn who_departed_longest_ago_makes_room_for_somebody_who_is_here() {
 }
 
 #[test]
+fn what_is_kept_of_fences_is_no_more_than_the_table_holds() {
+    check::<MembershipScript>(
+        "
+        # A former process kept more: they go by name.
+        given  started=false fences=b/1,c/1,d/1 fences_max=2
+        when   0ms     start
+        then   fact addresses {'datagram':'10.0.0.1:7420','http':'','link':'10.0.0.1:7420'}
+        then   fact zone ''
+        then   fact versions {'protocol_max':1,'protocol_min':1,'software':'1.0.0'}
+        then   fact labels {}
+        then   facts ready
+        then   persist 5 fences c/1 d/1 not b
+        when   1ms     packet e/3 gossip
+        then   up e/3
+        when   2ms     bye e/3
+        then   gone e/3 left
+        then   persist 5 fences d/1 e/3 not c
+        then   forgotten e/3
+        when   3ms     retired e/3 a/5
+        then   persist 6 fences d/1 e/3
+        ",
+    );
+}
+
+#[test]
 fn a_full_table_ignores_strangers_and_keeps_the_known() {
     check::<MembershipScript>(
         "

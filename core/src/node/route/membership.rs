@@ -1,6 +1,6 @@
 //! What membership says: packets, notices, and lives of replicas that everybody hears of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::{Announcement, Call, Effect, Keyspace, Node, Reply, Step};
@@ -39,7 +39,9 @@ impl Node {
                 out.push(Effect::Call { ticket, call: Call::Resolve { name: seed } });
             }
             Output::DialSeed { address } => self.link_step(link::Input::DialSeed { address }),
-            Output::Persist { incarnation, fences } => self.persist(incarnation, fences, out),
+            Output::Persist { incarnation, fences, dropped } => {
+                self.persist(incarnation, fences, dropped, out);
+            }
             Output::Raised { replica } => self.raised(replica, out),
             Output::Slept => self.slept(),
             Output::Notice(notice) => self.notice(notice, out),
@@ -87,13 +89,14 @@ impl Node {
         &mut self,
         incarnation: Incarnation,
         fences: BTreeMap<NodeId, Incarnation>,
+        dropped: BTreeSet<NodeId>,
         out: &mut Vec<Effect>,
     ) {
         let row = |key: String, value: u64| (Keyspace::Meta, key, Some(Blob::from(encode(&value))));
+        let key = |node: &NodeId| format!("{FENCE_PREFIX}{node}");
         let mut batch = vec![row(INCARNATION_KEY.to_owned(), incarnation.0)];
-        batch.extend(
-            fences.into_iter().map(|(node, fence)| row(format!("{FENCE_PREFIX}{node}"), fence.0)),
-        );
+        batch.extend(dropped.iter().map(|node| (Keyspace::Meta, key(node), None)));
+        batch.extend(fences.iter().map(|(node, fence)| row(key(node), fence.0)));
         let ticket = self.ask(Question::Persist(incarnation));
         out.push(Effect::Store { ticket, batch });
     }
