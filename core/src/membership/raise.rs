@@ -113,6 +113,7 @@ impl Membership {
         self.expiries.clear();
         self.departing.clear();
         self.linked.clear();
+        self.full = false;
         self.sleeps += 1;
         let rng = self.rng.child(&format!("swim/{}", self.sleeps));
         self.swim = Swim::new(self.identity.clone(), &self.settings, rng);

@@ -46,6 +46,9 @@ impl Script for MembershipScript {
         if let ["run"] = words {
             return self.run(now);
         }
+        if let ["room"] = words {
+            return vec![if self.node.members_full() { "none" } else { "enough" }.to_owned()];
+        }
         if let ["show", name] = words {
             return vec![self.show(name)];
         }

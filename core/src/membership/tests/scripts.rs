@@ -520,6 +520,33 @@ fn who_departed_longest_ago_makes_room_for_somebody_who_is_here() {
 }
 
 #[test]
+fn who_slept_has_room_until_somebody_is_ignored_again() {
+    check::<MembershipScript>(
+        "
+        given  members_max=3 forget_after_ms=60000
+        when   0ms     packet b/3 gossip c/1=alive
+        then   up b/3
+        then   up c/1
+        when   0ms     room
+        then   enough
+        when   1ms     packet e/1 ping
+        when   1ms     room
+        then   none
+        when   120s    packet b/3 gossip c/1=alive
+        then   slept
+        then   persist 6 fences
+        then   up b/3
+        then   up c/1
+        when   120s    room
+        then   enough
+        when   120s    packet e/1 ping
+        when   120s    room
+        then   none
+        ",
+    );
+}
+
+#[test]
 fn what_is_kept_of_fences_is_no_more_than_the_table_holds() {
     check::<MembershipScript>(
         "
