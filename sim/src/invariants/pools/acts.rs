@@ -131,7 +131,15 @@ impl Observer {
         words.read(turn.process.node.maps(), unix);
         let after = words.standing(at, pool, of, lane, &also);
         let gone = row.is_none_or(|row| row.state == State::Disabled);
-        let parked = self.words.parked(unix, of) || words.parked(unix, of);
+        // Who was set aside by a word of this turn may be back by another.
+        let aside = |effect: &Effect| match effect {
+            Effect::Announce(Announcement::Pool(Event::Parked { pool, member, until })) => {
+                pool == name && *member == from && until.is_some()
+            }
+            _ => false,
+        };
+        let now = words.parked(unix, of) || turn.effects.iter().any(aside);
+        let parked = self.words.parked(unix, of) || now;
         let rested = before != Standing::Servable || after != Standing::Servable;
         let why = gone || parked || rested;
         ledger.hold(Id::P3, turn.machine, failover && why, || {
