@@ -109,11 +109,13 @@ fn a_node_shows_itself_drains_reloads_and_is_looked_at() {
     let text = std::fs::read_to_string(a.config()).expect("its own file");
     let other = text.replace(&a.http.to_string(), &free_address().to_string());
     let other = other.replace("forget_after_ms = 5000", "forget_after_ms = 90000");
-    let other = other + "\n[kv]\ndeadline_ms = 900\n";
+    let other = other + "\n[kv]\ndeadline_ms = 900\n\n[gateway]\nhead_timeout_ms = 9000\n";
     std::fs::write(a.config(), other).expect("its own file");
     let reloaded = a.run(&["node", "reload", "--output", "json"]).json();
-    let keys = serde_json::json!(["listen.http", "membership.forget_after_ms"]);
-    assert_eq!(reloaded["needs_restart"], keys, "{reloaded}");
+    let keys = ["gateway.head_timeout_ms", "listen.http", "membership.forget_after_ms"];
+    assert_eq!(reloaded["needs_restart"], serde_json::json!(keys), "{reloaded}");
+    let again = a.run(&["node", "reload", "--output", "json"]).json();
+    assert_eq!(again["needs_restart"], reloaded["needs_restart"], "until it restarts");
     std::fs::write(a.config(), format!("{text}\nnonsense = 1\n")).expect("its own file");
     let refused = a.run(&["node", "reload"]);
     assert!(refused.code == Some(2) && refused.words.contains("config_invalid"), "{refused:?}");

@@ -8,7 +8,7 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::Problem;
-use super::catalogue::{self, Kind};
+use super::catalogue::{self, Key, Kind};
 
 /// The largest configuration file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -96,6 +96,17 @@ impl Layers {
             }
         }
         layers
+    }
+
+    /// What each key says that takes effect at a start alone, and is no number of a protocol; written as here or as
+    /// its default.
+    pub fn fixed(&self) -> BTreeMap<&'static str, String> {
+        let fixed = |key: &Key| !key.live && !matches!(key.kind, Kind::Number(_));
+        let said = |key: &Key| match self.get(key.path) {
+            Some(row) => row.value.to_string(),
+            None => key.default.to_owned(),
+        };
+        catalogue::keys().iter().filter(|key| fixed(key)).map(|key| (key.path, said(key))).collect()
     }
 
     /// The winning value of a key.

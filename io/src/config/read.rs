@@ -61,6 +61,8 @@ pub struct Config {
     pub record: Option<PathBuf>,
     /// The most bytes of one.
     pub record_bytes_max: u64,
+    /// What each key says that takes effect at a start alone, but for numbers of protocols.
+    pub fixed: BTreeMap<&'static str, String>,
 }
 
 /// What the HTTP surface needs.
@@ -149,6 +151,7 @@ pub(super) fn config(layers: &Layers, problems: &mut Vec<Problem>) -> Option<Con
         shutdown_delay: reader.millis("shutdown.delay_ms"),
         record: None,
         record_bytes_max: reader.bytes("trace.record_bytes_max"),
+        fixed: layers.fixed(),
     })
 }
 

@@ -360,6 +360,7 @@ impl Process {
         config.credentials = present.credentials.clone();
         config.cluster_listen = present.cluster_listen;
         config.http.listen = present.http.listen;
+        config.fixed = present.fixed.clone();
         config
     }
 
@@ -527,26 +528,10 @@ fn sentence(problems: &[Problem]) -> String {
 
 /// Keys whose change is not taken at run time.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let keys = [
-        ("node.id", old.node.membership.node != new.node.membership.node),
-        ("cluster.id", old.node.link.cluster != new.node.link.cluster),
-        ("cluster.listen", old.cluster_listen != new.cluster_listen),
-        ("data", old.data != new.data),
-        ("credentials", old.credentials != new.credentials),
-        ("listen.http", old.http.listen != new.http.listen),
-        ("http.hosts", old.http.hosts != new.http.hosts),
-        ("metrics.open", old.http.metrics_open != new.http.metrics_open),
-        ("ready.exclude", old.http.ready_exclude != new.http.ready_exclude),
-        ("ready.require", old.http.ready_require != new.http.ready_require),
-        ("log.format", old.log_format != new.log_format),
-        ("log.filter", old.log_filter != new.log_filter),
-        ("auth_reset", old.outward.reset != new.outward.reset),
-        ("notices.sinks", old.outward.sinks != new.outward.sinks),
-        ("chat.telegram", old.outward.chat != new.outward.chat),
-    ];
+    let keys = new.fixed.iter().map(|(key, said)| (*key, old.fixed.get(key) != Some(said)));
     let numbers =
         fixed_numbers().map(|number| (number.key, number.of(&old.node) != number.of(&new.node)));
-    keys.into_iter().chain(numbers).filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    keys.chain(numbers).filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }
 
 /// Numbers of protocols that stay as they are while the node runs.
