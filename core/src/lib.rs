@@ -5,7 +5,7 @@
 //! `sim` in a false world. Start reading at [`node`], then follow one output in `node/route.rs`.
 //!
 //! The modules below stand in reading order: foundation, mechanisms, services, composition. A module
-//! uses only those above it, and of those only their values.
+//! uses only groups above its own, those of the foundation also each other, and of those only their values.
 
 #![forbid(unsafe_code)]
 

@@ -50,7 +50,7 @@ pub struct Count {
     pub value: u64,
 }
 
-/// At most two labels: more would be a table, not a number.
+/// At most three labels: more would be a table, not a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Labels {
     /// The metric has no labels.

@@ -9,7 +9,8 @@
 //!  caller ─ Read ────▶ ReadIndex round of the leader ─▶ applied ≥ index ─────────────────▶ ReadReady
 //! ```
 //!
-//! Invariants are numbered RF-1 … RF-16 where they are kept, and checked by the simulator.
+//! Invariants are numbered RF-1 … RF-16 where they are kept, and checked by the simulator or, where one copy or the
+//! ladder alone shows them, by tests here.
 //!
 //! Absent on purpose: a second group, leases for reads, entries on behalf of membership's noise, time that
 //! any replica reads from its own clock, and meaning: payloads belong to their subject.

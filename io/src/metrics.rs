@@ -2,9 +2,10 @@
 //!
 //! The machines count for themselves and publish; a collector shows what was published. What only the
 //! shell can see is measured here. Every series that can occur is there at 0 from the first scrape (O-1),
-//! so each family's label sets are made at the start and are closed.
+//! so each family's label sets are made at the start and are closed; those of pools, sinks and accounts come and go with
+//! them (`pools/gauges.rs`).
 //!
-//! Absent on purpose: a global registry (many nodes live in one test process), and labels with ids.
+//! Absent on purpose: a global registry (many nodes live in one test process), and labels with ids of workers.
 
 mod requests;
 

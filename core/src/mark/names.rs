@@ -1,6 +1,6 @@
 //! The names of all marks and points, in order: what a run may reach, and what it may force.
 //!
-//! A name is `<domain>.<what>`. The tidy test compares this list with the source, both ways.
+//! A name is `<domain>.<what>`. `tests/tests/marks.rs` compares this list with the source, both ways.
 
 /// Every mark.
 pub const MARKS: &[&str] = &[

@@ -1,6 +1,6 @@
 //! What a node says of itself: keys with JSON values in its own map of topic `facts`.
 //!
-//! The raft fact is absent for now: a node that says nothing about it is eligible for nothing.
+//! What other machines say of themselves (`raft`, `audit`) is handed in by `Input::Tell`, and not read here.
 
 use std::collections::BTreeMap;
 

@@ -64,7 +64,7 @@ pub(super) enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Start three nodes on this machine, with two demonstration workers
+    /// Start three nodes on this machine, with two demonstration providers and two workers
     #[command(after_help = "Examples:\n  quorate dev\n  quorate dev --once --clean")]
     Dev(Dev),
     /// Run a node

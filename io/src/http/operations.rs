@@ -156,7 +156,7 @@ fn dump(call: Call) -> Outcome {
     Ok(Answer::json(dump_document(&call.surface)))
 }
 
-/// Every snapshot at once, without secrets; also what a state dump by signal writes.
+/// What it shows of all but credentials and the agreed log at once, without secrets; also what a state dump by signal writes.
 pub(super) fn dump_document(surface: &Surface) -> Value {
     let published = surface.handle.published();
     let members = published.members.load_full();

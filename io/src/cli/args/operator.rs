@@ -218,7 +218,7 @@ pub(crate) struct Defined {
     /// No sink hears of it
     #[arg(long, conflicts_with = "notify")]
     pub(crate) no_notices: bool,
-    /// What to send where nobody asks, as in '{"method":"GET","path":"/v1/models"}'
+    /// Kept and shown; nothing sends it yet: what to try an account with, as in '{"method":"GET","path":"/v1/models"}'
     #[arg(long, value_name = "JSON", value_parser = json)]
     pub(crate) probe_request: Option<Value>,
 }

@@ -341,7 +341,7 @@ pub(in crate::cli) enum Node {
         after_help = "Examples:\n  quorate node undrain\n  quorate node undrain --address 127.0.0.1:8430"
     )]
     Undrain,
-    /// Everything it knows, as JSON
+    /// Members, workers, pools, gossip, links, maps, checks and counts, as JSON
     #[command(
         after_help = "Examples:\n  quorate node dump\n  quorate node dump --output json > dump.json"
     )]
