@@ -5,6 +5,7 @@
 mod answers;
 mod fixtures;
 mod gossip;
+mod keys;
 mod membership;
 mod node;
 mod picks;
