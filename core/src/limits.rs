@@ -1,8 +1,8 @@
 //! The bounds of the machines, by name.
 //!
-//! A queue, table, buffer or loop that has none is a defect. What one file alone needs stands in it as a constant, and so
-//! do the bounds of surfaces and of a host's queues. What an
-//! operator may change has its default here and its legal range in the configuration catalogue.
+//! A queue, table, buffer or loop that has none is a defect. What one file alone needs stands in it as a
+//! constant, and so do the bounds of surfaces and of a host's queues. What an operator may change has its
+//! default here and its legal range in the configuration catalogue.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@
 //! | `swim.rs` | the engine, its timers, packets as bytes |
 //! | `screen.rs` | which news may enter the engine |
 //! | `table.rs` | rows, and the notices that follow from them |
-//! | [`crate::fences`] | lives that are over for good |
+//! | `crate::fences` | lives that are over for good |
 //! | `raise.rs` | when we take up a new life |
 //! | `contact.rs` | notices to the departed, transports that are silent |
 //! | `corrections.rs` | what others know better of those we hold failed |
