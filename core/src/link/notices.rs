@@ -123,8 +123,12 @@ impl Links {
             self.retire_all(node, Bye::Closing, out);
             self.went_down(now, node, Dropped::Reconnect, out);
         }
+        let waits = self.agenda.of(&Subject::Peer(node.clone())).is_some();
+        let peer = self.peer_mut(node);
+        // Whoever failed and called all the same has no next dial: it was connected until now.
+        let is_idle = peer.up.is_none() && peer.dialling.is_none() && !waits;
         // The reason: news of one death after another must not put off the next dial.
-        if self.peer_mut(node).standing != Standing::Failed {
+        if peer.standing != Standing::Failed || is_idle {
             self.failed(now, replica, out);
         }
     }

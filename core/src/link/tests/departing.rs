@@ -180,3 +180,24 @@ fn leaving_says_goodbye_once_everything_has_left() {
         ",
     );
 }
+
+#[test]
+fn who_called_though_it_failed_is_dialled_again_once_its_next_life_is_said_to_have_failed_too() {
+    check::<LinkScript>(
+        "
+        given  local=m/1
+        when   0ms     member z/5
+        when   0ms     failed z/5
+        when   1s      accepted a1 z
+        when   1s      frame a1 hello z/5 called=m
+        then   write a1 welcome m/1 protocol=1
+        then   up z/5 at 10.0.0.122:7420
+        when   2s      look_for z/6
+        then   write a1 bye Closing
+        then   disconnect a1
+        then   down z
+        when   2s      next
+        then   12.115399s a dial or a ping
+        ",
+    );
+}
