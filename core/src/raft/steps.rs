@@ -151,8 +151,9 @@ impl Raft {
         let Some(group) = &self.group else { return };
         let last = group.last();
         for member in self.state.configuration.members() {
-            let behind = last.saturating_sub(group.matched(member));
-            if behind <= limits::RAFT_CLOSE_ENTRIES {
+            // Whoever has acknowledged nothing yet is not close, however young the log is.
+            let matched = group.matched(member);
+            if matched > 0 && last.saturating_sub(matched) <= limits::RAFT_CLOSE_ENTRIES {
                 self.ladder.caught_up.entry(member).or_insert(now);
             } else {
                 self.ladder.caught_up.remove(&member);
