@@ -5,9 +5,11 @@
 //! so each family's label sets are made at the start and are closed; those of pools, sinks and accounts come and go with
 //! them (`pools/gauges.rs`).
 //!
-//! Absent on purpose: a global registry (many nodes live in one test process), and labels with ids of workers.
+//! Absent on purpose: a global registry (many nodes live in one test process), and labels with ids of workers
+//! that nobody asked for (`metrics/workers.rs`).
 
 mod requests;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +27,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use quorate_core::machine::{Count, Counted, Labels};
 use quorate_core::node::pools::Class;
+use quorate_core::node::workers::Snapshot as Workers;
 
 use crate::audit::AuditError;
 use crate::handle::Handle;
@@ -32,6 +35,7 @@ use crate::pools::gauges::Gauges;
 use crate::pools::reset::OUTCOMES;
 use crate::pools::sinks::RESULTS;
 use requests::{ByPool, ByRoute, UPSTREAM};
+use workers::{Each, Picked};
 
 /// The content type of the page.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -69,6 +73,7 @@ pub struct Meters {
     requests: ByRoute,
     auth_failures: Family<Pairs, Counter>,
     picks: Family<Pairs, Counter>,
+    picked: Picked,
     auth_resets: Family<Pairs, Counter>,
     notices: Family<Pairs, Counter>,
     pool_edges: Family<Pairs, Counter>,
@@ -169,6 +174,7 @@ impl Meters {
             requests: ByRoute::default(),
             auth_failures: Family::default(),
             picks: Family::default(),
+            picked: Picked::default(),
             auth_resets: Family::default(),
             notices: Family::default(),
             pool_edges: Family::default(),
@@ -177,6 +183,8 @@ impl Meters {
         };
         meters.register(&mut registry);
         registry.register_collector(Box::new(Gauges { handle: handle.clone() }));
+        let each = Each { handle: handle.clone(), picked: meters.picked.clone() };
+        registry.register_collector(Box::new(each));
         registry.register_collector(Box::new(Collected { handle: handle.clone(), sources }));
         let meters = Meters { registry, ..meters };
         meters.open_series();
@@ -258,6 +266,11 @@ impl Meters {
     /// Counts a pick; the words are of [`PICK_POLICIES`] and [`PICK_RESULTS`].
     pub(crate) fn pick(&self, policy: &str, result: &str) {
         self.picks.get_or_create(&pick_labels(policy, result)).inc();
+    }
+
+    /// Counts a pick of a worker, where each has a series.
+    pub(crate) fn picked(&self, snapshot: &Workers, id: &str) {
+        self.picked.count(snapshot, id);
     }
 
     /// Counts the run that reset a login; `outcome` is one of [`OUTCOMES`].

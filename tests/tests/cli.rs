@@ -123,6 +123,23 @@ fn a_node_shows_itself_drains_reloads_and_is_looked_at() {
 }
 
 #[test]
+fn a_worker_has_series_of_its_own_from_the_moment_that_they_are_wanted() {
+    let a = alone();
+    let shown = a.run(&["worker", "add", "http://127.0.0.1:9", "--output", "json"]).json();
+    let id = shown["id"].as_str().expect("an id");
+    let ready = format!("quorate_worker_ready{{worker=\"{id}\"}}");
+    assert!(a.metric(&ready).is_err(), "nobody wants it");
+    let text = std::fs::read_to_string(a.config()).expect("its own file");
+    let wanted = text.replace("[workers]\n", "[workers]\nmetrics_per_worker = true\n");
+    std::fs::write(a.config(), wanted).expect("its own file");
+    let reloaded = a.run(&["node", "reload", "--output", "json"]).json();
+    assert_eq!(reloaded["needs_restart"], serde_json::json!([]), "{reloaded}");
+    assert_eq!(a.metric(&ready), Ok(0), "nobody answers there");
+    assert_eq!(a.metric(&format!("quorate_worker_picked_total{{worker=\"{id}\"}}")), Ok(0));
+    assert!(!a.ask("GET", "/metrics", None).expect("it answers").body.contains("127.0.0.1:9\""));
+}
+
+#[test]
 fn the_audit_log_is_followed_by_request_and_verified_from_its_files() {
     let a = alone();
     well(&a.run(&["node", "drain"]));

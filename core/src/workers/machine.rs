@@ -90,7 +90,7 @@ impl Workers {
         let policy = Arc::new(Policy::new(&settings.allow, &settings.deny, settings.same_machine));
         Workers {
             members: BTreeSet::from([local.node.clone()]),
-            folded: Folded::new(Arc::clone(&policy)),
+            folded: Folded::new(Arc::clone(&policy), settings.metrics_per_worker),
             policy,
             settings,
             local,
@@ -135,7 +135,7 @@ impl Workers {
 
     fn reload(&mut self, now: Instant, settings: Settings, out: &mut Vec<Output>) {
         self.policy = Arc::new(Policy::new(&settings.allow, &settings.deny, settings.same_machine));
-        self.folded.policy_changed(Arc::clone(&self.policy));
+        self.folded.settings_changed(Arc::clone(&self.policy), settings.metrics_per_worker);
         let before = std::mem::replace(&mut self.settings, settings);
         self.apply_registrations(now, &before.registrations, out);
         let all: Vec<u64> = self.entries.keys().copied().collect();

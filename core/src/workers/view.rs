@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub unanswered: usize,
     /// New ones refused at a bound, since the start.
     pub refused_full: u64,
+    /// Whether a host may show a series for each worker.
+    pub shows_each: bool,
 }
 
 impl Snapshot {

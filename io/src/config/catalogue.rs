@@ -111,7 +111,7 @@ const KEYS: &[Key] = &[
     key("workers.deny", Texts, "[]", Fleet, true, "looked at before workers.allow; always contains link-local, multicast, unspecified and, unless all peers are on this machine, loopback"),
     key("workers.keys", Map, "{}", Node, true, "secrets by URL prefix: env:NAME or file:/path"),
     key("workers.linger_ms", Millis(DAY_MS), "600000", Fleet, true, "how long workers of an owner that left are kept"),
-    key("workers.metrics_per_worker", Flag, "false", Fleet, false, "no effect in this build: series per worker id"),
+    key("workers.metrics_per_worker", Flag, "false", Fleet, true, "shows a series for each worker by its id, at most 512 of a metric, the rest as `other`"),
     key("workers.register", Tables, "[]", Fleet, true, "workers that this node owns: { url, models, … } each"),
     key("workers.remove_failed_after_ms", Millis(30 * DAY_MS), "0", Fleet, true, "removes own workers that failed for so long; 0 is never"),
 ];

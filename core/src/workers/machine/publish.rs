@@ -35,9 +35,9 @@ struct Row {
 }
 
 impl Folded {
-    pub(super) fn new(policy: Arc<Policy>) -> Folded {
+    pub(super) fn new(policy: Arc<Policy>, shows_each: bool) -> Folded {
         Folded {
-            snapshot: Snapshot { policy, ..Snapshot::default() },
+            snapshot: Snapshot { policy, shows_each, ..Snapshot::default() },
             rows: BTreeMap::new(),
             lanes: BTreeMap::new(),
             unanswered: BTreeSet::new(),
@@ -49,8 +49,8 @@ impl Folded {
         &self.snapshot
     }
 
-    pub(super) fn policy_changed(&mut self, policy: Arc<Policy>) {
-        self.snapshot.policy = policy;
+    pub(super) fn settings_changed(&mut self, policy: Arc<Policy>, shows_each: bool) {
+        (self.snapshot.policy, self.snapshot.shows_each) = (policy, shows_each);
         self.dirty = true;
     }
 

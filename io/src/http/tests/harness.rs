@@ -535,7 +535,7 @@ fn fresh_counts() -> Vec<Count> {
 }
 
 /// The workers of a node that registers these.
-pub(super) fn registered(specs: &[Value]) -> Arc<Snapshot> {
+pub(crate) fn registered(specs: &[Value]) -> Arc<Snapshot> {
     let specs = specs.iter().map(|spec| Spec::from_request(spec.clone()).expect("a spec"));
     fresh_node(specs.collect()).published().workers.load_full()
 }

@@ -49,6 +49,7 @@ fn pick(mut call: Call) -> Outcome {
     match surface.picks.pick(surface.host.now(), &snapshot, &query) {
         Ok(picked) => {
             surface.meters.pick(&policy, "ok");
+            surface.meters.picked(&snapshot, &picked.id);
             let answer = json!({"id": picked.id, "url": picked.url, "ticket": picked.ticket});
             Ok(Answer::json(answer).about(picked.id))
         }
