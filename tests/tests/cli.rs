@@ -119,6 +119,12 @@ fn a_node_shows_itself_drains_reloads_and_is_looked_at() {
     std::fs::write(a.config(), format!("{text}\nnonsense = 1\n")).expect("its own file");
     let refused = a.run(&["node", "reload"]);
     assert!(refused.code == Some(2) && refused.words.contains("config_invalid"), "{refused:?}");
+    // What is wrong, and where.
+    std::fs::write(a.config(), format!("{text}\n[workers]\n")).expect("its own file");
+    let refused = a.run(&["node", "reload"]);
+    let place = format!("{}:{}:", a.config().display(), text.lines().count() + 2);
+    assert!(refused.words.contains("duplicate key: `workers`"), "{refused:?}");
+    assert!(refused.words.contains(&place), "{refused:?}");
     assert!(a.run(&["gossip", "show"]).data.starts_with("TOPIC"));
 }
 

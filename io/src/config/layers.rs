@@ -141,12 +141,18 @@ impl Layers {
         };
         match DeTable::parse(&text) {
             Ok(table) => self.flatten("", table.get_ref(), &place, problems),
-            Err(error) => problems.push(Problem {
-                code: "toml_malformed",
-                message: error.message().to_owned(),
-                place: place(error.span().map_or(0, |span| span.start)),
-                help: None,
-            }),
+            Err(error) => {
+                let span = error.span().unwrap_or_default();
+                // Of anything else the text may be a secret.
+                let key = text.get(span.clone()).filter(|_| error.message() == "duplicate key");
+                let key = key.map_or_else(String::new, |key| format!(": `{key}`"));
+                problems.push(Problem {
+                    code: "toml_malformed",
+                    message: format!("{}{key}", error.message()),
+                    place: place(span.start),
+                    help: None,
+                });
+            }
         }
     }
 

@@ -522,7 +522,8 @@ fn seen(path: &Path) -> Option<(SystemTime, u64)> {
 }
 
 fn sentence(problems: &[Problem]) -> String {
-    let texts: Vec<String> = problems.iter().map(|problem| problem.message.clone()).collect();
+    let texts: Vec<String> =
+        problems.iter().map(|problem| format!("{} ({})", problem.message, problem.place)).collect();
     texts.join("; ")
 }
 
