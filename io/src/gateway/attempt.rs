@@ -266,8 +266,11 @@ fn head(
     let own = pool.definition.upstream.as_str();
     let base = if own.is_empty() { preset.base } else { own };
     let query = request.target.query().map(headers::query).filter(|query| !query.is_empty());
-    let query = query.map_or_else(String::new, |query| format!("?{query}"));
-    let uri = format!("{}{}{query}", base.trim_end_matches('/'), request.target.path());
+    let mut uri = [base.trim_end_matches('/'), request.target.path()].concat();
+    if let Some(query) = query {
+        uri.push('?');
+        uri.push_str(&query);
+    }
     let mut head = hyper::Request::builder().method(request.method.clone()).uri(uri);
     let lines = head.headers_mut()?;
     lines.clone_from(&request.headers);
@@ -284,7 +287,7 @@ fn show_key(
 ) -> Option<()> {
     let body = vault.body(flight.picked.member.handle)?;
     let secret = preset::KEY_PATHS.iter().find_map(|path| body.secret(path))?;
-    let shown = format!("{}{}", preset.before, secret.expose(Purpose::Upstream));
+    let shown = [preset.before, secret.expose(Purpose::Upstream)].concat();
     let mut value = HeaderValue::try_from(shown).ok()?;
     value.set_sensitive(true);
     headers.insert(HeaderName::from_static(preset.header), value);

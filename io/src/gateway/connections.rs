@@ -17,7 +17,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::uri::{Authority, Scheme};
+use axum::http::uri::Scheme;
 use axum::http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -35,7 +35,7 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whom a connection leads to, and which thread watches it: used by another, each of its bytes would wake both.
-type Host = (ThreadId, Scheme, Authority);
+type Host = (ThreadId, Scheme, String);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,17 +152,17 @@ impl Connections {
 /// Whom a request is for, the target as it was, and the request as it stands on a connection to there (RFC 9112 §3.2.1).
 fn addressed(mut request: Request<Watched>) -> Option<(Host, Uri, Request<Watched>)> {
     let whole = request.uri().clone();
-    let (scheme, authority) = (whole.scheme()?.clone(), whole.authority()?.clone());
-    let name = authority.host();
+    let (scheme, authority) = (whole.scheme()?.clone(), whole.authority()?);
     let usual = if scheme == Scheme::HTTPS { 443 } else { 80 };
     let shown = match authority.port_u16().filter(|port| *port != usual) {
-        Some(port) => HeaderValue::try_from(format!("{name}:{port}")),
-        None => HeaderValue::from_str(name),
+        Some(_) => authority.as_str().rsplit('@').next()?,
+        None => authority.host(),
     };
-    request.headers_mut().insert(header::HOST, shown.ok()?);
+    request.headers_mut().insert(header::HOST, HeaderValue::from_str(shown).ok()?);
     let target = whole.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
     *request.uri_mut() = target;
-    Some(((thread::current().id(), scheme, authority), whole, request))
+    let host = (thread::current().id(), scheme, authority.as_str().to_owned());
+    Some((host, whole, request))
 }
 
 /// One connection.

@@ -23,11 +23,7 @@ const OURS: [&str; 5] = ["authorization", "cookie", "host", "content-length", "e
 
 /// A client's headers as they go up.
 pub(super) fn upwards(headers: HeaderMap) -> HeaderMap {
-    let mut headers = downwards(headers);
-    for name in OURS.into_iter().chain(TOKEN_HEADERS) {
-        headers.remove(name);
-    }
-    headers
+    without(downwards(headers), |name| OURS.contains(&name) || TOKEN_HEADERS.contains(&name))
 }
 
 /// An upstream's headers as they go down.
@@ -42,7 +38,13 @@ pub(super) fn downwards(mut headers: HeaderMap) -> HeaderMap {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    without(headers, |name| HOP_BY_HOP.contains(&name))
+}
+
+/// Those that are there are few beside those that could be: a name is looked up once it has been seen.
+fn without(mut headers: HeaderMap, is_out: impl Fn(&str) -> bool) -> HeaderMap {
+    let seen = headers.keys().filter(|name| is_out(name.as_str()));
+    for name in seen.cloned().collect::<Vec<HeaderName>>() {
         headers.remove(name);
     }
     headers

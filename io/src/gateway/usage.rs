@@ -36,7 +36,8 @@ impl Usage {
     }
 
     fn hear(&mut self, json: &[u8]) {
-        if !json.windows(USAGE.len()).any(|window| window == USAGE) {
+        // What is no text as a whole may tell of it all the same.
+        if std::str::from_utf8(json).is_ok_and(|text| !text.contains(USAGE)) {
             return;
         }
         let Ok(told) = serde_json::from_slice::<Told>(json) else { return };
@@ -70,7 +71,7 @@ struct Told {
 }
 
 /// Stands in every answer that tells of it.
-const USAGE: &[u8] = b"\"usage";
+const USAGE: &str = "\"usage";
 const INPUT: [&str; 3] = ["input_tokens", "prompt_tokens", "promptTokenCount"];
 const OUTPUT: [&str; 3] = ["output_tokens", "completion_tokens", "candidatesTokenCount"];
 const TOTAL: [&str; 2] = ["total_tokens", "totalTokenCount"];
