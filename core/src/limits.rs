@@ -290,6 +290,8 @@ pub const PROBE_BODY_BYTES_MAX: usize = 4 * 1024;
 
 /// Bytes of a pool's name, and of a target of an auth reset.
 pub const POOL_NAME_BYTES_MAX: usize = 64;
+/// Bytes of the body of the request that a pool sends by itself.
+pub const POOL_PROBE_BODY_BYTES_MAX: usize = 16_384;
 /// Pools.
 pub const POOLS_MAX: usize = 1024;
 /// Members that a definition may list.

@@ -14,7 +14,7 @@
 //!
 //! Reading order: a [`definition`] says what a pool is ([`agreed`]: and which of them callers made), a [`verdict`] what an answer meant ([`answer`] and
 //! [`wait`] read it, [`profile`] says how long a member rests by it), a [`target`] what can rest, [`said`] what
-//! nodes say of it, `rest` what that amounts to, `probe` who may try, `lane` who may be picked, [`pick`] picks,
+//! nodes say of it, `rest` what that amounts to, `probe` who may try, `lane` who may be picked for a [`model`], [`pick`] picks,
 //! [`view`] is what readers see, [`operations`] are what may be asked, and [`machine`] is the one `match`
 //! that holds them together.
 //!
@@ -28,6 +28,7 @@ pub mod answer;
 pub mod definition;
 mod lane;
 pub mod machine;
+pub mod model;
 pub mod notice;
 pub mod operations;
 pub mod pick;
@@ -55,7 +56,7 @@ pub use definition::{
 };
 pub use machine::Pools;
 pub use operations::{Answer, Command, Ended, LeaseId, Outcome, Refusal, Report};
-pub use pick::{Lane, Member, Picked, Pool, Query, Refused, Snapshot, Why, pick};
+pub use pick::{Lane, Member, Picked, Pool, Query, Refused, Snapshot, Why, pick, pick_try};
 pub use said::check_entry;
 pub use verdict::{Class, Scope, Verdict};
 
@@ -226,6 +227,14 @@ pub enum Event {
         member: CredentialHandle,
         /// Until when, Unix ms.
         until: Option<UnixTime>,
+    },
+    /// A member may be tried, nobody asks, and it is this node's turn: the pool's own request is to be sent to
+    /// it; [`pick::pick_try`] takes the try.
+    ProbeDue {
+        /// Which pool.
+        pool: Name,
+        /// To whom.
+        member: CredentialHandle,
     },
     /// Anything about a pool changed; its snapshot is published.
     Changed {

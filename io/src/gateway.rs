@@ -37,7 +37,7 @@ use axum::http::{HeaderMap, Method, Response, Uri};
 use quorate_core::ids::CredentialHandle;
 use quorate_core::limits;
 use quorate_core::node::pools::verdict::Retry;
-use quorate_core::node::pools::{Class, Picked, Pool, Query, Refused, Why, pick};
+use quorate_core::node::pools::{Class, Picked, Pool, Query, Refused, Why, pick, pick_try};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -150,6 +150,30 @@ impl Gateway {
             self.accounts.first_byte(began);
         }
         Served { answer, attempts: trail.attempts }
+    }
+
+    /// Sends the request of a pool's own to a member that may be tried, where nobody asks. The node hears what
+    /// came of it as of any other.
+    pub(crate) async fn ask_alone(&self, name: &str, member: CredentialHandle) {
+        let Some(pool) = self.accounts.pool(name) else { return };
+        let Some(own) = &pool.definition.probe_request else { return };
+        let Some(mut request) = Request::of_pool(own) else { return };
+        let Ok(_place) = self.places.try_acquire() else { return };
+        let Some(picked) = pick_try(&pool, request.model(), member) else { return };
+        let deadline = Instant::now() + FIRST_BYTE_MAX;
+        match Attempt::prepare(self, &pool, &request, picked).await {
+            Ok(attempt) => {
+                let body = request.body();
+                attempt.ask(&self.upstream, body, Some(deadline)).await.settle(false).await;
+            }
+            Err(Unready::Slot) => {}
+            // It is spent all the same, so that another node may win the next one.
+            Err(Unready::NoKey | Unready::Proxied) => {
+                if let Some(picked) = pick_try(&pool, request.model(), member) {
+                    Attempt::spend(self, &pool, &request, picked).await;
+                }
+            }
+        }
     }
 
     async fn answer(

@@ -67,7 +67,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use quorate_core::node::Request;
+use quorate_core::ids::CredentialHandle;
+use quorate_core::node::pools::{Event as PoolEvent, Name};
+use quorate_core::node::{Announcement, Request};
 use quorate_core::time::{Instant, UnixTime};
 use tokio::sync::{Semaphore, broadcast};
 
@@ -262,7 +264,12 @@ pub async fn tend(surface: Arc<Surface>) {
     loop {
         tokio::select! {
             next = heard.recv() => match next {
-                Ok(heard) => surface.events.hear(&surface, &heard),
+                Ok(heard) => {
+                    if let Announcement::Pool(PoolEvent::ProbeDue { pool, member }) = &heard.announcement {
+                        ask_alone(surface.clone(), pool.clone(), *member);
+                    }
+                    surface.events.hear(&surface, &heard);
+                }
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     surface.events.missed(&surface, missed);
                 }
@@ -280,6 +287,11 @@ pub async fn tend(surface: Arc<Surface>) {
         }
     }
     surface.settle_audit(true).await;
+}
+
+/// Has the request of a pool's own sent. What is lost here, by a stop or a lag, is due again within minutes.
+fn ask_alone(surface: Arc<Surface>, pool: Name, member: CredentialHandle) {
+    tokio::spawn(async move { surface.gateway.ask_alone(pool.as_str(), member).await });
 }
 
 /// A word of a closed set as metrics and answers write it.

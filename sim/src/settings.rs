@@ -9,6 +9,7 @@ use std::time::Duration;
 use quorate_core::ids::{ClusterId, NodeId};
 use quorate_core::node::Settings;
 use quorate_core::node::credentials::Key;
+use quorate_core::node::pools::definition::{ProbeRequest, is_label};
 use quorate_core::node::pools::{self, Definition, Listed, Members, Strategy};
 use quorate_core::node::settings::{Profile, SETTINGS};
 use quorate_core::random::Rng;
@@ -85,6 +86,9 @@ const PACES: [(&str, u64); 5] = [
     ("membership.probe_timeout_ms", 80),
 ];
 
+/// A request that names no model.
+const NO_MODEL: &str = "*";
+
 /// The pool of a plan that has accounts.
 pub const POOL: &str = "sim";
 const ACCOUNTS_MAX: usize = 20;
@@ -93,7 +97,7 @@ const ACCOUNTS_MAX: usize = 20;
 const SEEDS: usize = 3;
 
 /// Keys of a `given` line that are about the world.
-const WORLD_KEYS: [&str; 15] = [
+const WORLD_KEYS: [&str; 16] = [
     "nodes",
     "time",
     "seeds",
@@ -109,6 +113,7 @@ const WORLD_KEYS: [&str; 15] = [
     "credentials",
     "pools",
     "pool.strategy",
+    "pool.own",
 ];
 
 /// Whether a `given` line may name `key`.
@@ -142,6 +147,7 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             "wire" => wires(value, plan.nodes()).is_some(),
             "pools" => value.parse().is_ok_and(|count: usize| (1..=ACCOUNTS_MAX).contains(&count)),
             "pool.strategy" => strategy(value).is_some(),
+            "pool.own" => value == NO_MODEL || is_label(value),
             key if Terms::KEYS.contains(&key) => Terms::of(&plan.given).is_some(),
             "restart_on_red" => ["true", "false"].contains(&value.as_str()),
             "zones" => zones(value).is_some(),
@@ -283,7 +289,8 @@ pub fn of_node(plan: &Plan, index: usize) -> Settings {
     if let Some(count) = listed("pools").and_then(|text| text.parse().ok()) {
         let strategy = listed("pool.strategy").and_then(strategy).unwrap_or_default();
         let name = POOL.parse().expect("a name of a pool");
-        settings.pools.pools.insert(name, pool(count, strategy));
+        let own = listed("pool.own").map(own_request);
+        settings.pools.pools.insert(name, pool(count, strategy, own));
         settings.credentials.enabled = true;
     }
     let wires = listed("wire").and_then(|text| wires(text, plan.nodes())).unwrap_or_default();
@@ -302,7 +309,7 @@ pub fn of_node(plan: &Plan, index: usize) -> Settings {
 }
 
 /// The pool of a plan, with rests short enough that a run sees many of them end.
-fn pool(count: usize, strategy: Strategy) -> Definition {
+fn pool(count: usize, strategy: Strategy, own: Option<ProbeRequest>) -> Definition {
     let listed = |number| Listed { credential: format!("a{number}"), weight: None, epoch: 1 };
     let profile = pools::Profile {
         floor_ms: 1000,
@@ -311,12 +318,28 @@ fn pool(count: usize, strategy: Strategy) -> Definition {
         auth_ms: 10_000,
         permission_ms: 10_000,
         overload_ms: 1000,
-        half_open_max_ms: 30_000,
+        // Long enough that nobody asks for a minute while a member may be tried, where that means anything.
+        half_open_max_ms: if own.is_some() { 120_000 } else { 30_000 },
         ..pools::Profile::default()
     };
     let members = Members::Listed((1..=count).map(listed).collect());
     let auth_reset_target = "login".to_owned();
-    Definition { members, strategy, profile, auth_reset_target, ..Definition::default() }
+    let probe_request = own;
+    Definition {
+        members,
+        strategy,
+        profile,
+        auth_reset_target,
+        probe_request,
+        ..Definition::default()
+    }
+}
+
+/// The request that a pool sends by itself, for a model, or for none that it names.
+fn own_request(model: &str) -> ProbeRequest {
+    let (method, path) = ("POST".to_owned(), "/v1".to_owned());
+    let body = if model == NO_MODEL { String::new() } else { format!(r#"{{"model":"{model}"}}"#) };
+    ProbeRequest { method, path, body }
 }
 
 fn strategy(text: &str) -> Option<Strategy> {

@@ -25,6 +25,7 @@ use std::net::SocketAddr;
 use quorate_core::ids::{Incarnation, Replica, Ticket};
 use quorate_core::limits;
 use quorate_core::mark::Points;
+use quorate_core::node::pools;
 use quorate_core::node::workers::Refusal;
 use quorate_core::node::{Announcement, Answer, Effect, Input, Request};
 use quorate_core::random::Rng;
@@ -43,6 +44,7 @@ use draws::Draws;
 use elsewhere::{Elsewhere, Order};
 use faults::FaultCounts;
 use machine::{Machine, Process};
+use requests::CallerEvent;
 use streams::{StreamEvent, Streams};
 
 /// Inputs that may meet at one instant before the run counts as stuck.
@@ -91,11 +93,8 @@ pub enum Event {
         /// How.
         answer: Answer,
     },
-    /// A provider answered a caller.
-    Upstream {
-        /// Under which ticket the caller asked for an account.
-        ticket: Ticket,
-    },
+    /// Something became of a request to a provider.
+    Caller(CallerEvent),
     /// Something became of a connection.
     Stream(StreamEvent),
     /// A process that stands still goes on.
@@ -257,7 +256,7 @@ impl World {
                 Event::Answered { machine, process, ticket, answer } => {
                     self.input(machine, process, Input::Answered { ticket, answer });
                 }
-                Event::Upstream { ticket } => self.upstream(ticket),
+                Event::Caller(event) => self.caller(event),
                 Event::Stream(event) => self.stream(event),
                 Event::Resume { machine, process } => self.resume(machine, process),
                 Event::Start { machine } => self.start(machine),
@@ -514,6 +513,9 @@ impl World {
             && let Some(process) = self.machine_mut(machine).process.as_mut()
         {
             process.replica = replica.clone();
+        }
+        if let Announcement::Pool(pools::Event::ProbeDue { member, .. }) = &announcement {
+            self.is_due(machine, *member);
         }
         if matches!(announcement, Announcement::Stopped | Announcement::Duplicate { .. }) {
             self.kill(machine, false);

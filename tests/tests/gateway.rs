@@ -7,8 +7,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 use quorate_tests::eventually;
 use quorate_tests::hunt::Hunt;
@@ -122,6 +122,47 @@ fn for_want_of_capacity_no_account_of_the_same_provider_is_asked() {
     assert_eq!(answer.status, 529, "{}", answer.head);
     let keys: Vec<String> = provider.seen().iter().map(|seen| seen.key().to_owned()).collect();
     assert_eq!(keys, ["k2"]);
+}
+
+#[test]
+fn a_pool_tries_an_account_with_its_own_request_when_an_operator_asks_and_no_caller_does() {
+    let paid = Arc::new(AtomicBool::new(false));
+    let is_paid = paid.clone();
+    let provider = Provider::start(move |seen, stream| match seen.key() {
+        "k1" if !is_paid.load(Ordering::SeqCst) => answer(stream, 402, &[], "{}"),
+        _ => answer(stream, 200, &[], "{}"),
+    });
+    let own = "probe_request = { method = \"POST\", path = \"/v1/ping?x=1\", body = '{\"model\":\"m\"}' }\n";
+    let mut a = node(&provider, ["k1", "k2"], own);
+    serves(&mut a);
+    let body = json!({"model": "m"});
+    let served = a.ask("POST", "/gateway/codex/v1/chat", Some(&body)).expect("the node answers");
+    assert_eq!(served.status, 200, "{}", served.body);
+    let state = |wanted: &str| {
+        eventually(&format!("the first account is {wanted}"), || {
+            let pool = a.ask("GET", "/v1/pools/codex", None)?.json();
+            let one = &pool["members"][0];
+            if one["state"] == *wanted { Ok(one.clone()) } else { Err(pool.to_string()) }
+        })
+    };
+    let handle = state("cooling")["handle"].as_str().expect("a handle").to_owned();
+    paid.store(true, Ordering::SeqCst);
+    let path = format!("/v1/pools/codex/members/{handle}/probe");
+    assert_eq!(a.ask("POST", &path, None).expect("the node answers").status, 202);
+    state("ramping");
+    let seen = provider.seen();
+    let asked: Vec<(&str, &str)> = seen.iter().map(|one| (one.key(), &*one.line)).collect();
+    let (chat, own) = ("POST /v1/chat HTTP/1.1", "POST /v1/ping?x=1 HTTP/1.1");
+    assert_eq!(asked, [("k1", chat), ("k2", chat), ("k1", own)]);
+    let last = seen.last().expect("it was asked");
+    assert!(last.head.contains("content-type: application/json"), "{}", last.head);
+    assert_eq!(last.bytes, 13, "its body arrives whole");
+    eventually("it is counted", || {
+        match a.metric("quorate_probes_total{outcome=\"answered\"}")? {
+            1 => Ok(()),
+            count => Err(count.to_string()),
+        }
+    });
 }
 
 /// The most memory that a process has had, in KiB.

@@ -169,6 +169,7 @@ pub const MARKS: &[&str] = &[
     "membership.told_for_another",
     "membership.told_retired",
     "membership.transport_back",
+    "pools.asks_alone",
     "replica.acknowledged_by_nobody",
     "replica.doubt_ends",
     "replica.doubted",

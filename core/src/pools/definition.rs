@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::model;
 use crate::ids::CredentialHandle;
 use crate::limits;
 
@@ -126,7 +127,7 @@ pub struct Definition {
     /// Names of the sinks that hear of it; without: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify: Option<Vec<String>>,
-    /// What to send where nobody asks; without: nothing.
+    /// What is sent to a member that may be tried once nobody has asked for a minute; without: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_request: Option<ProbeRequest>,
 }
@@ -137,11 +138,38 @@ pub struct Definition {
 pub struct ProbeRequest {
     /// `GET` or `POST`.
     pub method: String,
-    /// Below the base URL.
+    /// Below the base URL, with a query if there is one.
     pub path: String,
     /// Its body; may be empty.
     #[serde(default)]
     pub body: String,
+}
+
+impl ProbeRequest {
+    fn check(&self) -> Result<(), DefinitionError> {
+        let wrong = |field: &str, detail: &str| {
+            let field = format!("probe_request.{field}");
+            Err(DefinitionError { field, detail: detail.to_owned() })
+        };
+        let path = self.path.split('?').next().unwrap_or_default();
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&byte);
+        if !matches!(self.method.as_str(), "GET" | "POST") {
+            return wrong("method", "must be GET or POST");
+        }
+        if !self.path.starts_with('/') || !self.path.bytes().all(plain) || climbs(path) {
+            return wrong(
+                "path",
+                "must be a path with a leading /, without `..`, blanks or fragment",
+            );
+        }
+        if self.path.len() > limits::URL_BYTES_MAX {
+            return wrong("path", "must be at most 2048 bytes");
+        }
+        if self.body.len() > limits::POOL_PROBE_BODY_BYTES_MAX {
+            return wrong("body", "must be at most 16384 bytes");
+        }
+        Ok(())
+    }
 }
 
 /// The members of a pool.
@@ -364,17 +392,27 @@ impl Definition {
             let field = format!("profile.{}", fault.field);
             return Err(DefinitionError { field, detail: fault.range() });
         }
-        if let Some(request) = &self.probe_request
-            && (!matches!(request.method.as_str(), "GET" | "POST")
-                || !request.path.starts_with('/'))
-        {
-            return wrong(
-                "probe_request",
-                "needs the method GET or POST and a path with a leading /".into(),
-            );
+        match &self.probe_request {
+            Some(request) => request.check(),
+            None => Ok(()),
         }
-        Ok(())
     }
+
+    /// The model that the pool's own request is for, empty where it names none; `None` without such a request.
+    pub(super) fn own_model(&self) -> Option<Arc<str>> {
+        let own = self.probe_request.as_ref()?;
+        let path = own.path.split('?').next().unwrap_or_default();
+        Some(model::of(own.body.as_bytes(), path).unwrap_or_default().into())
+    }
+}
+
+/// Whether a path has a segment that means its parent, or itself: what a server makes of it is not said.
+pub fn climbs(path: &str) -> bool {
+    let mut doubtful = path.split('/').filter(|segment| segment.starts_with(['.', '%']));
+    doubtful.any(|segment| {
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        plain == "." || plain == ".."
+    })
 }
 
 fn check_members(members: &[Listed]) -> Result<(), DefinitionError> {
@@ -416,6 +454,35 @@ mod tests {
             members: Members::Listed(members.iter().map(listed).collect()),
             ..Definition::default()
         }
+    }
+
+    #[test]
+    fn a_path_that_climbs_is_told_from_one_that_has_points_in_it() {
+        for path in ["/v1/../admin", "/..", "/a/%2e%2E/b", "/./a", "/a/.%2e"] {
+            assert!(climbs(path), "{path}");
+        }
+        for path in ["/v1/models/gpt-5.1", "/a..b/c", "/...", "/"] {
+            assert!(!climbs(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_request_of_a_pool_that_could_not_be_sent_is_refused_by_its_field() {
+        let of = |method: &str, path: &str, body: &str| {
+            let (method, path, body) = (method.to_owned(), path.to_owned(), body.to_owned());
+            let probe_request = Some(ProbeRequest { method, path, body });
+            let checked = Definition { probe_request, ..defined(&["a"]) }.check();
+            checked.map_err(|error| error.field).err().unwrap_or_default()
+        };
+        assert_eq!(of("GET", "/v1/models?limit=1", ""), "");
+        assert_eq!(of("POST", "/v1/messages", r#"{"model":"m"}"#), "");
+        assert_eq!(of("PUT", "/", ""), "probe_request.method");
+        for path in ["", "v1", "/a b", "/a\nb", "/..", "/a#b", "/\u{fc}"] {
+            assert_eq!(of("GET", path, ""), "probe_request.path", "{path:?}");
+        }
+        assert_eq!(of("GET", &format!("/{}", "a".repeat(2048)), ""), "probe_request.path");
+        assert_eq!(of("POST", "/", &"a".repeat(16_385)), "probe_request.body");
+        assert_eq!(of("POST", "/", &"a".repeat(16_384)), "");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::pick::{Gate, Lane, Load, Refused, Shares, Slot, Why};
+use super::probe::Own;
+use super::target::Target;
 use super::{Class, Degrade, Strategy};
 use crate::ids::CredentialHandle;
 use crate::time::Instant;
@@ -41,6 +43,8 @@ pub(super) struct Judged {
     pub(super) slot: Option<Arc<std::sync::atomic::AtomicBool>>,
     /// Whether an `ok` of it teaches something.
     pub(super) tells: bool,
+    /// What the pool's own request is to do about which target, once.
+    pub(super) own: Option<(Target, Own)>,
     /// When any of this may be otherwise by time alone.
     pub(super) wake: Option<u64>,
 }

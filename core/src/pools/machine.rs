@@ -21,6 +21,7 @@ mod publish;
 mod report;
 mod review;
 mod say;
+mod tries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -106,6 +107,8 @@ pub struct Pools {
 struct PoolState {
     definition: Arc<Definition>,
     from_document: bool,
+    /// The model of the request that it sends by itself; empty: of none that is known.
+    own: Option<Arc<str>>,
     members: Vec<MemberState>,
     /// Every member is looked at the next time.
     stale: bool,

@@ -157,7 +157,8 @@ impl Notices {
             Event::Failover { .. }
             | Event::Rested { .. }
             | Event::Shared { .. }
-            | Event::Parked { .. } => return,
+            | Event::Parked { .. }
+            | Event::ProbeDue { .. } => return,
         };
         if let Some(kind) = kind {
             self.note(Notice { pool: pool.clone(), lane: lane.clone(), kind, of: unix });

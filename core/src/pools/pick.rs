@@ -290,6 +290,15 @@ pub fn pick(pool: &Pool, query: &Query<'_>) -> Result<Picked, Refused> {
     Err(choice.refused())
 }
 
+/// Takes the try of one member, for the request that its pool sends by itself; `None` where somebody was faster.
+pub fn pick_try(pool: &Pool, model: Option<&str>, member: CredentialHandle) -> Option<Picked> {
+    let lane = pool.lane(model);
+    let query = Query { model, ..Query::default() };
+    let choice = Choice { pool, lane, query: &query, shared: pool.shared(model) };
+    let is_of = |slot: &&Slot| pool.member(slot.position).is_some_and(|one| one.handle == member);
+    lane.slots.iter().find(is_of).and_then(|slot| choice.take_slot(slot))
+}
+
 struct Choice<'a> {
     pool: &'a Pool,
     lane: &'a Lane,
@@ -339,14 +348,16 @@ impl Choice<'_> {
         if self.query.no_probe {
             return None;
         }
-        self.lane.slots.iter().find_map(|slot| {
-            let member = self.untried(slot.position).filter(|_| self.allowed(slot.position))?;
-            let taken = slot.free.swap(false, Ordering::Relaxed);
-            taken.then(|| {
-                member.load.begin();
-                let (member, slot) = (Arc::clone(member), Some(Arc::clone(&slot.free)));
-                Picked { member, probe: true, tells: true, gate: None, slot }
-            })
+        self.lane.slots.iter().find_map(|slot| self.take_slot(slot))
+    }
+
+    fn take_slot(&self, slot: &Slot) -> Option<Picked> {
+        let member = self.untried(slot.position).filter(|_| self.allowed(slot.position))?;
+        let taken = slot.free.swap(false, Ordering::Relaxed);
+        taken.then(|| {
+            member.load.begin();
+            let (member, slot) = (Arc::clone(member), Some(Arc::clone(&slot.free)));
+            Picked { member, probe: true, tells: true, gate: None, slot }
         })
     }
 

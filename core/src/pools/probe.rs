@@ -6,6 +6,10 @@
 //! leaves; it counts until its outcome, for two minutes at most, and not for a node that failed. Each of
 //! these ends spends the attempt in every view, so another node may win the next one.
 //!
+//! A pool may have a request of its own. Once nobody has asked for a minute in which somebody might have tried,
+//! the member with the greatest hash wants the try itself, and sends that request when its turn comes; a second
+//! later the next one would, and so on, so that one word is said and not one by every node.
+//!
 //! P-6: in one agreed view at most one try per target is out; each, whatever its end, raises the attempt.
 //!
 //! Absent on purpose: the request.
@@ -30,6 +34,8 @@ pub(super) struct Tries {
     /// The highest attempt that was seen, and the highest that is spent.
     seen: Option<u64>,
     spent: Option<u64>,
+    /// When that one was: what an operator asked for before, it was.
+    spent_at: u64,
     /// How many in a row taught nothing, and when the next may follow.
     idle: u32,
     next_at: u64,
@@ -37,6 +43,23 @@ pub(super) struct Tries {
     early: u64,
     /// The slot of an attempt, while it is ours.
     slot: Option<(u64, Arc<AtomicBool>)>,
+    /// When anybody was last heard to want one.
+    wanted_at: u64,
+    /// Whether it is wanted here for the pool's own request alone, and for which attempt that was sent.
+    alone: bool,
+    sent: Option<u64>,
+}
+
+/// What becomes of the pool's own request at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Own {
+    /// Nothing.
+    #[default]
+    Waits,
+    /// Nobody asks: this node wants the try for it.
+    Wants,
+    /// The try is this node's: it leaves.
+    Leaves,
 }
 
 /// What follows from the tries at a moment.
@@ -56,6 +79,8 @@ pub(super) struct Turn {
     pub(super) idle: u32,
     /// Whether an operator wants it, whatever else rests.
     pub(super) asked: bool,
+    /// What becomes of the pool's own request.
+    pub(super) own: Own,
     /// When any of this may be otherwise.
     pub(super) wake: Option<u64>,
 }
@@ -70,6 +95,8 @@ pub(super) struct Scene<'a> {
     pub(super) books: Vec<(&'a NodeId, &'a Book)>,
     /// How often the lane allows a try before the rest is over, in ms.
     pub(super) early: Option<u64>,
+    /// Whether the pool has a request of its own that would be a try of this target.
+    pub(super) has_own: bool,
 }
 
 impl Turn {
@@ -77,7 +104,7 @@ impl Turn {
     /// operator asks for it.
     pub(super) fn beside(mut self, resting: usize) -> Turn {
         if resting > 1 && !self.asked {
-            self.slot = None;
+            (self.slot, self.own) = (None, Own::Waits);
         }
         self
     }
@@ -94,9 +121,7 @@ impl Turn {
 impl Tries {
     /// Whose turn it is, and whether it is now.
     pub(super) fn turn(&mut self, target: &Target, folded: &Folded, scene: &Scene<'_>) -> Turn {
-        if self.rest != folded.rest_until {
-            *self = Tries { rest: folded.rest_until, stable_since: scene.now, ..Tries::default() };
-        }
+        self.renew(scene.now, folded);
         let mut turn = Turn::default();
         self.attempts(target, folded, scene, &mut turn);
         turn.asked = self.gather(target, scene, &mut turn);
@@ -106,6 +131,8 @@ impl Tries {
         let mut waits = turn.wakes(scene.now, turn.next_at);
         if !self.candidates.is_empty() {
             waits |= turn.wakes(scene.now, self.stable_since.saturating_add(STABLE_MS));
+        } else if scene.has_own && turn.out.is_none() {
+            self.volunteer(target, scene, &mut turn);
         }
         let ours = (turn.prober.as_ref() == Some(scene.local) && turn.out.is_none())
             || canary!("pools.tries_out_of_turn");
@@ -117,7 +144,68 @@ impl Tries {
         let kept = kept.unwrap_or_else(|| (turn.attempt, Arc::new(AtomicBool::new(true))));
         turn.slot = Some(Arc::clone(&kept.1));
         self.slot = Some(kept);
+        if scene.has_own && self.alone && self.sent != Some(turn.attempt) {
+            turn.own = Own::Leaves;
+        }
         turn
+    }
+
+    /// Another rest is tried anew.
+    fn renew(&mut self, now: u64, folded: &Folded) {
+        if self.rest != folded.rest_until {
+            let (rest, stable_since, wanted_at) = (folded.rest_until, now, now);
+            let spent_at = self.spent_at;
+            *self = Tries { rest, stable_since, wanted_at, spent_at, ..Tries::default() };
+        }
+    }
+
+    /// Whether nobody has wanted a try for so long that this node does, for the pool's own request. The others
+    /// wait for their word by their places.
+    fn volunteer(&self, target: &Target, scene: &Scene<'_>, turn: &mut Turn) {
+        // A clock may have been set back since.
+        let wanted_at = self.wanted_at.min(scene.now);
+        let quiet_at = turn.next_at.max(wanted_at).saturating_add(QUIET_MS);
+        if turn.wakes(scene.now, quiet_at) {
+            return;
+        }
+        let rank = |node, incarnation| self.rank(target, turn.attempt, node, incarnation);
+        let Some(life) = scene.members.get(scene.local) else { return };
+        let ours = rank(scene.local, *life);
+        let before = scene.members.iter().filter(|(node, life)| rank(node, **life) > ours).count();
+        let place = u64::try_from(before).unwrap_or(u64::MAX);
+        if !turn.wakes(scene.now, quiet_at.saturating_add(place.saturating_mul(PLACE_MS))) {
+            turn.own = Own::Wants;
+        }
+    }
+
+    /// From now on a try is wanted here for the pool's own request.
+    pub(super) fn stand_in(&mut self, now: u64, folded: &Folded) {
+        self.renew(now, folded);
+        (self.alone, self.sent) = (true, None);
+    }
+
+    /// Whether a try was spent since an operator asked for one.
+    pub(super) fn is_used_up(&self, asked_at: u64) -> bool {
+        asked_at <= self.spent_at
+    }
+
+    /// A caller wants one, or one has taught something: the pool's own request stands back.
+    pub(super) fn stand_back(&mut self) {
+        self.alone = false;
+    }
+
+    /// The pool's own request leaves.
+    pub(super) fn left(&mut self) {
+        self.sent = Some(self.next_attempt());
+    }
+
+    /// Whether the pool's own request is the try that is out.
+    pub(super) fn is_own(&self) -> bool {
+        self.alone && self.sent == Some(self.next_attempt())
+    }
+
+    fn next_attempt(&self) -> u64 {
+        self.spent.map_or(0, |attempt| attempt.saturating_add(1))
     }
 
     /// What has been tried, and what is being tried.
@@ -130,7 +218,7 @@ impl Tries {
             if !said.spent && present && turn.wakes(scene.now, seen.saturating_add(OUT_MS_MAX)) {
                 turn.out = Some((*author).clone());
             } else if self.spent < Some(said.attempt) {
-                self.spent = Some(said.attempt);
+                (self.spent, self.spent_at) = (Some(said.attempt), scene.now);
                 self.early = interval(folded, scene);
                 self.idle = if said.spent { said.idle } else { said.idle.saturating_add(1) };
                 let pause = scene.now.saturating_add(pause(self.idle));
@@ -139,13 +227,13 @@ impl Tries {
         }
         if turn.out.is_none() && self.spent < self.seen {
             // Its author says it no more: that life is over, and its try with it.
-            self.spent = self.seen;
+            (self.spent, self.spent_at) = (self.seen, scene.now);
             self.early = interval(folded, scene);
             self.idle = self.idle.saturating_add(1);
             self.next_at = scene.now.saturating_add(pause(self.idle));
         }
         turn.idle = self.idle;
-        turn.attempt = self.spent.map_or(0, |attempt| attempt.saturating_add(1));
+        turn.attempt = self.next_attempt();
     }
 
     /// Who could send it; whether one of them was asked to by an operator.
@@ -154,9 +242,10 @@ impl Tries {
         for (author, book) in &scene.books {
             let Some(incarnation) = scene.members.get(*author) else { continue };
             let Some((said, seen)) = book.demands.get(target) else { continue };
+            self.wanted_at = self.wanted_at.max(*seen);
             if turn.wakes(scene.now, seen.saturating_add(DEMAND_MS)) {
                 candidates.insert(((*author).clone(), *incarnation));
-                asked |= said.asked;
+                asked |= said.asked && !self.is_used_up(*seen);
             }
         }
         if self.candidates != candidates {
@@ -181,16 +270,19 @@ impl Tries {
     }
 
     fn prober(&self, target: &Target, attempt: u64) -> Option<NodeId> {
-        let rank = |(node, incarnation): &&(NodeId, Incarnation)| {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(target.to_string().as_bytes());
-            hasher.update(&self.rest.to_be_bytes());
-            hasher.update(&attempt.to_be_bytes());
-            hasher.update(node.as_str().as_bytes());
-            hasher.update(&incarnation.0.to_be_bytes());
-            hasher.finalize().as_bytes().first_chunk::<8>().copied()
-        };
+        let rank = |(node, life): &&(NodeId, Incarnation)| self.rank(target, attempt, node, *life);
         self.candidates.iter().max_by_key(rank).map(|(node, _)| node.clone())
+    }
+
+    fn rank(&self, target: &Target, attempt: u64, node: &NodeId, life: Incarnation) -> [u8; 8] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(target.to_string().as_bytes());
+        hasher.update(&self.rest.to_be_bytes());
+        hasher.update(&attempt.to_be_bytes());
+        hasher.update(node.as_str().as_bytes());
+        hasher.update(&life.0.to_be_bytes());
+        let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+        [a, b, c, d, e, f, g, h]
     }
 }
 
@@ -222,5 +314,8 @@ pub(super) const OUT_MS_MAX: u64 = 120_000;
 /// How long demand is good for, and how often it is renewed.
 pub(super) const DEMAND_MS: u64 = 60_000;
 pub(super) const DEMAND_EVERY_MS: u64 = 15_000;
+/// How long nobody asks before the pool's own request is sent, and how much later by each further place.
+const QUIET_MS: u64 = 60_000;
+const PLACE_MS: u64 = 1000;
 const PAUSE_MS: u64 = 30_000;
 const PAUSE_MS_MAX: u64 = 600_000;

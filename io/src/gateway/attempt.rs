@@ -234,6 +234,11 @@ impl Attempt {
         Ok(Attempt { head, flight })
     }
 
+    /// Takes the try of `picked` and lets it go: nothing can be sent from here.
+    pub(super) async fn spend(gateway: &Gateway, pool: &Pool, request: &Request, picked: Picked) {
+        Flight::new(&gateway.accounts, pool, request.model(), picked).probe().await;
+    }
+
     /// Sends the request and judges what comes before the first byte of the answer's body leaves.
     pub(super) async fn ask(
         mut self,

@@ -9,6 +9,8 @@ use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use quorate_core::limits;
+use quorate_core::node::pools::definition::{ProbeRequest, climbs};
+use quorate_core::node::pools::model;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -62,8 +64,22 @@ impl Request {
             Content::Kept(bytes, _) => bytes,
             Content::Once(_) => &[],
         };
-        let model = model_of(body, target.path());
+        let model = model::of(body, target.path());
         Ok(Request { method, target, headers, content, model })
+    }
+
+    /// The request of a pool's own; `None` if it is no request.
+    pub(super) fn of_pool(own: &ProbeRequest) -> Option<Request> {
+        let method = Method::from_bytes(own.method.as_bytes()).ok()?;
+        let target = Uri::try_from(own.path.as_str()).ok()?;
+        let mut headers = HeaderMap::new();
+        if !own.body.is_empty() {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(own.body.len()));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let model = model::of(own.body.as_bytes(), target.path());
+        let content = Content::Kept(Bytes::copy_from_slice(own.body.as_bytes()), None);
+        Some(Request { method, target, headers, content, model })
     }
 
     /// The model that it is for, if that is known.
@@ -129,63 +145,9 @@ fn lend(replay: &Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
     replay.clone().try_acquire_many_owned(kib).ok()
 }
 
-/// Whether a path has a segment that means its parent, or itself: what a server makes of it is not said.
-fn climbs(path: &str) -> bool {
-    path.split('/').any(|segment| {
-        let plain = segment.replace("%2e", ".").replace("%2E", ".");
-        plain == "." || plain == ".."
-    })
-}
-
-/// The model that a request is for: of its JSON body, else of its path.
-fn model_of(body: &[u8], path: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        model: Option<String>,
-    }
-    let fits = |model: &String| (1..=limits::POOL_MODEL_BYTES_MAX).contains(&model.len());
-    let named = match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => serde_json::from_slice::<Named>(body).ok(),
-        Some(_) | None => None,
-    };
-    named.and_then(|named| named.model).filter(fits).or_else(|| {
-        let between = |begin: &str, end: char| {
-            let (_, rest) = path.split_once(begin)?;
-            let (model, _) = rest.split_once(end)?;
-            Some(model.to_owned()).filter(fits)
-        };
-        let model = between("/models/", ':').filter(|model| !model.contains('/'));
-        model.or_else(|| between("/deployments/", '/')).or_else(|| between("/model/", '/'))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_model_is_read_from_the_body_or_else_from_the_path() {
-        let of = |body: &str, path: &str| model_of(body.as_bytes(), path).unwrap_or_default();
-        assert_eq!(of(r#" {"messages":[{"model":"x"}],"model":"gpt-5"}"#, "/v1"), "gpt-5");
-        assert_eq!(of("{}", "/v1beta/models/gemini-3:streamGenerateContent"), "gemini-3");
-        assert_eq!(of("", "/openai/deployments/d1/chat/completions"), "d1");
-        assert_eq!(of("", "/model/anthropic.claude/invoke"), "anthropic.claude");
-        assert_eq!(of(r#"{"model":"a","x":"#, "/v1/models"), "");
-        assert_eq!(of(r#"{"model":7}"#, "/v1"), "");
-        assert_eq!(of(r#"[{"model":"a"}]"#, "/v1"), "");
-        let long = format!(r#"{{"model":"{}"}}"#, "m".repeat(257));
-        assert_eq!(of(&long, "/v1"), "", "a name of more than 256 bytes is none");
-    }
-
-    #[test]
-    fn a_path_that_climbs_is_told_from_one_that_has_points_in_it() {
-        for path in ["/v1/../admin", "/..", "/a/%2e%2E/b", "/./a", "/a/.%2e"] {
-            assert!(climbs(path), "{path}");
-        }
-        for path in ["/v1/models/gpt-5.1", "/a..b/c", "/...", "/"] {
-            assert!(!climbs(path), "{path}");
-        }
-    }
 
     #[tokio::test]
     async fn a_body_is_kept_up_to_its_bound_and_passes_whole_beyond_it() {

@@ -297,6 +297,7 @@ fn measure(surface: &Surface, event: &pools::Event) {
         | pools::Event::Failover { .. }
         | pools::Event::Rested { .. }
         | pools::Event::Parked { .. }
+        | pools::Event::ProbeDue { .. }
         | pools::Event::Changed { .. } => {}
     }
 }
@@ -341,7 +342,9 @@ fn pool(event: &pools::Event) -> Option<(&'static str, Value)> {
             let told = json!({"pool": pool, "member": member, "until": until.as_ref().map(at)});
             ("pool.parked", told)
         }
-        pools::Event::Shared { .. } | pools::Event::Changed { .. } => return None,
+        pools::Event::Shared { .. }
+        | pools::Event::ProbeDue { .. }
+        | pools::Event::Changed { .. } => return None,
     };
     Some(described)
 }

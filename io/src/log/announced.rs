@@ -127,6 +127,9 @@ fn pool(event: &PoolEvent) {
             let until = until.map_or_else(|| "taken back".to_owned(), clock::rfc3339);
             info!(%pool, %member, until, "pool member parked");
         }
+        PoolEvent::ProbeDue { pool, member } => {
+            debug!(%pool, %member, "nobody asks: the pool sends its own request");
+        }
         PoolEvent::Rested { .. } | PoolEvent::Shared { .. } | PoolEvent::Changed { .. } => {}
     }
 }

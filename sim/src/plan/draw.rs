@@ -273,8 +273,16 @@ fn draw_pool(plan: &mut Plan, rng: &Rng, always: bool) {
     let strategies = ["failover", "round_robin", "fill_first", "weighted", "least_used"];
     let strategy = shape.pick(&strategies).copied().unwrap_or("failover");
     plan.given.insert("pool.strategy".to_owned(), strategy.to_owned());
+    let mut own = rng.child("own");
+    let mut requests = (500, 8000);
+    if own.chance(1, 4) {
+        let model = own.pick(&["*", "*", "gpt-5", "claude-opus-4"]).copied().unwrap_or("*");
+        plan.given.insert("pool.own".to_owned(), model.to_owned());
+        // Where somebody always asks, a pool never does.
+        requests = if own.chance(2, 3) { (5, 100) } else { requests };
+    }
     for (operation, key, number, rate) in [
-        ("pool.request", "models", 1 + shape.below(5), (500, 8000)),
+        ("pool.request", "models", 1 + shape.below(5), requests),
         ("pool.operate", "keys", count, (50, 300)),
     ] {
         let mut rng = rng.child(operation);

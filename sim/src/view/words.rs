@@ -375,6 +375,9 @@ fn of_pool(event: &pools::Event) -> String {
         pools::Event::Rested { scope, class, .. } => format!("{scope} rests: {class}"),
         pools::Event::Shared { from, .. } => format!("a rest arrived from {from}"),
         pools::Event::Parked { member, .. } => format!("{member} is parked or taken back"),
+        pools::Event::ProbeDue { pool, member } => {
+            format!("pool {pool} asks {member} by itself")
+        }
         pools::Event::Changed { pool } => format!("pool {pool} changed"),
     }
 }

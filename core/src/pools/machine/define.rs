@@ -158,6 +158,7 @@ impl Pools {
             let pool = self.pools.entry(name).or_insert_with(|| PoolState {
                 definition: Arc::new(definition.clone()),
                 from_document,
+                own: definition.own_model(),
                 members: Vec::new(),
                 stale: true,
                 judged_for: Vec::new(),
@@ -167,6 +168,7 @@ impl Pools {
             });
             pool.from_document = from_document;
             if *pool.definition != definition {
+                pool.own = definition.own_model();
                 pool.definition = Arc::new(definition);
             }
         }

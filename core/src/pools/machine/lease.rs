@@ -63,7 +63,9 @@ impl Pools {
             return Answer::Refused(Refusal::NoMember { pool, member });
         }
         let model = report.model.clone().unwrap_or_default();
-        self.want(unix, &report.pool, &model, out);
+        if !report.probe || !self.is_own_try(who, &model) {
+            self.want(unix, &report.pool, &model, out);
+        }
         if report.probe && !self.probing(unix, who, &report.pool, &model, out) {
             return Answer::Refused(Refusal::SlotTaken);
         }

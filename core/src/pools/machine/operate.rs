@@ -173,15 +173,22 @@ impl Pools {
         out: &mut Vec<Output>,
     ) -> Result<Answer, Refusal> {
         let who = self.who(pool, member)?;
+        // What the pool's own request would try comes first: that is sent at once.
+        let own = self.pools.get(pool).and_then(|pool| pool.own.clone());
+        let rank = |reach: &Reach, until: u64| {
+            (own.as_ref().is_some_and(|model| reach.covers(model)), until)
+        };
         let rests = whoms(who, self.credentials.get(&who.0)).flat_map(|whom| {
             let reaches = self.folded.get(&whom).into_iter().flat_map(BTreeMap::iter);
-            let longest = reaches.max_by_key(|(_, rest)| rest.rest_until);
-            longest.map(|(reach, rest)| (rest.rest_until, Target { whom, reach: reach.clone() }))
+            let first = reaches.map(|(reach, rest)| (rank(reach, rest.rest_until), reach));
+            let first = first.max_by_key(|(rank, _)| *rank);
+            first.map(|(rank, reach)| (rank, Target { whom, reach: reach.clone() }))
         });
-        let Some((_, target)) = rests.max_by_key(|(until, _)| *until) else {
+        let Some((_, target)) = rests.max_by_key(|(rank, _)| *rank) else {
             return Err(Refusal::NotResting { member });
         };
         self.say_demand(unix, &target, true, out);
+        self.stand_in(unix, &target);
         Ok(Answer::Done)
     }
 

@@ -7,7 +7,6 @@
 //! deadline, never the count that the ladder climbs by.
 
 use super::super::lane::Who;
-use super::super::probe;
 use super::super::rest::{Condition, Level};
 use super::super::said::RestSaid;
 use super::super::target::{Reach, Subject, Target, Whom};
@@ -26,10 +25,10 @@ fn short(source: &Arc<str>) -> Arc<str> {
 }
 
 /// The member and the lane that a report is about.
-struct About {
-    pool: Name,
-    who: Who,
-    model: Arc<str>,
+pub(super) struct About {
+    pub(super) pool: Name,
+    pub(super) who: Who,
+    pub(super) model: Arc<str>,
     sent: u64,
     /// Sent with a body that the credential has no more.
     of_former: bool,
@@ -61,7 +60,9 @@ impl Pools {
         {
             self.counters.rejected(*reason);
         }
-        self.want(unix, &about.pool, &about.model, out);
+        if !report.probe || !self.is_own_try(about.who, &about.model) {
+            self.want(unix, &about.pool, &about.model, out);
+        }
         let applied = match &report.outcome {
             Outcome::Cancelled => false,
             Outcome::Judged { verdict, .. } if verdict.class == Class::Ok => {
@@ -288,45 +289,6 @@ impl Pools {
             }));
         }
         true
-    }
-
-    /// A request took the slot: everybody hears of it before it leaves.
-    pub(super) fn probing(
-        &mut self,
-        unix: u64,
-        who: Who,
-        pool: &Name,
-        model: &Arc<str>,
-        out: &mut Vec<Output>,
-    ) -> bool {
-        self.review_now(unix, pool, out);
-        let Some((target, turn)) = self.tried(unix, who, pool, model) else { return false };
-        if turn.slot.is_none() {
-            return false;
-        }
-        let Some(rest) = self.folded_rest(&target).map(|folded| folded.rest_until) else {
-            return false;
-        };
-        if self.is_full() {
-            return false;
-        }
-        let (attempt, idle) = (turn.attempt, turn.idle);
-        let said = super::super::said::ProbeSaid { rest, attempt, spent: false, idle, next_at: 0 };
-        self.say_probe(unix, &target, said, out);
-        true
-    }
-
-    fn probe_ended(&mut self, unix: u64, about: &About, taught: bool, out: &mut Vec<Output>) {
-        self.counters.probed(taught);
-        let own = self.books.get(&self.local.node);
-        let probes = own.into_iter().flat_map(|own| own.probes.iter());
-        let ours = probes.filter(|(target, (said, _))| {
-            !said.spent && self.covers(target, about.who, &about.model)
-        });
-        let ours: Vec<_> = ours.map(|(target, (said, _))| (target.clone(), *said)).collect();
-        for (target, said) in ours {
-            self.say_probe(unix, &target, probe::spent(unix, said, taught), out);
-        }
     }
 
     /// Whether a target is of this member and covers the model.

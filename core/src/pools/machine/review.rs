@@ -4,18 +4,18 @@
 //! before anybody hears of any.
 
 use super::super::lane::{Judged, Standing};
-use super::super::probe::{Scene, Turn};
+use super::super::probe::Own;
 use super::super::rest::Condition;
 use super::super::{Event, Strategy};
 use super::*;
 
 /// What covers a member in a lane.
-struct Cover {
-    standing: Standing,
+pub(super) struct Cover {
+    pub(super) standing: Standing,
     /// The half-open target that a try is of, or the resting one that may be tried early.
-    tried: Option<Target>,
+    pub(super) tried: Option<Target>,
     /// How many of its targets rest: beside another one a try is too early, unless an operator asks for it.
-    resting: usize,
+    pub(super) resting: usize,
     wake: Option<u64>,
     /// Whether anything at all is known of it.
     known: bool,
@@ -34,7 +34,7 @@ struct Covered {
 impl PoolState {
     /// How far apart tries of who rests for long are, if they are wanted: while a lane is exhausted, and nobody
     /// has just come back.
-    fn early(&self, lane: &str, servable: bool) -> Option<u64> {
+    pub(super) fn early(&self, lane: &str, servable: bool) -> Option<u64> {
         let exhausted = self.lanes.get(lane).is_some_and(|state| state.exhausted.is_some());
         let wanted = (exhausted && !servable) || canary!("pools.tries_while_others_serve");
         Some(self.definition.early_probe_ms).filter(|every| *every > 0 && wanted)
@@ -94,6 +94,7 @@ impl Pools {
         if kept {
             self.keep(name, out);
         }
+        self.ask_alone(unix, name, told, out);
         told.push(Output::Announce(Event::Changed { pool: name.clone() }));
     }
 
@@ -104,6 +105,7 @@ impl Pools {
         let known = !pool.stale && state.judged.len() == pool.members.len();
         let every = || (0..pool.members.len()).collect::<Vec<usize>>();
         let places = if known { stale.to_vec() } else { every() };
+        let own = pool.own.clone().filter(|model| pool.lane_of(model) == *lane);
         let mut covers = self.covers_of(unix, pool, lane, &places);
         // P-15: somebody who has come back by now ends early tries in this turn, not after its edge.
         let servable = |covers: &[Covered]| {
@@ -118,8 +120,10 @@ impl Pools {
         if all && known {
             covers = self.covers_of(unix, pool, lane, &every());
         }
-        let judged: Vec<(usize, Judged)> =
-            covers.into_iter().map(|one| (one.place, self.judge(unix, one, early))).collect();
+        let judged: Vec<(usize, Judged)> = covers
+            .into_iter()
+            .map(|one| (one.place, self.judge(unix, one, early, own.as_deref())))
+            .collect();
         let state = self.pools.get_mut(name).and_then(|pool| pool.lanes.get_mut(lane));
         let Some(state) = state else { return };
         state.early = early;
@@ -141,7 +145,13 @@ impl Pools {
         covers.collect()
     }
 
-    fn judge(&mut self, unix: u64, covered: Covered, early: Option<u64>) -> Judged {
+    fn judge(
+        &mut self,
+        unix: u64,
+        covered: Covered,
+        early: Option<u64>,
+        own: Option<&str>,
+    ) -> Judged {
         let Covered { who, weight, on, mut cover, place: _ } = covered;
         let mut wake: Option<u64> = None;
         let mut wakes = |at: Option<u64>| {
@@ -152,10 +162,11 @@ impl Pools {
         let park = self.parks.get(&who).map(|park| park.until).filter(|until| *until > unix);
         wakes(park);
         wakes(cover.wake);
-        let mut slot = None;
+        let (mut slot, mut acts) = (None, None);
         let mut tells = cover.known && cover.standing == Standing::Servable;
         if let Some(target) = cover.tried.take().filter(|_| on) {
-            let turn = self.turn(unix, &target, early).beside(cover.resting);
+            let has_own = own.is_some_and(|model| target.reach.covers(model));
+            let turn = self.turn(unix, &target, early, has_own).beside(cover.resting);
             wakes(turn.wake);
             if let Standing::HalfOpen { due, .. } = &mut cover.standing {
                 *due = turn.next_at.max(*due);
@@ -166,6 +177,7 @@ impl Pools {
                 wakes(self.demand_due(&target));
             }
             slot = turn.slot;
+            acts = (turn.own != Own::Waits).then_some((target, turn.own));
         }
         Judged {
             who,
@@ -175,12 +187,13 @@ impl Pools {
             weight: weight.or(credential.as_ref().map(|one| one.weight)).unwrap_or(1),
             slot,
             tells,
+            own: acts,
             wake,
         }
     }
 
     /// What covers a member in a lane: the longest rest, else the longest half-open state.
-    fn cover(&self, unix: u64, who: Who, pool: &PoolState, lane: &str) -> Cover {
+    pub(super) fn cover(&self, unix: u64, who: Who, pool: &PoolState, lane: &str) -> Cover {
         let half_open_max = pool.definition.profile.half_open_max_ms;
         let mut cover = Cover {
             standing: Standing::Servable,
@@ -226,71 +239,6 @@ impl Pools {
         let from = Target { whom: whom.clone(), reach: Reach::All };
         let levels = self.levels.range(from..).take_while(|(target, _)| target.whom == *whom);
         levels.into_iter().any(|(target, level)| level.n > 0 && target.reach.covers(lane))
-    }
-
-    fn is_demand_due(&self, unix: u64, target: &Target) -> bool {
-        self.demand_due(target).is_none_or(|at| unix >= at)
-    }
-
-    /// When our demand for a target is worth saying again.
-    fn demand_due(&self, target: &Target) -> Option<u64> {
-        let own = self.books.get(&self.local.node)?;
-        let (_, at) = own.demands.get(target)?;
-        Some(at.saturating_add(super::super::probe::DEMAND_EVERY_MS))
-    }
-
-    fn turn(&mut self, unix: u64, target: &Target, early: Option<u64>) -> Turn {
-        let Some(folded) = self.folded.get(&target.whom).and_then(|all| all.get(&target.reach))
-        else {
-            return Turn::default();
-        };
-        let scene = Scene {
-            now: unix,
-            local: &self.local.node,
-            members: &self.members,
-            books: self.books.iter().collect(),
-            early,
-        };
-        self.tries.entry(target.clone()).or_default().turn(target, folded, &scene)
-    }
-
-    /// The target of a member that a request for `model` would try, and whose turn it is.
-    pub(super) fn tried(
-        &mut self,
-        unix: u64,
-        who: Who,
-        name: &Name,
-        model: &Arc<str>,
-    ) -> Option<(Target, Turn)> {
-        let pool = self.pools.get(name)?;
-        let lane = pool.lane_of(model);
-        let early = pool.early(&lane, false);
-        let Cover { tried, resting, .. } = self.cover(unix, who, pool, &lane);
-        let target = tried?;
-        let turn = self.turn(unix, &target, early).beside(resting);
-        Some((target, turn))
-    }
-
-    /// Requests of a lane could use whoever of it is half-open.
-    pub(super) fn want(&mut self, unix: u64, name: &Name, model: &Arc<str>, out: &mut Vec<Output>) {
-        self.open_combined(name, model);
-        let Some(pool) = self.pools.get(name) else { return };
-        let lane = pool.lane_of(model);
-        let early = pool.early(&lane, false).is_some();
-        let mut wanted = Vec::new();
-        for member in &pool.members {
-            let cover = self.cover(unix, member.who, pool, &lane);
-            let long = |target: &Target| self.folded_rest(target).is_some_and(Folded::is_long);
-            let could = |target: &Target| match cover.standing {
-                Standing::HalfOpen { .. } => true,
-                Standing::Rests { .. } => early && long(target),
-                Standing::Off | Standing::Servable => false,
-            };
-            wanted.extend(cover.tried.filter(could));
-        }
-        for target in wanted {
-            self.say_demand(unix, &target, false, out);
-        }
     }
 
     /// Takes in the new standings of a lane; tells whether its pointer or its edge must be kept.

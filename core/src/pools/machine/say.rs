@@ -297,14 +297,19 @@ impl Pools {
         out: &mut Vec<Output>,
     ) {
         let before = self.own().demands.get(target).copied();
-        let fresh = before.is_some_and(|(said, at)| {
-            unix < at.saturating_add(super::super::probe::DEMAND_EVERY_MS) && (said.asked || !asked)
+        let fresh = before.is_some_and(|(_, at)| {
+            unix < at.saturating_add(super::super::probe::DEMAND_EVERY_MS) && !asked
         });
         if fresh || (before.is_none() && !self.make_room(unix, out)) {
             return;
         }
         self.demands += 1;
-        let asked = asked || before.is_some_and(|(said, _)| said.asked);
+        let tries = self.tries.get(target);
+        let counts = |at: u64| {
+            unix < at.saturating_add(super::super::probe::DEMAND_MS)
+                && tries.is_none_or(|tries| !tries.is_used_up(at))
+        };
+        let asked = asked || before.is_some_and(|(said, at)| said.asked && counts(at));
         let said = DemandSaid { count: self.demands, asked };
         self.own().demands.insert(target.clone(), (said, unix));
         self.write("d", target, Some(said::blob(&said)), out);

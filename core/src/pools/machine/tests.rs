@@ -1,5 +1,6 @@
 //! What pools promise, as scripts.
 
+mod alone;
 mod edges;
 mod fleet;
 mod harness;

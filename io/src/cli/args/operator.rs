@@ -173,7 +173,7 @@ pub(crate) enum Pool {
         /// The answer, as JSON: provider, endpoint, model, status, headers, body
         answer: String,
     },
-    /// Let the next request try a member that rests
+    /// Let the next request, or the pool's own, try a member that rests
     #[command(
         after_help = "Examples:\n  quorate pool probe codex codex-1\n  quorate pool probe codex codex-1 --output json"
     )]
@@ -218,7 +218,7 @@ pub(crate) struct Defined {
     /// No sink hears of it
     #[arg(long, conflicts_with = "notify")]
     pub(crate) no_notices: bool,
-    /// Kept and shown; nothing sends it yet: what to try an account with, as in '{"method":"GET","path":"/v1/models"}'
+    /// What to try an account with once nobody has asked for a minute, as in '{"method":"GET","path":"/v1/models"}'
     #[arg(long, value_name = "JSON", value_parser = json)]
     pub(crate) probe_request: Option<Value>,
 }

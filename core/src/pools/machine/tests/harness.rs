@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::super::super::answer::Endpoint;
+use super::super::super::definition::ProbeRequest;
 use super::super::super::said::{self, Said};
 use super::super::super::verdict::{Scope, Verdict};
 use super::super::super::{
@@ -46,6 +47,12 @@ impl Script for PoolScript {
             definition.degrade = Degrade::Forward;
         }
         definition.auth_reset_target = given.get("reset", String::new());
+        let own: String = given.get("own", String::new());
+        definition.probe_request = own.split_once(':').map(|(method, model)| ProbeRequest {
+            method: method.to_owned(),
+            path: "/v1".to_owned(),
+            body: format!(r#"{{"model":"{model}"}}"#),
+        });
         let mut defined = BTreeMap::from([(name("p"), definition.clone())]);
         let other: String = given.get("pool", String::new());
         if let Some((other, members)) = other.split_once(':') {
@@ -457,6 +464,9 @@ impl PoolScript {
                     self.named(&scope),
                     at(rest_until)
                 ))
+            }
+            Event::ProbeDue { pool, member } => {
+                Some(format!("sends its own to {}", lane(&pool, &self.id(member))))
             }
             Event::Shared { .. } | Event::Parked { .. } | Event::Changed { .. } => None,
         }
