@@ -39,6 +39,7 @@ pub const CANARIES: &[&str] = &[
     "pools.snaps_back",
     "pools.tells_anew",
     "pools.tells_every_time",
+    "pools.tries_again_at_once",
     "pools.tries_early",
     "pools.tries_out_of_turn",
     "pools.tries_while_others_serve",

@@ -194,6 +194,12 @@ pub const CANARIES: &[Canary] = &[
         story: Some(include_str!("../../tests/scenarios/pools/all_limited.scn")),
     },
     Canary {
+        name: "pools.tries_again_at_once",
+        mistake: "a member that rests for long is tried early whenever the last try taught nothing",
+        breaks: &["P-15"],
+        story: Some(include_str!("../../tests/scenarios/pools/early_tries_that_teach_nothing.scn")),
+    },
+    Canary {
         name: "pools.tries_early",
         mistake: "a member is tried whenever somebody asks",
         breaks: &["P-15"],

@@ -34,13 +34,11 @@ pub(super) struct Tries {
     /// The highest attempt that was seen, and the highest that is spent.
     seen: Option<u64>,
     spent: Option<u64>,
-    /// When that one was: what an operator asked for before, it was.
+    /// When that one was: what an operator asked for before, it was, and its interval of early tries is used up.
     spent_at: u64,
     /// How many in a row taught nothing, and when the next may follow.
     idle: u32,
     next_at: u64,
-    /// In which interval of early tries it was spent.
-    early: u64,
     /// The slot of an attempt, while it is ours.
     slot: Option<(u64, Arc<AtomicBool>)>,
     /// When anybody was last heard to want one.
@@ -123,7 +121,7 @@ impl Tries {
     pub(super) fn turn(&mut self, target: &Target, folded: &Folded, scene: &Scene<'_>) -> Turn {
         self.renew(scene.now, folded);
         let mut turn = Turn::default();
-        self.attempts(target, folded, scene, &mut turn);
+        self.attempts(target, scene, &mut turn);
         turn.asked = self.gather(target, scene, &mut turn);
         let due = if turn.asked { 0 } else { self.due(folded, scene) };
         turn.next_at = self.next_at.max(due);
@@ -209,7 +207,7 @@ impl Tries {
     }
 
     /// What has been tried, and what is being tried.
-    fn attempts(&mut self, target: &Target, folded: &Folded, scene: &Scene<'_>, turn: &mut Turn) {
+    fn attempts(&mut self, target: &Target, scene: &Scene<'_>, turn: &mut Turn) {
         for (author, book) in &scene.books {
             let said = book.probes.get(target).filter(|(said, _)| said.rest == self.rest);
             let Some((said, seen)) = said else { continue };
@@ -219,7 +217,6 @@ impl Tries {
                 turn.out = Some((*author).clone());
             } else if self.spent < Some(said.attempt) {
                 (self.spent, self.spent_at) = (Some(said.attempt), scene.now);
-                self.early = interval(folded, scene);
                 self.idle = if said.spent { said.idle } else { said.idle.saturating_add(1) };
                 let pause = scene.now.saturating_add(pause(self.idle));
                 self.next_at = if said.spent { said.next_at } else { pause };
@@ -228,7 +225,6 @@ impl Tries {
         if turn.out.is_none() && self.spent < self.seen {
             // Its author says it no more: that life is over, and its try with it.
             (self.spent, self.spent_at) = (self.seen, scene.now);
-            self.early = interval(folded, scene);
             self.idle = self.idle.saturating_add(1);
             self.next_at = scene.now.saturating_add(pause(self.idle));
         }
@@ -260,13 +256,12 @@ impl Tries {
         if canary!("pools.tries_early") {
             return 0;
         }
-        match scene.early.filter(|_| folded.is_long() && scene.now < folded.rest_until) {
-            Some(every) => {
-                let next = folded.since.saturating_add(every.saturating_mul(self.early + 1));
-                next.min(folded.rest_until)
-            }
-            None => folded.rest_until,
-        }
+        let early = scene.early.filter(|_| folded.is_long() && scene.now < folded.rest_until);
+        let Some(every) = early.filter(|every| *every > 0) else { return folded.rest_until };
+        let spent = self.spent.filter(|_| !canary!("pools.tries_again_at_once"));
+        let spent = spent.map_or(0, |_| self.spent_at.saturating_sub(folded.since) / every);
+        let next = folded.since.saturating_add(every.saturating_mul(spent.saturating_add(1)));
+        next.min(folded.rest_until)
     }
 
     fn prober(&self, target: &Target, attempt: u64) -> Option<NodeId> {
@@ -284,11 +279,6 @@ impl Tries {
         let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
         [a, b, c, d, e, f, g, h]
     }
-}
-
-fn interval(folded: &Folded, scene: &Scene<'_>) -> u64 {
-    let passed = scene.now.saturating_sub(folded.since);
-    scene.early.map_or(0, |every| passed / every.max(1))
 }
 
 /// How long to wait after `idle` tries in a row that taught nothing.

@@ -39,6 +39,12 @@ impl PoolState {
         let wanted = (exhausted && !servable) || canary!("pools.tries_while_others_serve");
         Some(self.definition.early_probe_ms).filter(|every| *every > 0 && wanted)
     }
+
+    /// Whether a lane was judged before its edge, by which its members may be tried early now.
+    fn was_judged_before(&self, lane: &str) -> bool {
+        let early = |state: &LaneState| self.early(lane, state.servable() > 0);
+        self.lanes.get(lane).is_some_and(|state| state.early != early(state))
+    }
 }
 
 impl Pools {
@@ -72,10 +78,13 @@ impl Pools {
         // The common lane comes first: others are silent while it is exhausted.
         for lane in lanes {
             self.judge_lane(unix, name, &lane, &stale);
+            kept |= self.settle_lane(unix, name, &lane, strategy, told);
+            if self.pools.get(name).is_some_and(|pool| pool.was_judged_before(&lane)) {
+                self.judge_lane(unix, name, &lane, &stale);
+            }
             let judged = self.pools.get(name).and_then(|pool| pool.lanes.get(&lane));
             let wakes = judged.into_iter().flat_map(|lane| &lane.judged);
             wake = wakes.filter_map(|one| one.wake).chain(wake).min();
-            kept |= self.settle_lane(unix, name, &lane, strategy, told);
         }
         let Some(pool) = self.pools.get_mut(name) else { return };
         pool.stale = false;

@@ -1,6 +1,6 @@
 //! P-6: the one try of a target. Who may send it follows from what a node sees: of the members whose requests
 //! could use the target, the one with the greatest hash, while nobody else's try is in view. So of nodes that
-//! see the same, one does.
+//! see the same, one does. P-15: of a long rest one in each interval.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +33,7 @@ impl Observer {
                 continue;
             }
             self.one_try(turn.machine, (target, said), (&local.node, unix), ledger)?;
+            self.one_an_interval(turn.machine, (target, said), unix, ledger)?;
         }
         Ok(())
     }
@@ -64,6 +65,30 @@ impl Observer {
         let first = first(&self.words, &self.members, target, said, unix);
         ledger.hold(Id::P6, machine, first == Some(local), || {
             format!("{target} is tried by {local}, and it is the turn of {first:?}")
+        })
+    }
+
+    /// P-15: what rests is tried once in each interval from its beginning, unless an operator asks.
+    fn one_an_interval(
+        &self,
+        machine: usize,
+        (target, said): (&str, ProbeSaid),
+        unix: u64,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        let demands = self.words.books.values().filter_map(|book| book.demands.get(target));
+        let asked = demands.into_iter().any(|(demand, _)| demand.asked);
+        let rest = self.words.rests.get(target).filter(|rest| unix < rest.rest_until && !asked);
+        let pools = self.shown.iter().flat_map(|shown| shown.pools.values());
+        let every = pools.map(|pool| pool.definition.early_probe_ms).min().unwrap_or_default();
+        let Some(rest) = rest.filter(|_| every > 0) else { return Ok(()) };
+        let interval = |at: u64| at.saturating_sub(rest.since) / every;
+        let known = self.words.books.values().filter_map(|book| book.probes.get(target));
+        let before =
+            known.filter(|(one, _)| one.rest == said.rest).map(|(_, seen)| interval(*seen));
+        let before = before.max();
+        ledger.hold(Id::P15, machine, before < Some(interval(unix)), || {
+            format!("{target} is tried twice in interval {before:?} of its rest")
         })
     }
 }

@@ -227,3 +227,33 @@ fn an_early_try_ends_in_the_turn_in_which_the_lane_has_somebody_else() {
         ",
     );
 }
+
+#[test]
+fn an_early_try_uses_up_its_interval_whichever_lane_hears_of_it_first() {
+    // The common lane has b, and no early tries; the lane of m has nobody.
+    check::<PoolScript>(
+        "
+        given  members=a,b strategy=least_used
+        when   1s      429 a 2h
+        then   says r/a *
+        then   rests a * rate_limited until 7201s of 7201s
+        when   2s      429 b 3500s model=m scope=model
+        then   says r/b m:m
+        then   rests b m:m rate_limited until 3502s of 3502s
+        then   exhausted m until 3502s
+        when   1801s   wanted model=m
+        then   says d/a *
+        when   1802s   tick
+        when   1803s   probing a model=m
+        then   says p/a *
+        when   1804s   transient a probe model=m
+        then   says p/a *
+        then   taught nothing
+        when   1850s   wanted model=m
+        then   says d/a *
+        when   1851s   tick
+        when   1852s   pick model=m
+        then   nobody: exhausted, in 1650s
+        ",
+    );
+}

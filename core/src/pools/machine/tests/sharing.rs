@@ -171,7 +171,7 @@ fn a_rest_beyond_all_bounds_is_cut_and_told() {
         then   misbehaved n2: a rest beyond what any answer may ask for
         then   exhausted * until 691201s
         when   2s      wake
-        then   691201s
+        then   1801s
         ",
     );
 }
