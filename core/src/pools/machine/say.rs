@@ -53,6 +53,15 @@ impl Pools {
         let clears: Vec<Target> = clears.map(|(target, _)| target.clone()).collect();
         let parks = own.parks.iter().filter(|(_, park)| park.until <= unix);
         let parks: Vec<Target> = parks.map(|(target, _)| target.clone()).collect();
+        let wanted = own
+            .demands
+            .iter()
+            .filter(|(_, (_, at))| at.saturating_add(super::super::probe::DEMAND_MS) <= unix);
+        let wanted: Vec<Target> = wanted.map(|(target, _)| target.clone()).collect();
+        let tried = own.probes.keys().filter(|target| self.folded_rest(target).is_none());
+        let tried: Vec<Target> = tried.cloned().collect();
+        wanted.iter().for_each(|target| self.unsay_demand(target, out));
+        tried.iter().for_each(|target| self.unsay_probe(target, out));
         rests.iter().for_each(|target| self.say_rest(target, None, out));
         parks.iter().for_each(|target| self.say_park(target, None, out));
         for target in &clears {
@@ -347,16 +356,21 @@ impl Pools {
             return;
         }
         self.say_rest(target, None, out);
-        let own = self.own();
-        let tried = own.probes.remove(target).is_some();
-        let wanted = own.demands.remove(target).is_some();
-        if tried {
-            self.write("p", target, None, out);
-        }
-        if wanted {
+        self.unsay_probe(target, out);
+        self.unsay_demand(target, out);
+        self.tries.remove(target);
+    }
+
+    fn unsay_demand(&mut self, target: &Target, out: &mut Vec<Output>) {
+        if self.own().demands.remove(target).is_some() {
             self.write("d", target, None, out);
         }
-        self.tries.remove(target);
+    }
+
+    fn unsay_probe(&mut self, target: &Target, out: &mut Vec<Output>) {
+        if self.own().probes.remove(target).is_some() {
+            self.write("p", target, None, out);
+        }
     }
 
     pub(super) fn origin(&mut self) -> Origin {

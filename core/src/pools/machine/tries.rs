@@ -110,7 +110,12 @@ impl Pools {
         let Some(lane) = pool.own.as_ref().map(|model| pool.lane_of(model)) else { return };
         let judged = pool.lanes.get_mut(&lane).into_iter().flat_map(|lane| &mut lane.judged);
         let acts = judged.filter_map(|one| Some((one.who.0, one.own.take()?)));
+        // Members of one group are tried by one request of any of them.
+        let mut acted = BTreeSet::new();
         for (member, (target, own)) in acts.collect::<Vec<_>>() {
+            if !acted.insert(target.clone()) {
+                continue;
+            }
             match own {
                 Own::Waits => {}
                 Own::Wants => {

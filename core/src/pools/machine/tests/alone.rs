@@ -231,3 +231,20 @@ fn an_ask_of_an_operator_is_used_up_by_its_try() {
         ",
     );
 }
+
+#[test]
+fn members_of_one_group_are_tried_by_one_request_of_the_pools_own() {
+    check::<PoolScript>(
+        "
+        given  members=a,b groups=a:g,b:g own=POST:m
+        when   0ms       quota a
+        then   says r/g:g/0/*
+        then   rests g:g/0/* quota_exhausted until 900s
+        then   exhausted * until 900s
+        when   960s      tick
+        then   says d/g:g/0/*
+        when   960500ms  tick
+        then   sends its own to a
+        ",
+    );
+}

@@ -1,6 +1,13 @@
 //! What other nodes say, and what becomes of it when they go.
 
+use std::collections::BTreeMap;
+
+use super::super::{Pools, Settings};
 use super::PoolScript;
+use super::harness::replica;
+use crate::limits;
+use crate::pools::said::{DemandSaid, ProbeSaid};
+use crate::pools::target::{Reach, Subject, Target};
 use crate::script::check;
 
 #[test]
@@ -346,4 +353,22 @@ fn a_notice_of_no_pool_is_refused_at_merge() {
         let read = read_entry(&key.into(), Some(&value));
         assert_eq!(read.is_err(), refused, "{key}");
     }
+}
+
+#[test]
+fn demand_that_nobody_renews_and_tries_of_what_rests_no_more_make_room() {
+    let mut pools = Pools::new(Settings::default(), replica("n1/1"), &BTreeMap::new());
+    let target = |number: usize| Target {
+        whom: (Subject::Group(format!("g{number}").into()), 0),
+        reach: Reach::All,
+    };
+    let own = pools.books.entry(pools.local.node.clone()).or_default();
+    let wanted = DemandSaid { count: 1, asked: false };
+    let tried = ProbeSaid { rest: 1, attempt: 0, spent: true, idle: 0, next_at: 0 };
+    own.probes.insert(target(0), (tried, 0));
+    own.demands.extend((1..limits::POOL_ENTRIES_MAX).map(|at| (target(at), (wanted, 1))));
+    let mut out = Vec::new();
+    assert!(!pools.make_room(60_000, &mut out), "all of it but the try is fresh");
+    assert!(pools.make_room(60_001, &mut out));
+    assert_eq!(out.len(), limits::POOL_ENTRIES_MAX, "everybody hears that it is gone");
 }
