@@ -8,7 +8,8 @@
 //!
 //! A request's body is kept for a repetition up to [`limits::GATEWAY_REPLAY_BYTES_MAX`]; an answer's body is
 //! never kept whole. Before the first byte leaves, a refusal goes to the next account, each once; after it
-//! nothing is repeated (P-13). Whoever hangs up ends the upstream's request with it.
+//! nothing is repeated (P-13). Whoever hangs up ends the upstream's request with it. A request of the pool's own
+//! (`ask_alone`) begins at the key, for the account that is to be tried, and its answer is for nobody.
 //!
 //! Reading order: `request` is what a client wants, [`preset`] says where a provider is and how a key is shown
 //! to it, `headers` what may pass, `upstream` asks over `connections`, `attempt` asks once, `relay` passes a body on,
