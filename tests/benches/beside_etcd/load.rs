@@ -96,17 +96,30 @@ fn name(number: usize) -> String {
     format!("key{number:06}")
 }
 
-/// Writes so many entries; how many keys they are.
-pub(crate) fn fill(address: Address, entries: usize) -> usize {
+/// What is written before a start is timed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fill {
+    pub(crate) entries: usize,
+    /// Over so many keys.
+    pub(crate) keys: usize,
+    pub(crate) value: &'static [u8],
+}
+
+/// A long history of small values.
+pub(crate) const HISTORY: Fill = Fill { entries: 1_000_000, keys: 100_000, value: b"a value" };
+/// 64 MiB of values, each of its own key.
+pub(crate) const VALUES: Fill = Fill { entries: 262_144, keys: 262_144, value: &VALUE };
+
+pub(crate) fn fill(address: Address, what: Fill) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(LocalSet::new().run_until(async move {
         let callers: Vec<_> = (0..FILLERS)
             .map(|caller| {
                 tokio::task::spawn_local(async move {
                     let mut client = Client::connect(address).await.expect("it listens");
-                    for number in (caller..entries).step_by(FILLERS) {
-                        let key = name(number % FILLED);
-                        assert!(client.put(&key, b"a value").await.expect("it answers"), "refused");
+                    for number in (caller..what.entries).step_by(FILLERS) {
+                        let key = name(number % what.keys);
+                        assert!(client.put(&key, what.value).await.expect("it answers"), "refused");
                     }
                 })
             })
@@ -115,8 +128,6 @@ pub(crate) fn fill(address: Address, entries: usize) -> usize {
             caller.await.expect("no caller panics");
         }
     }));
-    entries.min(FILLED)
 }
 
 const FILLERS: usize = 256;
-const FILLED: usize = 100_000;

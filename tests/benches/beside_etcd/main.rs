@@ -4,7 +4,7 @@
 //! cargo bench -p quorate-tests --bench beside_etcd            # puts and gets, three nodes of each in turn
 //! cargo bench -p quorate-tests --bench beside_etcd -- kill    # from the death of the leader to the next write
 //! cargo bench -p quorate-tests --bench beside_etcd -- idle    # what nobody asked for costs
-//! cargo bench -p quorate-tests --bench beside_etcd -- start   # a start with a long log
+//! cargo bench -p quorate-tests --bench beside_etcd -- start   # starts with a long log, and with 64 MiB of values
 //! ```
 //!
 //! `etcd` must be on the path (Debian: `apt-get install etcd-server`). Both are spoken to by clients of this file's
@@ -21,7 +21,7 @@ mod wire;
 use std::time::Duration;
 
 use cluster::{Cluster, Etcd, Quorate, kill_and_wait};
-use load::{Load, Question, run};
+use load::{Fill, Load, Question, run};
 
 /// How long each load lasts.
 const LASTS: Duration = Duration::from_secs(3);
@@ -161,15 +161,19 @@ fn idle_of(system: &str, cluster: &impl Cluster, nodes: usize, lasts: Duration) 
 }
 
 fn start() {
-    let entries = number("QUORATE_ENTRIES", 1_000_000);
-    println!("| system | entries | keys | ready after s |\n| --- | --- | --- | --- |");
-    let mut etcd = Etcd::start(1);
-    let keys = load::fill(etcd.leader(), entries);
-    println!("| etcd | {entries} | {keys} | {:.2} |", etcd.restart_all().as_secs_f64());
-    drop(etcd);
-    let mut quorate = Quorate::start(1);
-    let keys = load::fill(quorate.leader(), entries);
-    println!("| quorate | {entries} | {keys} | {:.2} |", quorate.restart_all().as_secs_f64());
+    println!("| system | entries | keys | bytes of a value | ready after s |");
+    println!("| --- | --- | --- | --- | --- |");
+    for what in [load::HISTORY, load::VALUES] {
+        start_with("etcd", Etcd::start(1), what);
+        start_with("quorate", Quorate::start(1), what);
+    }
+}
+
+fn start_with(system: &str, mut cluster: impl Cluster, what: Fill) {
+    load::fill(cluster.leader(), what);
+    let Fill { entries, keys, value } = what;
+    let ready = cluster.restart_all().as_secs_f64();
+    println!("| {system} | {entries} | {keys} | {} | {ready:.2} |", value.len());
 }
 
 fn number(name: &str, default: usize) -> usize {
