@@ -585,6 +585,11 @@ impl Configuration {
         self.voters.contains(&member) || self.outgoing.contains(&member)
     }
 
+    /// Whether nobody but `member` votes: it has nobody to wait for.
+    pub fn is_only(&self, member: MemberId) -> bool {
+        self.outgoing.is_empty() && self.voters.iter().eq([&member])
+    }
+
     /// Everybody in any role.
     pub fn members(&self) -> BTreeSet<MemberId> {
         let roles = [&self.voters, &self.outgoing, &self.learners];

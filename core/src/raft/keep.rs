@@ -64,6 +64,11 @@ impl Raft {
         };
         self.leading.restored(now, image.state.log_time);
         self.leading.held(now, &entries);
+        let applied = image.state.applied.index;
+        let moves = entries.iter().any(|entry| entry.configuration && entry.index > applied);
+        if !moves && image.state.configuration.is_only(self.identity.member) {
+            self.campaign_at = Some(now);
+        }
         self.open_group(&image, hard, before, entries);
         self.image = bytes;
         self.restored = Some(image.sections);
@@ -91,6 +96,9 @@ impl Raft {
         let before = image.state.applied;
         self.open_group(&image, BEGINNING, before, Vec::new());
         self.rows = 2..2;
+        if image.state.configuration.is_only(member) {
+            self.campaign_at = Some(now);
+        }
         let bytes = image.encode();
         let _ = self.slots.write(&bytes); // The rows that were just stored.
         self.image = Some(bytes);

@@ -118,6 +118,22 @@ fn a_store_without_a_copy_has_no_survivor() {
 }
 
 #[test]
+fn who_votes_alone_leads_at_once_also_after_a_crash() {
+    let mut world = World::new(1, 1);
+    world.begin(1);
+    world.run_until("it leads", |world| world.leader().is_some());
+    assert!(world.now < world.began + world.settings.election_min(), "it waited for nobody");
+    world.propose(0, 1, "first", std::time::Duration::from_secs(5));
+    world.run_until("it is applied", |world| world.answer(0, 1).is_some());
+    let kept = world.pending(0);
+    world.crash(0, kept);
+    let died = world.now;
+    world.start(0);
+    world.run_until("it leads again", |world| world.leader().is_some());
+    assert!(world.now < died + world.settings.election_min(), "it waited for nobody again");
+}
+
+#[test]
 fn who_meets_another_log_says_so_once_and_keeps_its_own() {
     let mut world = World::new(1, 2);
     world.begin(1);
