@@ -119,6 +119,8 @@ pub(crate) enum Unserved {
 
 /// How long it may take until the first byte.
 const FIRST_BYTE_MAX: Duration = Duration::from_secs(120);
+/// How long a request of a pool's own may wait for it: a try counts for 120 s in all.
+const ALONE_MAX: Duration = Duration::from_secs(100);
 /// How long a request waits for an account that comes back slowly.
 const RAMP_WAIT: Duration = Duration::from_secs(1);
 /// How often it looks whether one has room.
@@ -161,7 +163,7 @@ impl Gateway {
         let Some(mut request) = Request::of_pool(own) else { return };
         let Ok(_place) = self.places.try_acquire() else { return };
         let Some(picked) = pick_try(&pool, request.model(), member) else { return };
-        let deadline = Instant::now() + FIRST_BYTE_MAX;
+        let deadline = Instant::now() + ALONE_MAX;
         match Attempt::prepare(self, &pool, &request, picked).await {
             Ok(attempt) => {
                 let body = request.body();

@@ -34,7 +34,7 @@ pub(super) struct Tries {
     /// The highest attempt that was seen, and the highest that is spent.
     seen: Option<u64>,
     spent: Option<u64>,
-    /// When that one was: what an operator asked for before, it was, and its interval of early tries is used up.
+    /// When that one was: its interval of early tries is used up.
     spent_at: u64,
     /// How many in a row taught nothing, and when the next may follow.
     idle: u32,
@@ -49,7 +49,7 @@ pub(super) struct Tries {
 }
 
 /// What becomes of the pool's own request at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) enum Own {
     /// Nothing.
     #[default]
@@ -123,8 +123,9 @@ impl Tries {
         let mut turn = Turn::default();
         self.attempts(target, scene, &mut turn);
         turn.asked = self.gather(target, scene, &mut turn);
-        let due = if turn.asked { 0 } else { self.due(folded, scene) };
-        turn.next_at = self.next_at.max(due);
+        // A clock may have been set back since.
+        let next_at = self.next_at.min(scene.now.saturating_add(PAUSE_MS_MAX));
+        turn.next_at = if turn.asked { 0 } else { next_at.max(self.due(folded, scene)) };
         turn.prober = self.prober(target, turn.attempt);
         let mut waits = turn.wakes(scene.now, turn.next_at);
         if !self.candidates.is_empty() {
@@ -142,7 +143,7 @@ impl Tries {
         let kept = kept.unwrap_or_else(|| (turn.attempt, Arc::new(AtomicBool::new(true))));
         turn.slot = Some(Arc::clone(&kept.1));
         self.slot = Some(kept);
-        if scene.has_own && self.alone && self.sent != Some(turn.attempt) {
+        if scene.has_own && (self.alone || turn.asked) && self.sent != Some(turn.attempt) {
             turn.own = Own::Leaves;
         }
         turn
@@ -182,9 +183,22 @@ impl Tries {
         (self.alone, self.sent) = (true, None);
     }
 
-    /// Whether a try was spent since an operator asked for one.
-    pub(super) fn is_used_up(&self, asked_at: u64) -> bool {
-        asked_at <= self.spent_at
+    /// When a try was last spent, whatever became of the rest by it: who asked before that has had it. A clock may
+    /// have been set back since.
+    pub(super) fn used_at<'a>(
+        &self,
+        target: &Target,
+        books: impl Iterator<Item = &'a Book>,
+        now: u64,
+    ) -> u64 {
+        let said = books.filter_map(|book| book.probes.get(target));
+        let spent = said.filter(|(said, _)| said.spent).map(|(_, seen)| *seen);
+        spent.chain([self.spent_at]).filter(|at| *at <= now).max().unwrap_or_default()
+    }
+
+    /// The word that a try is wanted here found no room: not before another minute.
+    pub(super) fn give_up(&mut self, now: u64) {
+        self.wanted_at = now;
     }
 
     /// A caller wants one, or one has taught something: the pool's own request stands back.
@@ -192,14 +206,17 @@ impl Tries {
         self.alone = false;
     }
 
-    /// The pool's own request leaves.
-    pub(super) fn left(&mut self) {
-        self.sent = Some(self.next_attempt());
+    /// The pool's own request leaves; for which of so many members: of a group one after another, for the first may
+    /// have no key.
+    pub(super) fn leave(&mut self, members: usize) -> usize {
+        let attempt = self.next_attempt();
+        self.sent = Some(attempt);
+        usize::try_from(attempt).unwrap_or_default().checked_rem(members).unwrap_or_default()
     }
 
     /// Whether the pool's own request is the try that is out.
     pub(super) fn is_own(&self) -> bool {
-        self.alone && self.sent == Some(self.next_attempt())
+        self.sent == Some(self.next_attempt())
     }
 
     fn next_attempt(&self) -> u64 {
@@ -235,13 +252,14 @@ impl Tries {
     /// Who could send it; whether one of them was asked to by an operator.
     fn gather(&mut self, target: &Target, scene: &Scene<'_>, turn: &mut Turn) -> bool {
         let (mut candidates, mut asked) = (BTreeSet::new(), false);
+        let used_at = self.used_at(target, scene.books.iter().map(|(_, book)| *book), scene.now);
         for (author, book) in &scene.books {
             let Some(incarnation) = scene.members.get(*author) else { continue };
             let Some((said, seen)) = book.demands.get(target) else { continue };
             self.wanted_at = self.wanted_at.max(*seen);
             if turn.wakes(scene.now, seen.saturating_add(DEMAND_MS)) {
                 candidates.insert(((*author).clone(), *incarnation));
-                asked |= said.asked && !self.is_used_up(*seen);
+                asked |= said.asked && *seen > used_at;
             }
         }
         if self.candidates != candidates {

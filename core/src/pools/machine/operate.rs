@@ -10,6 +10,7 @@ use super::super::target::{Reach, Target};
 use super::super::verdict::{Scope, Verdict};
 use super::super::{Answer, Cause, Class, Command, Event, Outcome, Refusal, Report};
 use super::review::whoms;
+use super::say::full;
 use super::*;
 use crate::time::millis;
 
@@ -117,8 +118,7 @@ impl Pools {
         let known =
             self.books.get(&self.local.node).is_some_and(|own| own.parks.contains_key(&target));
         if !known && !self.make_room(unix, out) {
-            let (what, limit) = ("words about pools".to_owned(), limits::POOL_ENTRIES_MAX);
-            return Err(Refusal::Full { what, limit });
+            return Err(full());
         }
         let park = ParkSaid { set_at: unix.max(before), until };
         self.say_park(&target, Some(park), out);
@@ -187,7 +187,9 @@ impl Pools {
         let Some((_, target)) = rests.max_by_key(|(rank, _)| *rank) else {
             return Err(Refusal::NotResting { member });
         };
-        self.say_demand(unix, &target, true, out);
+        if !self.say_demand(unix, &target, true, out) {
+            return Err(full());
+        }
         self.stand_in(unix, &target);
         Ok(Answer::Done)
     }

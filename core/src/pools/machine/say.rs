@@ -232,8 +232,7 @@ impl Pools {
         let of: Arc<str> = format!("{pool}/{what}").into();
         let known = self.own().notices.get(&of).cloned();
         if known.is_none() && !self.make_room(unix, out) {
-            let (what, limit) = ("words about pools".to_owned(), limits::POOL_ENTRIES_MAX);
-            return Err(Refusal::Full { what, limit });
+            return Err(full());
         }
         if known.is_none_or(|known| known < said) {
             self.say_notice(&of, Some(said), out);
@@ -297,32 +296,36 @@ impl Pools {
             .any(|rest| rest.class.name() == class)
     }
 
-    /// Says that requests here could use a target, unless that was said a moment ago.
+    /// Says that requests here could use a target, unless that was said a moment ago; whether there is room for
+    /// the word.
     pub(super) fn say_demand(
         &mut self,
         unix: u64,
         target: &Target,
         asked: bool,
         out: &mut Vec<Output>,
-    ) {
+    ) -> bool {
         let before = self.own().demands.get(target).copied();
         let fresh = before.is_some_and(|(_, at)| {
             unix < at.saturating_add(super::super::probe::DEMAND_EVERY_MS) && !asked
         });
-        if fresh || (before.is_none() && !self.make_room(unix, out)) {
-            return;
+        if fresh {
+            return true;
+        }
+        if before.is_none() && !self.make_room(unix, out) {
+            return false;
         }
         self.demands += 1;
         let tries = self.tries.get(target);
-        let counts = |at: u64| {
-            unix < at.saturating_add(super::super::probe::DEMAND_MS)
-                && tries.is_none_or(|tries| !tries.is_used_up(at))
-        };
+        let used_at = tries.map_or(0, |tries| tries.used_at(target, self.books.values(), unix));
+        let counts =
+            |at: u64| unix < at.saturating_add(super::super::probe::DEMAND_MS) && at > used_at;
         let asked = asked || before.is_some_and(|(said, at)| said.asked && counts(at));
         let said = DemandSaid { count: self.demands, asked };
         self.own().demands.insert(target.clone(), (said, unix));
         self.write("d", target, Some(said::blob(&said)), out);
         self.touch(&target.whom);
+        true
     }
 
     pub(super) fn say_probe(
@@ -455,6 +458,11 @@ impl Pools {
         }
         self.touch(&target.whom);
     }
+}
+
+/// That our map takes no further word.
+pub(super) fn full() -> Refusal {
+    Refusal::Full { what: "words about pools".to_owned(), limit: limits::POOL_ENTRIES_MAX }
 }
 
 /// No half-open state that time ends is longer, and no park.

@@ -110,24 +110,27 @@ impl Pools {
         let Some(lane) = pool.own.as_ref().map(|model| pool.lane_of(model)) else { return };
         let judged = pool.lanes.get_mut(&lane).into_iter().flat_map(|lane| &mut lane.judged);
         let acts = judged.filter_map(|one| Some((one.who.0, one.own.take()?)));
-        // Members of one group are tried by one request of any of them.
-        let mut acted = BTreeSet::new();
-        for (member, (target, own)) in acts.collect::<Vec<_>>() {
-            if !acted.insert(target.clone()) {
-                continue;
-            }
+        let mut members: BTreeMap<(Target, Own), Vec<CredentialHandle>> = BTreeMap::new();
+        for (member, act) in acts {
+            members.entry(act).or_default().push(member);
+        }
+        for ((target, own), members) in members {
             match own {
                 Own::Waits => {}
-                Own::Wants => {
-                    self.say_demand(unix, &target, false, out);
+                Own::Wants if self.say_demand(unix, &target, false, out) => {
                     self.stand_in(unix, &target);
                 }
-                Own::Leaves => {
+                Own::Wants => {
                     if let Some(tries) = self.tries.get_mut(&target) {
-                        tries.left();
+                        tries.give_up(unix);
                     }
+                    self.touch(&target.whom);
+                }
+                Own::Leaves => {
+                    let tries = self.tries.entry(target).or_default();
+                    let Some(member) = members.get(tries.leave(members.len())) else { continue };
                     sometimes!("pools.asks_alone");
-                    let pool = name.clone();
+                    let (pool, member) = (name.clone(), *member);
                     told.push(Output::Announce(Event::ProbeDue { pool, member }));
                 }
             }

@@ -127,8 +127,9 @@ impl Observer {
 
     /// Whether an operator wants a member tried: then it is, whatever rests.
     fn asked(&self, call: &Call<'_>, of: (CredentialHandle, u64)) -> bool {
-        let mut demands = self.words.books.values().flat_map(|book| &book.demands);
-        demands.any(|(target, (said, _))| said.asked && speaks_of(target, of, call.model))
+        let mut demands = self.words.books.values().flat_map(|book| book.demands.keys());
+        demands
+            .any(|target| speaks_of(target, of, call.model) && self.words.asked(target, self.unix))
     }
 
     fn sent(

@@ -10,7 +10,7 @@ use quorate_core::wire::segment::Topic;
 
 use super::super::{Id, Ledger, Turn};
 use super::Observer;
-use super::words::Words;
+use super::words::{DEMAND_MS, Words};
 use crate::verdict::Failure;
 
 impl Observer {
@@ -76,9 +76,8 @@ impl Observer {
         unix: u64,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
-        let demands = self.words.books.values().filter_map(|book| book.demands.get(target));
-        let asked = demands.into_iter().any(|(demand, _)| demand.asked);
-        let rest = self.words.rests.get(target).filter(|rest| unix < rest.rest_until && !asked);
+        let rest = self.words.rests.get(target).filter(|rest| unix < rest.rest_until);
+        let rest = rest.filter(|_| !self.words.asked(target, unix));
         let pools = self.shown.iter().flat_map(|shown| shown.pools.values());
         let every = pools.map(|pool| pool.definition.early_probe_ms).min().unwrap_or_default();
         let Some(rest) = rest.filter(|_| every > 0) else { return Ok(()) };
@@ -119,6 +118,5 @@ fn first<'a>(
         .map(|(node, _)| node)
 }
 
-/// How long a try counts without an outcome, and how long demand is good for: `pools.md` §7.
+/// How long a try counts without an outcome: `pools.md` §7.
 const OUT_MS_MAX: u64 = 120_000;
-const DEMAND_MS: u64 = 60_000;

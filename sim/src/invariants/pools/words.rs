@@ -84,6 +84,17 @@ impl Words {
         self.fold();
     }
 
+    /// Whether an operator wants a target tried: not once that was, nor for longer than demand is good for.
+    pub(super) fn asked(&self, target: &str, unix: u64) -> bool {
+        let said = self.books.values().filter_map(|book| book.probes.get(target));
+        let spent = said.filter(|(said, _)| said.spent).map(|(_, seen)| *seen);
+        let used_at = spent.filter(|at| *at <= unix).max();
+        let mut demands = self.books.values().filter_map(|book| book.demands.get(target));
+        demands.any(|(said, seen)| {
+            said.asked && unix < seen.saturating_add(DEMAND_MS) && Some(*seen) > used_at
+        })
+    }
+
     /// Reads the maps that moved; what was said before and is said no more, if anything moved.
     pub(super) fn read(&mut self, maps: &Maps, unix: u64) -> Option<Vec<Unsaid>> {
         let mut signs: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
@@ -410,3 +421,6 @@ impl Cleared {
         through.is_some_and(|through| origin.sequence <= *through)
     }
 }
+
+/// How long demand is good for: `pools.md` §7.
+pub(super) const DEMAND_MS: u64 = 60_000;

@@ -248,3 +248,118 @@ fn members_of_one_group_are_tried_by_one_request_of_the_pools_own() {
         ",
     );
 }
+
+#[test]
+fn where_no_word_has_room_nobody_is_asked_and_an_operator_is_told() {
+    check::<PoolScript>(
+        "
+        given  members=a own=POST:m
+        when   0ms       quota a
+        then   says r/a *
+        then   rests a * quota_exhausted until 900s
+        then   exhausted * until 900s
+        when   1s        full
+        when   960s      tick
+        when   960s      wake
+        then   1020s
+        when   961s      probe a
+        then   refused limit_reached
+        ",
+    );
+}
+
+#[test]
+fn an_ask_of_an_operator_is_used_up_by_a_try_that_learns_of_another_deadline() {
+    check::<PoolScript>(
+        "
+        given  members=a own=POST:m
+        when   0ms       429 a 2h
+        then   says r/a *
+        then   rests a * rate_limited until 7200s of 7200s
+        then   exhausted * until 7200s
+        when   100s      probe a
+        then   says d/a *
+        when   100500ms  tick
+        then   sends its own to a
+        when   100510ms  probing a model=m
+        then   says p/a *
+        when   101s      429 a 2h probe model=m
+        then   says r/a *
+        then   rests a * rate_limited until 7301s of 7301s
+        then   says p/a *
+        when   102s      wanted model=m
+        when   103s      tick
+        when   104s      pick model=m
+        then   nobody: exhausted, in 7197s
+        ",
+    );
+}
+
+#[test]
+fn whoever_may_try_sends_what_an_operator_asked_for_at_another_node() {
+    check::<PoolScript>(
+        "
+        given  members=a,b own=POST:m
+        when   0ms       up n2
+        when   0ms       billing a
+        then   says r/a *
+        then   rests a * billing until 900s
+        then   failover * a to b billing
+        when   900s      wanted model=m
+        then   says d/a *
+        when   901s      tick
+        when   902s      peer n2 d/@a {'count':1,'asked':true}
+        when   903s      tick
+        then   sends its own to a
+        ",
+    );
+}
+
+#[test]
+fn an_ask_does_not_wait_for_the_pause_after_tries_that_taught_nothing() {
+    check::<PoolScript>(
+        "
+        given  members=a own=POST:m
+        when   0ms       quota a
+        then   says r/a *
+        then   rests a * quota_exhausted until 900s
+        then   exhausted * until 900s
+        when   960s      tick
+        then   says d/a *
+        when   960500ms  tick
+        then   sends its own to a
+        when   961s      probing a model=m
+        then   says p/a *
+        when   962s      transient a probe model=m
+        then   says p/a *
+        then   taught nothing
+        when   963s      probe a
+        then   says d/a *
+        then   sends its own to a
+        ",
+    );
+}
+
+#[test]
+fn of_a_group_another_member_is_tried_after_the_first() {
+    check::<PoolScript>(
+        "
+        given  members=a,b groups=a:g,b:g own=POST:m
+        when   0ms       quota a
+        then   says r/g:g/0/*
+        then   rests g:g/0/* quota_exhausted until 900s
+        then   exhausted * until 900s
+        when   960s      tick
+        then   says d/g:g/0/*
+        when   960500ms  tick
+        then   sends its own to a
+        when   961s      probing a model=m
+        then   says p/g:g/0/*
+        when   962s      transient a probe model=m
+        then   says p/g:g/0/*
+        then   taught nothing
+        when   992s      tick
+        then   sends its own to b
+        ",
+    );
+}

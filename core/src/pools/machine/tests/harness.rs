@@ -4,13 +4,14 @@
 //! is printed are those of the script's clock. `429 a 60s` is a throttle of a that states a wait, `429 a` one
 //! that states none; `quota`, `billing`, `auth`, `denied`, `overloaded`, `ok`, `transient` likewise, each
 //! with `model=m`, `scope=`, `sent=<instant>`, `epoch=`, `probe`. `pick` shows who is picked.
-//! After `more` the turn goes on.
+//! After `more` the turn goes on; after `full` there is room for no other word.
 
 use std::collections::BTreeMap;
 
 use super::super::super::answer::Endpoint;
 use super::super::super::definition::ProbeRequest;
 use super::super::super::said::{self, Said};
+use super::super::super::target::{Reach, Target};
 use super::super::super::verdict::{Scope, Verdict};
 use super::super::super::{
     Answer, Class, Command, Definition, Degrade, Ended, Event, LeaseId, Listed, Members, Name,
@@ -103,6 +104,10 @@ impl Script for PoolScript {
             ["restart"] => return self.restart(now),
             ["known"] => return self.known(now),
             ["counted", name] => return self.counted(name),
+            ["full"] => {
+                self.fill();
+                return Vec::new();
+            }
             ["wake"] => {
                 let wake = self.pools.next_wake();
                 return vec![wake.map_or_else(|| "never".to_owned(), |wake| wake.at.to_string())];
@@ -163,6 +168,15 @@ impl PoolScript {
             format!("{} of {what} at {}", said.kind, at(UnixTime(said.of)))
         })
         .collect()
+    }
+
+    /// Nothing more has room among what this node says.
+    fn fill(&mut self) {
+        let own = self.pools.books.entry(self.local.node.clone()).or_default();
+        let park = said::ParkSaid { set_at: ORIGIN, until: u64::MAX };
+        let others = (1000..).map(|handle| Target::of(CredentialHandle(handle), 1, Reach::All));
+        let room = limits::POOL_ENTRIES_MAX - 64 - own.len();
+        own.parks.extend(others.take(room).map(|target| (target, park)));
     }
 
     /// The series of a figure that are not 0.
