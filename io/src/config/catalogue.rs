@@ -96,7 +96,7 @@ const KEYS: &[Key] = &[
     key("node.id", Text, "", Node, false, "this node's name; default: the host name, lower-cased"),
     key("node.labels", Map, "{}", Node, true, "labels of this node"),
     key("node.zone", Text, "\"\"", Node, false, "failure domain"),
-    key("pools", Pools, "{}", Fleet, true, "pools by name: { members, strategy, profile, early_probe_ms, degrade, auth_reset_target, upstream, notify, probe_request } each"),
+    key("pools", Pools, "{}", Fleet, true, "pools by name: { members, strategy, profile, early_probe_ms, degrade, auth_reset_target, upstream, notify, probe_request = { method, path, body } } each"),
     key("notices.sinks", Tables, "[]", Node, false, "who is told of pools: { kind = \"webhook\", name, url, secret } or { kind = \"telegram\", name, token, chat }"),
     key("raft.eligible", Flag, "true", Node, false, "whether this node may keep a copy of the agreed log"),
     key("ready.exclude", Texts, "[]", Fleet, false, "checks that /readyz leaves out"),

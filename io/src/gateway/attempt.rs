@@ -305,6 +305,7 @@ fn show_key(
             headers.append(HeaderName::from_static(name), value);
         }
     }
+    preset.complete(headers);
     Some(())
 }
 
