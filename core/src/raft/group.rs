@@ -19,12 +19,13 @@
 //! Absent on purpose: entries' meaning, the state that a snapshot holds, time other than ticks.
 
 mod check;
+mod configuration;
 mod convert;
 mod mirror;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use raft::eraftpb::{EntryType, MessageType};
@@ -37,6 +38,7 @@ use crate::random::Rng;
 use crate::wire::encode;
 use crate::wire::raft::{Change, Entry, Genesis, Message, MessageKind, SnapshotId};
 
+pub use configuration::Configuration;
 pub(super) use mirror::ImageHead;
 use mirror::Mirror;
 
@@ -53,19 +55,6 @@ pub(super) struct Hard {
     pub(super) term: u64,
     pub(super) vote: u64,
     pub(super) commit: u64,
-}
-
-/// Who votes and who listens.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Configuration {
-    /// The voters; while a joint change is open, the ones to come.
-    pub voters: BTreeSet<MemberId>,
-    /// The voters that a joint change leaves behind.
-    pub outgoing: BTreeSet<MemberId>,
-    /// The learners.
-    pub learners: BTreeSet<MemberId>,
-    /// Voters that will be learners when the joint change is over.
-    pub learners_next: BTreeSet<MemberId>,
 }
 
 /// Ticks between a leader's heartbeats, and without one before an election.
@@ -571,29 +560,6 @@ impl ImageHead {
     pub(super) fn id(&self) -> SnapshotId {
         let Point { index, term } = self.point;
         SnapshotId { index, term, number: self.number }
-    }
-}
-
-impl Configuration {
-    /// Whether `member` has any role.
-    pub fn contains(&self, member: MemberId) -> bool {
-        self.votes(member) || self.learners.contains(&member)
-    }
-
-    /// Whether `member` votes, now or until a joint change is over.
-    pub fn votes(&self, member: MemberId) -> bool {
-        self.voters.contains(&member) || self.outgoing.contains(&member)
-    }
-
-    /// Whether nobody but `member` votes: it has nobody to wait for.
-    pub fn is_only(&self, member: MemberId) -> bool {
-        self.outgoing.is_empty() && self.voters.iter().eq([&member])
-    }
-
-    /// Everybody in any role.
-    pub fn members(&self) -> BTreeSet<MemberId> {
-        let roles = [&self.voters, &self.outgoing, &self.learners];
-        roles.into_iter().flatten().copied().collect()
     }
 }
 
