@@ -183,17 +183,16 @@ impl Tries {
         (self.alone, self.sent) = (true, None);
     }
 
-    /// When a try was last spent, whatever became of the rest by it: who asked before that has had it. A clock may
-    /// have been set back since.
+    /// When a try was last spent, whatever became of the rest by it: who asked before that has had it. By a clock
+    /// that was set back nobody asks until it has caught up; an ask that was had would be good again otherwise.
     pub(super) fn used_at<'a>(
         &self,
         target: &Target,
         books: impl Iterator<Item = &'a Book>,
-        now: u64,
     ) -> u64 {
         let said = books.filter_map(|book| book.probes.get(target));
         let spent = said.filter(|(said, _)| said.spent).map(|(_, seen)| *seen);
-        spent.chain([self.spent_at]).filter(|at| *at <= now).max().unwrap_or_default()
+        spent.max().unwrap_or_default().max(self.spent_at)
     }
 
     /// The word that a try is wanted here found no room: not before another minute.
@@ -252,7 +251,7 @@ impl Tries {
     /// Who could send it; whether one of them was asked to by an operator.
     fn gather(&mut self, target: &Target, scene: &Scene<'_>, turn: &mut Turn) -> bool {
         let (mut candidates, mut asked) = (BTreeSet::new(), false);
-        let used_at = self.used_at(target, scene.books.iter().map(|(_, book)| *book), scene.now);
+        let used_at = self.used_at(target, scene.books.iter().map(|(_, book)| *book));
         for (author, book) in &scene.books {
             let Some(incarnation) = scene.members.get(*author) else { continue };
             let Some((said, seen)) = book.demands.get(target) else { continue };

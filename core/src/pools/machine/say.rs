@@ -317,7 +317,7 @@ impl Pools {
         }
         self.demands += 1;
         let tries = self.tries.get(target);
-        let used_at = tries.map_or(0, |tries| tries.used_at(target, self.books.values(), unix));
+        let used_at = tries.map_or(0, |tries| tries.used_at(target, self.books.values()));
         let counts =
             |at: u64| unix < at.saturating_add(super::super::probe::DEMAND_MS) && at > used_at;
         let asked = asked || before.is_some_and(|(said, at)| said.asked && counts(at));

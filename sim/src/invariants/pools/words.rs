@@ -88,7 +88,7 @@ impl Words {
     pub(super) fn asked(&self, target: &str, unix: u64) -> bool {
         let said = self.books.values().filter_map(|book| book.probes.get(target));
         let spent = said.filter(|(said, _)| said.spent).map(|(_, seen)| *seen);
-        let used_at = spent.filter(|at| *at <= unix).max();
+        let used_at = spent.max();
         let mut demands = self.books.values().filter_map(|book| book.demands.get(target));
         demands.any(|(said, seen)| {
             said.asked && unix < seen.saturating_add(DEMAND_MS) && Some(*seen) > used_at
